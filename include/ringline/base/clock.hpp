@@ -1,0 +1,22 @@
+// The clock seam: nothing above `loop` reads a clock by itself. The simulation links another clock.cpp.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace ringline::base {
+
+using Millis = std::chrono::milliseconds;
+
+// Milliseconds since 1970, UTC. May jump either way.
+std::int64_t wall_ms() noexcept;
+// Nanoseconds since some start. Never goes back.
+std::int64_t monotonic_ns() noexcept;
+inline std::int64_t monotonic_ms() noexcept { return monotonic_ns() / 1'000'000; }
+
+// RFC 3339 in UTC with milliseconds: 2026-01-31T23:59:59.123Z (24 bytes).
+std::string rfc3339(std::int64_t wall_ms);
+void append_rfc3339(std::string& out, std::int64_t wall_ms);
+
+}  // namespace ringline::base

@@ -1,0 +1,100 @@
+// RapidJSON behind a small door: the flags that input from outside needs, a depth bound before parsing, an arena that is reused, and no way to write
+// `value == 1` (in C++20 that recurses for ever in RapidJSON 1.1.0; scripts/tidy looks for it).
+#pragma once
+
+#define RAPIDJSON_HAS_STDSTRING 1
+#include <rapidjson/document.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "ringline/base/ids.hpp"
+#include "ringline/base/result.hpp"
+
+namespace ringline::base::json {
+
+using Value = rapidjson::Value;
+
+inline constexpr int kDepthMax = 32;  // deeper input is `invalid`: readers and writers recurse
+
+// Why a text was not taken.
+enum class ParseError : std::uint8_t { none, syntax, depth, encoding };
+
+// A parser with an arena of its own. The value lives until the next parse or the reader's end. One per core or per thread; not re-entrant.
+class Reader {
+ public:
+  Reader();
+  ~Reader();
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  // Null on error; `error()` then says which.
+  const Value* parse(std::string_view text);
+  ParseError error() const noexcept { return error_; }
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  ParseError error_ = ParseError::none;
+};
+
+// Reads of an object's members. A member that is missing or null is "none".
+const Value* find(const Value& object, std::string_view name) noexcept;
+std::optional<std::string_view> find_string(const Value& object, std::string_view name) noexcept;
+std::optional<std::int64_t> find_integer(const Value& object, std::string_view name) noexcept;
+std::optional<bool> find_bool(const Value& object, std::string_view name) noexcept;
+inline std::string_view view(const Value& string) noexcept {
+  return {string.GetString(), string.GetStringLength()};
+}
+
+// Appends JSON to a buffer that is kept between uses. `raw` takes text that is JSON already.
+class Writer {
+ public:
+  void clear() {
+    buffer_.Clear();
+    writer_.Reset(buffer_);
+  }
+  std::string_view view() const noexcept { return {buffer_.GetString(), buffer_.GetSize()}; }
+
+  Writer& begin_object() { return writer_.StartObject(), *this; }
+  Writer& end_object() { return writer_.EndObject(), *this; }
+  Writer& begin_array() { return writer_.StartArray(), *this; }
+  Writer& end_array() { return writer_.EndArray(), *this; }
+  Writer& key(std::string_view name) {
+    writer_.Key(name.data(), static_cast<rapidjson::SizeType>(name.size()));
+    return *this;
+  }
+  Writer& string(std::string_view text) {
+    writer_.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
+    return *this;
+  }
+  Writer& integer(std::int64_t number) { return writer_.Int64(number), *this; }
+  Writer& unsigned_integer(std::uint64_t number) { return writer_.Uint64(number), *this; }
+  Writer& number(double value) { return writer_.Double(value), *this; }
+  Writer& boolean(bool value) { return writer_.Bool(value), *this; }
+  Writer& null() { return writer_.Null(), *this; }
+  Writer& raw(std::string_view json) {
+    writer_.RawValue(json.data(), json.size(), rapidjson::kObjectType);
+    return *this;
+  }
+  Writer& value(const Value& any) { return any.Accept(writer_), *this; }
+  template <class Tag>
+  Writer& id(Id<Tag> id) {
+    return id ? string(id.text()) : null();
+  }
+  Writer& time(std::int64_t wall_ms);  // RFC 3339; null for 0
+
+ private:
+  rapidjson::StringBuffer buffer_;
+  rapidjson::Writer<rapidjson::StringBuffer> writer_{buffer_};
+};
+
+// The body of a failed command: {"code":…,"message":…,"retryAfterMs"?,"fields"?,"reason"?}.
+void write_error(Writer& out, const Error& error);
+
+}  // namespace ringline::base::json

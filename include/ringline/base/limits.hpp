@@ -1,0 +1,82 @@
+// Every bound by its name. What an operator may change is in Settings with these as defaults.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace ringline::base::limits {
+
+using namespace std::chrono_literals;
+
+// Messages and names, in Unicode code points where not said otherwise.
+inline constexpr std::size_t kTextPoints = 4000;
+inline constexpr std::size_t kNamePoints = 64;
+inline constexpr std::size_t kDescriptionPoints = 500;
+inline constexpr std::size_t kClientIdBytes = 64;
+inline constexpr std::size_t kExtraBytes = 1024;
+inline constexpr std::size_t kMentions = 50;
+inline constexpr std::size_t kPasswordBytesMin = 8;
+inline constexpr std::size_t kPasswordBytesMax = 72;  // bcrypt reads no further
+inline constexpr std::size_t kRequestIdBytes = 64;
+
+// One connection.
+inline constexpr std::size_t kFrameBytes = 64 * 1024;            // a WebSocket message on /ws
+inline constexpr std::size_t kSocketIoPayloadBytes = 1'000'000;  // Engine.IO maxPayload
+inline constexpr std::size_t kSendQueueBytes = 1024 * 1024;      // room events above it give way to a cursor
+inline constexpr std::size_t kReplyQueueBytes = 256 * 1024;      // replies above it stop reading from the connection
+inline constexpr std::size_t kKernelUnsentBytes = 128 * 1024;    // TCP_NOTSENT_LOWAT
+inline constexpr std::size_t kSendPieces = 16;                   // iovecs of one send
+inline constexpr std::size_t kConnectionsPerUser = 20;
+inline constexpr std::size_t kCommandsInFlight = 64;  // of one connection; more stop reading from it
+inline constexpr auto kConnectTimeout = 10s;          // upgrade to `connect`
+inline constexpr auto kPingInterval = 25s;
+inline constexpr auto kPingTimeout = 20s;
+inline constexpr auto kStalledSendTimeout = 30s;  // a reader that takes nothing for so long is closed
+
+// HTTP.
+inline constexpr std::size_t kHttpHeadBytes = 16 * 1024;
+inline constexpr std::size_t kHttpBodyBytes = 64 * 1024;
+inline constexpr std::size_t kHttpPipelined = 16;
+inline constexpr auto kHttpHeadTimeout = 10s;
+inline constexpr auto kHttpBodyTimeout = 20s;
+inline constexpr auto kHttpIdleTimeout = 75s;
+
+// One core.
+inline constexpr unsigned kRingEntries = 4096;
+inline constexpr unsigned kReceiveBuffers = 1024;  // provided to the kernel; a power of two
+inline constexpr std::size_t kReceiveBufferBytes = 4096;
+inline constexpr unsigned kDrainRounds = 32;   // kernel entries before the flush (measured: see loop/loop.hpp)
+inline constexpr unsigned kDrainEnough = 8;    // fewer completions than this end the draining
+inline constexpr unsigned kAcceptsPerTurn = 64;
+inline constexpr std::size_t kMailboxSlots = 4096;  // of each core-to-core queue
+inline constexpr std::size_t kMailboxStash = 65536;  // what waits for a slot; above it commands are `unavailable`
+inline constexpr std::size_t kWorkerJobs = 4096;
+
+// Rooms.
+inline constexpr std::size_t kTailEvents = 1000;  // at hand for resume, or
+inline constexpr auto kTailAge = 5min;            // whichever is more
+inline constexpr std::size_t kTailBytes = 512 * 1024 * 1024;  // of a core; above it sends are `unavailable`
+inline constexpr std::size_t kResumeEvents = 10'000;
+inline constexpr std::size_t kFeedEvents = 256;        // read from the log at once for one connection
+inline constexpr std::size_t kFeedBytes = 256 * 1024;  // likewise
+inline constexpr std::size_t kJoinMessages = 50;
+inline constexpr std::size_t kJoinMembers = 100;
+inline constexpr std::size_t kReadyRooms = 500;
+inline constexpr std::size_t kPageDefault = 50;
+inline constexpr std::size_t kPageMax = 100;
+inline constexpr std::size_t kPresenceRoomMembers = 1000;
+inline constexpr std::size_t kRoomsMadeByJoin = 10;  // of one user, by CREATE_ON_JOIN
+inline constexpr std::size_t kRoomCallsWaiting = 1024;  // for a room that is being loaded
+inline constexpr auto kTypingAge = 5s;
+
+// Journal.
+inline constexpr std::size_t kJournalSegmentBytes = 64 * 1024 * 1024;
+inline constexpr std::size_t kJournalBatchBytes = 4 * 1024 * 1024;  // waiting for one commit; above it sends are `unavailable`
+inline constexpr std::size_t kJournalRecordBytes = 256 * 1024;
+
+// Waits of what is off the hot path.
+inline constexpr auto kStoreTimeout = 10s;
+inline constexpr auto kDrainTime = 5s;  // SIGTERM to exit
+
+}  // namespace ringline::base::limits

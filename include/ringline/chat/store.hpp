@@ -1,0 +1,122 @@
+// Port: the database, off the hot path. SQLite embedded (backend/sqlite_store.hpp), PostgreSQL with several hosts.
+//
+// Every call is a coroutine: it starts on a core, works elsewhere, and resumes on that core. Every call has a deadline (limits::kStoreTimeout) and answers
+// `unavailable` after it. Unique names (users, public rooms, direct rooms) have their one authority here.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ringline/base/result.hpp"
+#include "ringline/base/task.hpp"
+#include "ringline/chat/event.hpp"
+#include "ringline/chat/objects.hpp"
+
+namespace ringline::chat {
+
+struct Account {
+  User user;
+  std::string password_hash;  // empty: a guest
+  bool banned = false;
+};
+
+struct SessionRow {
+  SessionId id;
+  UserId user;
+  std::uint64_t generation = 0;  // of its refresh token: how often it was rotated
+  std::int64_t rotated_ms = 0;
+  std::int64_t created_ms = 0;
+  std::int64_t last_used_ms = 0;
+  std::int64_t expires_ms = 0;  // slides
+  std::string user_agent;
+  std::string address;
+};
+
+// A room with all that its home core needs to be its sequencer.
+struct StoredMember {
+  Member member;
+  User user;
+};
+struct StoredRoom {
+  Room room;  // last_seq is ingested_seq here
+  std::vector<StoredMember> members;
+  std::optional<Message> last_message;
+};
+
+struct HistoryQuery {
+  enum class From : std::uint8_t { newest, before, after, around, around_id };
+  RoomId room;
+  From from = From::newest;
+  std::uint64_t position = 0;  // a seq, or an id with around_id
+  std::size_t limit = 50;
+};
+struct HistoryPage {
+  std::vector<Message> messages;  // oldest first
+  bool has_before = false;
+  bool has_after = false;
+};
+
+struct StoredEvent {
+  std::uint64_t seq = 0;
+  EventKind kind = EventKind::message_created;
+  std::string body;  // as Event::body
+};
+
+struct RoomPage {
+  std::vector<Room> rooms;
+  std::vector<std::uint64_t> member_counts;
+  std::optional<std::string> next_cursor;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Accounts. create_account: `conflict` when the username is taken (regardless of case). create_guest: a name that is taken gets -2, -3, …; the account
+  // that was made comes back. promote_guest keeps the id.
+  virtual base::Task<base::Result<Account>> create_account(Account account) = 0;
+  virtual base::Task<base::Result<Account>> create_guest(Account account) = 0;
+  virtual base::Task<base::Result<Account>> promote_guest(UserId guest, Account account) = 0;
+  virtual base::Task<base::Result<Account>> find_account(UserId id) = 0;                // not_found
+  virtual base::Task<base::Result<Account>> find_account_by_name(std::string name) = 0;  // not_found
+  virtual base::Task<base::Result<void>> set_password_hash(UserId id, std::string hash) = 0;
+  virtual base::Task<base::Result<void>> set_last_seen(UserId id, std::int64_t at_ms) = 0;
+
+  // Sessions.
+  virtual base::Task<base::Result<void>> create_session(SessionRow session) = 0;
+  virtual base::Task<base::Result<SessionRow>> find_session(SessionId id) = 0;  // not_found: ended or expired
+  virtual base::Task<base::Result<std::vector<SessionRow>>> sessions_of(UserId user) = 0;
+  // From `generation` to the next, if it is still that: `conflict` otherwise.
+  virtual base::Task<base::Result<SessionRow>> rotate_session(SessionId id, std::uint64_t generation, std::int64_t now_ms,
+                                                              std::int64_t expires_ms) = 0;
+  virtual base::Task<base::Result<void>> end_session(SessionId id) = 0;
+
+  // Rooms. create_room takes the name or the pair (direct rooms: `direct_key`, "LOWER_ID:HIGHER_ID") and writes the room with its first members, at seq
+  // 0; what happens then comes by events. `conflict`: a public room of that name is there. A direct room that exists is answered as it is.
+  virtual base::Task<base::Result<StoredRoom>> create_room(Room room, std::vector<Member> members, std::string direct_key) = 0;
+  virtual base::Task<base::Result<StoredRoom>> load_room(RoomId id) = 0;                          // not_found, also when deleted
+  virtual base::Task<base::Result<RoomId>> find_room_by_name(std::string name) = 0;               // a public one; not_found
+  virtual base::Task<base::Result<RoomPage>> list_public_rooms(std::string query, std::string cursor, std::size_t limit) = 0;  // newest first
+  virtual base::Task<base::Result<std::vector<RoomId>>> rooms_of(UserId user) = 0;
+  virtual base::Task<base::Result<std::uint64_t>> rooms_made_by(UserId user) = 0;
+  virtual base::Task<base::Result<void>> set_read_mark(RoomId room, Member member) = 0;
+
+  // Messages and events. `ingest` takes events of any rooms, per room in seq order, in one transaction with each room's ingested_seq; what is there already is
+  // passed over. It is durable when it answers.
+  virtual base::Task<base::Result<void>> ingest(std::vector<Event> events) = 0;
+  virtual base::Task<base::Result<HistoryPage>> history(HistoryQuery query) = 0;
+  // What followed `after`, in seq order. Without a hole up to the room's ingested_seq.
+  virtual base::Task<base::Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after, std::size_t limit) = 0;
+  virtual base::Task<base::Result<std::optional<Message>>> find_by_client_id(RoomId room, UserId sender, std::string client_id) = 0;
+  // client ids used in the room since `since_ms`, newest first, as (sender, clientId) hashes of chat::client_key.
+  virtual base::Task<base::Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms, std::size_t limit) = 0;
+
+  virtual bool healthy() const noexcept = 0;
+};
+
+// The key under which a send is remembered within its room.
+std::uint64_t client_key(UserId sender, std::string_view client_id) noexcept;
+
+}  // namespace ringline::chat
