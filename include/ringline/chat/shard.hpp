@@ -1,0 +1,116 @@
+// Shard: the chat domain of one core. It is home to a share of the rooms (it sequences them) and of the users (their rates, connections, rooms), and
+// it delivers to the sessions of its own core. Everything here runs on that core's thread; what concerns another core goes there as mail.
+//
+// The path of a message: command() -> the sender's home (rate) -> the room's home (membership, seq, append to the log) -> commit -> mail to each core
+// with members -> one encoding a protocol, flushed to every member at the end of the turn.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "ringline/base/ids.hpp"
+#include "ringline/base/json.hpp"
+#include "ringline/base/metrics.hpp"
+#include "ringline/base/settings.hpp"
+#include "ringline/base/task.hpp"
+#include "ringline/chat/room_log.hpp"
+#include "ringline/chat/session.hpp"
+#include "ringline/chat/store.hpp"
+#include "ringline/chat/tokens.hpp"
+
+namespace ringline::chat {
+
+class Shard;
+
+// What a shard needs from its surroundings, all on its own core.
+class Surroundings {
+ public:
+  using ShardMail = std::move_only_function<void(Shard&)>;
+  // Runs `mail` on another core's shard, in order of posting.
+  virtual void post(unsigned core, ShardMail mail) = 0;
+  // False: so much waits for other cores that no new commands are taken.
+  virtual bool can_post() const noexcept = 0;
+  // The session of a connection of this core, or null when it is gone.
+  virtual Session* find(ConnectionId id) = 0;
+  // Runs blocking work on a worker and resumes here. Unavailable: too much waits.
+  virtual base::Task<base::Result<void>> run_blocking(std::move_only_function<void()> job) = 0;
+  // Time of this turn.
+  virtual std::int64_t now_ms() const noexcept = 0;
+
+ protected:
+  ~Surroundings() = default;
+};
+
+// Appends one complete frame of an event to `out`, for one Wire.
+using FrameEvent = void (*)(std::string& out, std::string_view name, std::string_view body);
+
+struct ShardOptions {
+  unsigned host = 0;
+  unsigned core = 0;
+  unsigned cores = 1;
+  const base::Settings& settings;
+  const Tokens& tokens;
+  Surroundings& around;
+  RoomLog& log;
+  Store& store;
+  base::Metrics& metrics;
+  base::Scope& scope;
+  std::array<FrameEvent, kWires> frame_event;
+};
+
+// An answer to a command that was not asked for by a socket (REST).
+struct Reply {
+  bool ok = false;
+  std::string body;  // JSON: the data
+  base::Error error;
+};
+
+struct ServerStats {
+  std::uint64_t connections = 0;
+  std::uint64_t users = 0;
+  std::uint64_t active_users = 0;
+  std::uint64_t rooms = 0;
+  double messages_per_second = 0;
+};
+
+class Shard final : public RoomLogListener {
+ public:
+  explicit Shard(ShardOptions options);
+  ~Shard();
+
+  // From connections of this core. `connect` may be called once a session; its end is Outlet::signed_in or ::refused.
+  void connect(Session& session, const ReplyTag& tag, ConnectData data);
+  // `data` lives until this returns; null counts as {}. Exactly one Outlet::reply follows, unless the connection is gone.
+  void command(Session& session, const ReplyTag& tag, std::string_view name, const base::json::Value* data);
+  void drained(Session& session);       // the outlet has room again
+  void disconnected(Session& session);  // before the session is destroyed
+
+  // From REST, as the user of an access token.
+  base::Task<Reply> call(UserCard actor, std::string name, std::string data);
+  base::Task<base::Result<UserCard>> authenticate(std::string token);
+
+  // From the log.
+  void on_committed(std::uint64_t last) override;
+  void on_failed(std::uint64_t first, std::uint64_t last) override;
+
+  // From the loop.
+  static constexpr std::int64_t kTickMs = 200;
+  void on_tick(std::int64_t now_ms);  // every kTickMs
+  // Frames what the turn delivered and queues it on every member: call it before the connections flush.
+  void flush();
+  // All that is committed is in the store. For a clean stop.
+  base::Task<bool> store_everything();
+  void announce_draining(std::uint32_t reconnect_after_ms);
+
+  struct Parts;
+  Parts& parts() noexcept { return *parts_; }
+
+ private:
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace ringline::chat
