@@ -107,8 +107,7 @@ struct Session {
   State state = State::fresh;
   bool feeding = false;         // a read of the room log for this session is under way
   bool watches_stats = false;
-  bool told_expiring = false;
-};
+  };
 
 // `connect` of /ws, or Socket.IO's auth.
 struct ResumePoint {
@@ -123,5 +122,9 @@ struct ConnectData {
   std::vector<ResumePoint> resume;
   bool has_resume = false;
 };
+// From {token?, name?, resume?}; `invalid` names the field.
+base::Result<ConnectData> read_connect(const base::json::Value& data);
+// From {ROOMID: {seq, epoch}}.
+base::Result<std::vector<ResumePoint>> read_resume(const base::json::Value& rooms);
 
 }  // namespace ringline::chat

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ringline/base/ids.hpp"
 #include "ringline/base/json.hpp"
@@ -52,6 +53,7 @@ struct ShardOptions {
   unsigned host = 0;
   unsigned core = 0;
   unsigned cores = 1;
+  std::uint64_t highest_id = 0;  // of all ids found on disk: new ones are later
   const base::Settings& settings;
   const Tokens& tokens;
   Surroundings& around;
@@ -69,12 +71,13 @@ struct Reply {
   base::Error error;
 };
 
+// Of one core, or added up over all.
 struct ServerStats {
   std::uint64_t connections = 0;
-  std::uint64_t users = 0;
-  std::uint64_t active_users = 0;
-  std::uint64_t rooms = 0;
-  double messages_per_second = 0;
+  std::uint64_t users = 0;         // with a connection
+  std::uint64_t active_users = 0;  // who sent something within the last five minutes
+  std::uint64_t rooms = 0;         // in memory
+  double messages_per_second = 0;  // over the last five seconds
 };
 
 class Shard final : public RoomLogListener {
@@ -91,7 +94,9 @@ class Shard final : public RoomLogListener {
 
   // From REST, as the user of an access token.
   base::Task<Reply> call(UserCard actor, std::string name, std::string data);
-  base::Task<base::Result<UserCard>> authenticate(std::string token);
+  base::Task<base::Result<UserCard>> authenticate(std::string token, SessionId* session = nullptr);
+  // All cores' statistics, by core.
+  base::Task<std::vector<ServerStats>> stats();
 
   // From the log.
   void on_committed(std::uint64_t last) override;
@@ -102,9 +107,8 @@ class Shard final : public RoomLogListener {
   void on_tick(std::int64_t now_ms);  // every kTickMs
   // Frames what the turn delivered and queues it on every member: call it before the connections flush.
   void flush();
-  // All that is committed is in the store. For a clean stop.
-  base::Task<bool> store_everything();
-  void announce_draining(std::uint32_t reconnect_after_ms);
+  // Whether all that was sequenced is committed and in the store; hurries it there. For a clean stop: called again until it is true.
+  bool all_stored();
 
   struct Parts;
   Parts& parts() noexcept { return *parts_; }

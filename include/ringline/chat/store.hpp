@@ -101,7 +101,6 @@ class Store {
   virtual base::Task<base::Result<RoomPage>> list_public_rooms(std::string query, std::string cursor, std::size_t limit) = 0;  // newest first
   virtual base::Task<base::Result<std::vector<RoomId>>> rooms_of(UserId user) = 0;
   virtual base::Task<base::Result<std::uint64_t>> rooms_made_by(UserId user) = 0;
-  virtual base::Task<base::Result<void>> set_read_mark(RoomId room, Member member) = 0;
 
   // Messages and events. `ingest` takes events of any rooms, per room in seq order, in one transaction with each room's ingested_seq; what is there already is
   // passed over. It is durable when it answers.

@@ -1,0 +1,49 @@
+// The handlers of the command table (commands.cpp), by file.
+#pragma once
+
+#include "chat/call.hpp"
+#include "chat/parts.hpp"
+
+namespace ringline::chat {
+
+// commands_rooms.cpp
+void join(Parts& p, Call& call);
+void create_room(Parts& p, Call& call);
+void list_rooms(Parts& p, Call& call);
+void search_rooms(Parts& p, Call& call);
+void get_room(Parts& p, Call& call);
+void join_room(Parts& p, Call& call);
+void leave_room(Parts& p, Call& call);
+void list_members(Parts& p, Call& call);
+// commands_messages.cpp
+void send_message(Parts& p, Call& call);
+void get_history(Parts& p, Call& call);
+void start_typing(Parts& p, Call& call);
+void stop_typing(Parts& p, Call& call);
+// commands_people.cpp
+void resume(Parts& p, Call& call);
+void ping(Parts& p, Call& call);
+void refresh_token(Parts& p, Call& call);
+void watch_stats(Parts& p, Call& call);
+void unwatch_stats(Parts& p, Call& call);
+void get_user(Parts& p, Call& call);
+
+// What a member list and a member event show.
+void write_member(Writer& out, const HomeMember& member);
+
+// A page of a room's messages: from the tail, and from the store what is older. The room is looked up again after every wait.
+struct Page {
+  std::vector<base::Blob> messages;  // JSON objects, oldest first
+  bool has_before = false;
+  bool has_after = false;
+};
+Task<Result<Page>> read_page(Parts& p, HistoryQuery query);
+void write_messages(Writer& out, const Page& page);  // the array
+
+// Makes the user a member if he is none, and answers {user, room, members, messages}.
+void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to);
+
+// The error of an append that the log refused.
+Error log_refused();
+
+}  // namespace ringline::chat

@@ -1,0 +1,405 @@
+// Rooms: making, finding, joining, leaving, members.
+#include <algorithm>
+
+#include "chat/commands.hpp"
+#include "ringline/base/clock.hpp"
+#include "ringline/base/utf8.hpp"
+
+namespace ringline::chat {
+
+namespace {
+
+using base::json::find;
+using base::json::find_bool;
+using base::json::find_integer;
+using base::json::find_string;
+
+constexpr std::size_t kInitialMembers = 100;  // of create_room
+
+// A name of a room or guest: trimmed, clean, 1 to 64 characters, not only digits.
+Result<std::string> read_name(const Value& data, std::string_view field) {
+  auto given = find_string(data, field);
+  if (!given) return base::fail_field(std::string(field), "must be a string");
+  std::string_view text = *given;
+  auto begin = text.find_first_not_of(" \t\n");
+  if (begin == std::string_view::npos) return base::fail_field(std::string(field), "must not be empty");
+  text = text.substr(begin, text.find_last_not_of(" \t\n") - begin + 1);
+  if (base::count_points(text) > base::limits::kNamePoints)
+    return base::fail_field(std::string(field), "must be at most 64 characters");
+  if (!base::is_clean_name(text)) return base::fail_field(std::string(field), "must not hold line breaks or control characters");
+  if (text.find_first_not_of("0123456789") == std::string_view::npos)
+    return base::fail_field(std::string(field), "must not be digits only");
+  return std::string(text);
+}
+
+struct NewRoom {
+  Room room;
+  std::vector<Member> members;
+  std::string direct_key;
+};
+
+Task<Result<NewRoom>> check_members(Parts& p, NewRoom draft) {
+  for (const Member& member : draft.members) {
+    auto account = co_await p.o.store.find_account(member.user);
+    if (!account && account.error().code == Errc::not_found)
+      co_return base::fail_field("memberIds", "no such user: " + member.user.text());
+    if (!account) co_return std::unexpected(account.error());
+  }
+  co_return draft;
+}
+
+// At the room's home: the first events of a room that the store has just taken, then the answer.
+void begin_room(Parts& p, HomeRoom& room, UserCard actor, ReplyTo to) {
+  Sequencer::Draft draft{.room = room, .kind = EventKind::room_created, .actor = *actor};
+  std::vector<UserId> members;
+  for (const auto& [id, member] : room.members) members.push_back(id);
+  auto then = [&here = p, actor, to, members](HomeRoom& made, bool ok) {
+    if (!ok) return answer(here, to, log_refused());
+    for (UserId user : members) {
+      here.on(here.home(user), [user, id = made.room.id, seq = made.room.last_seq](Parts& there) {
+        there.people.joined(user, id, seq);
+      });
+    }
+    answer(here, to, R"({"room":)" + room_json(here, made, actor->id) + "}");
+  };
+  bool taken = p.sequencer.sequence(
+      draft, [&](Writer& out, const Event&) { out.key("room").raw(room_json(p, room, UserId{})); }, std::move(then));
+  if (!taken) answer(p, to, log_refused());
+}
+
+// Makes a room in the store and begins it at its home.
+Task<void> make_room(Parts& p, NewRoom draft, UserCard actor, ReplyTo to) {
+  auto checked = co_await check_members(p, std::move(draft));
+  if (!checked) {
+    answer(p, to, checked.error());
+    co_return;
+  }
+  RoomId wanted = checked->room.id;
+  auto made = co_await p.o.store.create_room(std::move(checked->room), std::move(checked->members), std::move(checked->direct_key));
+  if (!made) {
+    answer(p, to, made.error());
+    co_return;
+  }
+  RoomId id = made->room.id;
+  p.on(p.home(id), [id, wanted, actor, to](Parts& there) {
+    there.rooms.with(id, [&there, id, wanted, actor, to](Result<HomeRoom*> room) {
+      if (!room) return answer(there, to, room.error());
+      if (id == wanted && (*room)->next_seq == 1) return begin_room(there, **room, actor, to);
+      answer(there, to, R"({"room":)" + room_json(there, **room, actor->id) + "}");
+    });
+  });
+}
+
+Result<void> read_members(const Value& data, const User& actor, NewRoom& draft) {
+  std::int64_t now = base::wall_ms();
+  draft.members.push_back({.user = actor.id, .role = MemberRole::owner, .joined_ms = now});
+  if (const Value* ids = find(data, "memberIds")) {
+    if (!ids->IsArray() || ids->Size() > kInitialMembers)
+      return base::fail_field("memberIds", "must be a list of at most 100 user ids");
+    for (const Value& text : ids->GetArray()) {
+      auto id = text.IsString() ? UserId::parse(base::json::view(text)) : std::nullopt;
+      if (!id) return base::fail_field("memberIds", "must be user ids, as strings");
+      bool known = std::ranges::find(draft.members, *id, &Member::user) != draft.members.end();
+      if (!known) draft.members.push_back({.user = *id, .role = MemberRole::member, .joined_ms = now});
+    }
+  }
+  if (draft.room.type != RoomType::direct) return {};
+  if (draft.members.size() != 2) return base::fail_field("memberIds", "a direct room takes exactly one other user");
+  draft.members[0].role = MemberRole::member;
+  UserId low = std::min(draft.members[0].user, draft.members[1].user);
+  UserId high = std::max(draft.members[0].user, draft.members[1].user);
+  draft.direct_key = low.text() + ":" + high.text();
+  return {};
+}
+
+Result<NewRoom> read_new_room(Parts& p, const Value& data, const User& actor) {
+  NewRoom draft;
+  auto type = find_string(data, "type");
+  auto known = type ? room_type(*type) : std::nullopt;
+  if (!known) return base::fail_field("type", "must be direct, group or channel");
+  Room& room = draft.room;
+  room.id = RoomId{p.next_id()};
+  room.type = *known;
+  room.created_by = actor.id;
+  room.created_ms = room.updated_ms = base::wall_ms();
+  room.is_private = find_bool(data, "private").value_or(false) || room.type == RoomType::direct;
+  room.ephemeral = find_bool(data, "ephemeral").value_or(false);
+  if (room.type != RoomType::direct) {
+    auto name = read_name(data, "name");
+    if (!name) return std::unexpected(name.error());
+    room.name = std::move(*name);
+  }
+  if (auto description = find_string(data, "description")) {
+    room.description = base::sanitize_text(*description);
+    if (base::count_points(room.description) > base::limits::kDescriptionPoints)
+      return base::fail_field("description", "must be at most 500 characters");
+  }
+  if (auto members = read_members(data, actor, draft); !members) return std::unexpected(members.error());
+  return draft;
+}
+
+}  // namespace
+
+void write_member(Writer& out, const HomeMember& member) {
+  out.begin_object().key("user");
+  write_user(out, *member.user, member.online > 0 ? Status::online : Status::offline, false);
+  out.key("role").string(name_of(member.member.role)).key("joinedAt").time(member.member.joined_ms);
+  out.key("online").boolean(member.online > 0).end_object();
+}
+
+void create_room(Parts& p, Call& call) {
+  auto draft = read_new_room(p, *call.data, *call.actor);
+  if (!draft) return answer(p, call.to, draft.error());
+  p.o.scope.spawn(make_room(p, std::move(*draft), call.actor, call.to));
+}
+
+namespace {
+
+// {user, room, members, messages}: what a client needs to show the room.
+Task<void> answer_join(Parts& p, RoomId id, UserCard user, ReplyTo to) {
+  auto page = co_await read_page(p, {.room = id, .limit = base::limits::kJoinMessages});
+  HomeRoom* room = p.rooms.find(id);
+  if (!page || !room) {
+    answer(p, to, page ? base::fail(Errc::not_found, "no such room").error() : page.error());
+    co_return;
+  }
+  Writer out;
+  out.begin_object().key("user");
+  write_user(out, *user, Status::online, true);
+  out.key("room").raw(room_json(p, *room, user->id)).key("members").begin_array();
+  std::size_t count = 0;
+  for (const auto& [member_id, member] : room->members) {
+    if (member.online == 0 && member_id != user->id) continue;  // who is here comes first
+    if (++count > base::limits::kJoinMembers) break;
+    write_member(out, member);
+  }
+  for (const auto& [member_id, member] : room->members) {
+    if (member.online > 0 || member_id == user->id) continue;
+    if (++count > base::limits::kJoinMembers) break;
+    write_member(out, member);
+  }
+  out.end_array().key("messages");
+  write_messages(out, *page);
+  out.end_object();
+  answer(p, to, out.view());
+}
+
+// A new member, from the commit of his member_joined on.
+void add_member_at_commit(Parts& p, HomeRoom& room, const HomeMember& member) {
+  UserId user = member.member.user;
+  HomeMember& added = room.members.emplace(user, member).first->second;
+  added.member.read_seq = room.room.last_seq;
+  added.member.read_count = room.room.message_count;
+  p.on(p.home(user), [user, id = room.room.id, seq = room.room.last_seq](Parts& there) {
+    there.people.joined(user, id, seq);
+  });
+}
+
+}  // namespace
+
+void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to) {
+  if (room.find(user->id)) {
+    p.o.scope.spawn(answer_join(p, room.room.id, user, to));
+    return;
+  }
+  if (room.room.is_private) return answer(p, to, base::fail(Errc::not_found, "no such room").error());
+  HomeMember member{.member = {.user = user->id, .role = MemberRole::member, .joined_ms = base::wall_ms()}, .user = user};
+  Sequencer::Draft draft{.room = room, .kind = EventKind::member_joined, .actor = *user, .subject = user->id};
+  bool taken = p.sequencer.sequence(
+      draft,
+      [&](Writer& out, const Event&) {
+        HomeMember shown = member;
+        shown.online = 1;
+        write_member(out.key("member"), shown);
+      },
+      [&here = p, member, user, to](HomeRoom& joined, bool ok) {
+        if (!ok) return answer(here, to, log_refused());
+        add_member_at_commit(here, joined, member);
+        here.o.scope.spawn(answer_join(here, joined.room.id, user, to));
+      });
+  if (!taken) answer(p, to, log_refused());
+}
+
+void join_room(Parts& p, Call& call) { join_and_answer(p, *call.room, call.actor, call.to); }
+
+namespace {
+
+void join_at_home(Parts& p, RoomId id, UserCard user, ReplyTo to) {
+  p.on(p.home(id), [id, user, to](Parts& there) {
+    there.rooms.with(id, [&there, user, to](Result<HomeRoom*> room) {
+      if (!room) return answer(there, to, room.error());
+      if ((*room)->is_changing(user->id)) {  // he is joining already: this call answers when that is settled
+        (*room)->after_change.push_back([&there, id = (*room)->room.id, user, to] {
+          join_at_home(there, id, user, to);
+        });
+        return;
+      }
+      join_and_answer(there, **room, user, to);
+    });
+  });
+}
+
+// `join` by name: a public room, made if it is missing and the server allows it.
+Task<void> join_by_name(Parts& p, std::string name, UserCard user, ReplyTo to) {
+  auto found = co_await p.o.store.find_room_by_name(name);
+  if (found) {
+    join_at_home(p, *found, user, to);
+    co_return;
+  }
+  if (found.error().code != Errc::not_found || !p.o.settings.create_on_join) {
+    answer(p, to, found.error());
+    co_return;
+  }
+  auto made_before = co_await p.o.store.rooms_made_by(user->id);
+  if (!made_before || *made_before >= base::limits::kRoomsMadeByJoin) {
+    answer(p, to, made_before ? base::fail(Errc::forbidden, "no such room, and you have made 10 rooms already").error() : made_before.error());
+    co_return;
+  }
+  Room room{.id = RoomId{p.next_id()}, .type = RoomType::group, .name = name, .created_by = user->id};
+  room.created_ms = room.updated_ms = base::wall_ms();
+  RoomId id = room.id;
+  std::vector<Member> members{{.user = user->id, .role = MemberRole::owner, .joined_ms = room.created_ms}};
+  auto made = co_await p.o.store.create_room(std::move(room), std::move(members), {});
+  if (!made && made.error().code == Errc::conflict) {  // somebody else was quicker
+    auto again = co_await p.o.store.find_room_by_name(name);
+    if (again) {
+      join_at_home(p, *again, user, to);
+    } else {
+      answer(p, to, again.error());
+    }
+    co_return;
+  }
+  if (!made) {
+    answer(p, to, made.error());
+    co_return;
+  }
+  p.on(p.home(id), [id, user, to](Parts& there) {
+    there.rooms.with(id, [&there, user, to](Result<HomeRoom*> loaded) {
+      if (!loaded) return answer(there, to, loaded.error());
+      HomeRoom& begun = **loaded;
+      if (begun.next_seq != 1) return join_and_answer(there, begun, user, to);
+      Sequencer::Draft draft{.room = begun, .kind = EventKind::room_created, .actor = *user};
+      bool taken = there.sequencer.sequence(
+          draft, [&](Writer& out, const Event&) { out.key("room").raw(room_json(there, begun, UserId{})); },
+          [&here = there, user, to](HomeRoom& made_room, bool ok) {
+            if (!ok) return answer(here, to, log_refused());
+            here.on(here.home(user->id), [user_id = user->id, room_id = made_room.room.id](Parts& home) {
+              home.people.joined(user_id, room_id, 1);
+            });
+            here.o.scope.spawn(answer_join(here, made_room.room.id, user, to));
+          });
+      if (!taken) answer(there, to, log_refused());
+    });
+  });
+}
+
+}  // namespace
+
+void join(Parts& p, Call& call) {
+  auto room = find_string(*call.data, "room");
+  if (!room) return answer(p, call.to, base::fail_field("room", "must be a room's name or id").error());
+  if (auto id = RoomId::parse(*room)) return join_at_home(p, *id, call.actor, call.to);
+  auto name = read_name(*call.data, "room");
+  if (!name) return answer(p, call.to, name.error());
+  p.o.scope.spawn(join_by_name(p, std::move(*name), call.actor, call.to));
+}
+
+void leave_room(Parts& p, Call& call) {
+  HomeRoom& room = *call.room;
+  UserId user = call.actor->id;
+  bool owner = room.find(user)->member.role == MemberRole::owner;
+  bool last_owner = owner && std::ranges::none_of(room.members, [&](const auto& entry) {
+    return entry.first != user && entry.second.member.role == MemberRole::owner;
+  });
+  if (last_owner && room.members.size() > 1)
+    return answer(p, call.to, base::fail(Errc::conflict, "you are the room's only owner: make somebody else one first").error());
+  Sequencer::Draft draft{.room = room, .kind = EventKind::member_left, .actor = *call.actor, .subject = user};
+  bool taken = p.sequencer.sequence(
+      draft, [&](Writer& out, const Event&) { out.key("userId").id(user).key("reason").string("left"); },
+      [&here = p, user, to = call.to](HomeRoom& left, bool ok) {
+        if (!ok) return answer(here, to, log_refused());
+        if (HomeMember* gone = left.find(user); gone && gone->online > 0) --left.online_users;
+        left.members.erase(user);
+        here.on(here.home(user), [user, id = left.room.id](Parts& there) { there.people.left(user, id); });
+        answer(here, to, "{}");
+      });
+  if (!taken) answer(p, call.to, log_refused());
+}
+
+void get_room(Parts& p, Call& call) {
+  HomeRoom& room = *call.room;
+  if (room.room.is_private && !room.find(call.actor->id))
+    return answer(p, call.to, base::fail(Errc::not_found, "no such room").error());
+  answer(p, call.to, R"({"room":)" + room_json(p, room, call.actor->id) + "}");
+}
+
+namespace {
+
+Result<std::size_t> read_limit(const Value& data) {
+  if (!find(data, "limit")) return base::limits::kPageDefault;
+  auto limit = find_integer(data, "limit");
+  if (!limit || *limit < 1 || *limit > static_cast<std::int64_t>(base::limits::kPageMax))
+    return base::fail_field("limit", "must be a number from 1 to 100");
+  return static_cast<std::size_t>(*limit);
+}
+
+Task<void> answer_public_rooms(Parts& p, std::string query, std::string cursor, std::size_t limit, ReplyTo to) {
+  auto page = co_await p.o.store.list_public_rooms(std::move(query), std::move(cursor), limit);
+  if (!page) {
+    answer(p, to, page.error());
+    co_return;
+  }
+  Writer out;
+  out.begin_object().key("rooms").begin_array();
+  for (std::size_t i = 0; i < page->rooms.size(); ++i)
+    write_room(out, page->rooms[i], static_cast<std::size_t>(page->member_counts[i]), {}, nullptr);
+  out.end_array();
+  if (page->next_cursor) out.key("nextCursor").string(*page->next_cursor);
+  out.end_object();
+  answer(p, to, out.view());
+}
+
+void find_rooms(Parts& p, Call& call, std::string query) {
+  auto limit = read_limit(*call.data);
+  if (!limit) return answer(p, call.to, limit.error());
+  std::string cursor(find_string(*call.data, "cursor").value_or(""));
+  p.o.scope.spawn(answer_public_rooms(p, std::move(query), std::move(cursor), *limit, call.to));
+}
+
+}  // namespace
+
+void list_rooms(Parts& p, Call& call) { find_rooms(p, call, {}); }
+
+void search_rooms(Parts& p, Call& call) {
+  auto query = find_string(*call.data, "query");
+  if (!query || query->empty() || base::count_points(*query) > base::limits::kNamePoints)
+    return answer(p, call.to, base::fail_field("query", "must be a string of 1 to 64 characters").error());
+  find_rooms(p, call, std::string(*query));
+}
+
+// Members by id: the cursor is the last id that was shown.
+void list_members(Parts& p, Call& call) {
+  auto limit = read_limit(*call.data);
+  if (!limit) return answer(p, call.to, limit.error());
+  UserId after;
+  if (auto cursor = find_string(*call.data, "cursor")) {
+    auto id = UserId::parse(*cursor);
+    if (!id) return answer(p, call.to, base::fail_field("cursor", "must be a nextCursor of this list").error());
+    after = *id;
+  }
+  std::vector<UserId> ids;
+  for (const auto& [id, member] : call.room->members)
+    if (id > after) ids.push_back(id);
+  bool more = ids.size() > *limit;
+  auto shown = ids.begin() + static_cast<std::ptrdiff_t>(std::min(ids.size(), *limit));
+  std::ranges::partial_sort(ids, shown);
+  Writer out;
+  out.begin_object().key("members").begin_array();
+  for (auto id = ids.begin(); id != shown; ++id) write_member(out, *call.room->find(*id));
+  out.end_array();
+  if (more) out.key("nextCursor").string(std::prev(shown)->text());
+  out.end_object();
+  answer(p, call.to, out.view());
+}
+
+}  // namespace ringline::chat

@@ -1,0 +1,295 @@
+// See delivery.hpp.
+#include "chat/delivery.hpp"
+
+#include <algorithm>
+
+#include "chat/parts.hpp"
+
+namespace ringline::chat {
+
+void Delivery::mark_dirty(LocalRoom& room) {
+  if (room.dirty) return;
+  room.dirty = true;
+  dirty_.push_back(&room);
+}
+
+void Delivery::deliver(const Delivered& event) {
+  LocalRoom* room = find(event.room);
+  if (!room || event.seq <= room->last_seq) return;
+  ASSERT(event.seq == room->last_seq + 1);
+  room->last_seq = event.seq;
+  if (room->turn_first == 0) room->turn_first = event.seq;
+  LocalRoom::Ends ends{};
+  for (std::size_t wire = 0; wire < kWires; ++wire) {
+    if (room->wires[wire] == 0 && !room->events[wire]) continue;
+    if (!room->events[wire]) {
+      room->events[wire] = p_.chunks.take();
+      // A protocol that came into use within this turn: nobody of it wants what was before.
+    }
+    p_.o.frame_event[wire](room->events[wire]->bytes, name_of(event.kind), event.body.view());
+    ends[wire] = static_cast<std::uint32_t>(room->events[wire]->bytes.size());
+  }
+  room->turn_ends.push_back(ends);
+  if (event.kind == EventKind::member_joined) ++room->member_count;
+  if (event.kind == EventKind::member_left) --room->member_count;
+  if (event.subject) room->leaving.push_back(event.subject);
+  mark_dirty(*room);
+}
+
+void Delivery::pass(RoomId id, std::string_view name, std::string_view body) {
+  LocalRoom* room = find(id);
+  if (!room) return;
+  for (std::size_t wire = 0; wire < kWires; ++wire) {
+    if (room->wires[wire] == 0) continue;
+    if (!room->passing[wire]) room->passing[wire] = p_.chunks.take();
+    p_.o.frame_event[wire](room->passing[wire]->bytes, name, body);
+  }
+  mark_dirty(*room);
+}
+
+void Delivery::flush() {
+  // Seats may go while a room is flushed (never rooms that are dirty), and nothing becomes dirty.
+  for (LocalRoom* room : dirty_) flush_room(*room);
+  std::vector<LocalRoom*> flushed = std::move(dirty_);
+  dirty_.clear();
+  for (LocalRoom* room : flushed) {
+    room->dirty = false;
+    remove_leaving(*room);
+  }
+  dirty_.reserve(flushed.capacity());
+}
+
+void Delivery::flush_room(LocalRoom& room) {
+  for (LocalRoom::Seat& seat : room.seats) flush_seat(room, seat);
+  for (std::size_t wire = 0; wire < kWires; ++wire) {
+    room.events[wire] = {};
+    room.passing[wire] = {};
+  }
+  room.turn_first = 0;
+  room.turn_ends.clear();
+}
+
+void Delivery::flush_seat(LocalRoom& room, LocalRoom::Seat& seat) {
+  auto wire = static_cast<std::size_t>(seat.session->out.wire());
+  if (room.turn_first != 0 && seat.next_seq <= room.last_seq) {
+    if (seat.next_seq < room.turn_first) {
+      feed(*seat.session);
+    } else {
+      auto skipped = static_cast<std::size_t>(seat.next_seq - room.turn_first);
+      std::uint32_t from = skipped == 0 ? 0 : room.turn_ends[skipped - 1][wire];
+      std::uint32_t to = room.turn_ends.back()[wire];
+      if (seat.session->out.send_shared(room.events[wire], from, to)) {
+        p_.o.metrics.deliveries += room.turn_ends.size() - skipped;
+        seat.next_seq = room.last_seq + 1;
+      } else {
+        ++p_.o.metrics.slow_readers;
+      }
+    }
+  }
+  if (!room.passing[wire]) return;
+  auto size = static_cast<std::uint32_t>(room.passing[wire]->bytes.size());
+  if (!seat.session->out.has_room() || !seat.session->out.send_shared(room.passing[wire], 0, size))
+    ++p_.o.metrics.passing_dropped;
+}
+
+void Delivery::seat(Session& session, const Subscription& subscription) {
+  auto& slot = rooms_[subscription.room];
+  if (!slot) {
+    slot = std::make_unique<LocalRoom>();
+    slot->id = subscription.room;
+    slot->last_seq = subscription.last_seq;
+    slot->epoch = subscription.epoch;
+    slot->member_count = subscription.member_count;
+  }
+  LocalRoom& room = *slot;
+  for (const Session::Seat& seat : session.seats) ASSERT(seat.room != &room);
+  session.seats.push_back({&room, static_cast<std::uint32_t>(room.seats.size())});
+  room.seats.push_back({&session, subscription.first_seq, subscription.last_seq + 1});
+  auto wire = static_cast<std::size_t>(session.out.wire());
+  ++room.wires[wire];
+  // Frames of this turn that were made before the protocol was in use: an empty chunk, of which this seat takes nothing (its next seq is behind them).
+  if (room.turn_first != 0 && !room.events[wire]) room.events[wire] = p_.chunks.take();
+}
+
+namespace {
+
+bool has_seat(const Session& session, RoomId room) {
+  return std::ranges::any_of(session.seats, [&](const Session::Seat& seat) { return seat.room->id == room; });
+}
+
+}  // namespace
+
+void Delivery::hear(ConnectionId connection, UserId user, RoomId room, std::uint64_t from_seq) {
+  Session* session = p_.o.around.find(connection);
+  if (!session || session->state != Session::State::ready || has_seat(*session, room)) return;
+  p_.o.scope.spawn(hear_later(connection, user, room, from_seq));
+}
+
+base::Task<void> Delivery::hear_later(ConnectionId connection, UserId user, RoomId room,
+                                      std::uint64_t from_seq) {
+  Subscribe request{.connection = connection, .user = user, .core = p_.o.core, .from_seq = from_seq};
+  unsigned home = p_.home(room);
+  auto asking = ask<std::optional<Subscription>>(
+      p_, home, [room, request](Parts& there, Answer<std::optional<Subscription>> answer) {
+        there.rooms.with(room, [&there, request, answer](Result<HomeRoom*> found) {
+          if (!found) return answer(there, std::nullopt);
+          answer(there, there.rooms.subscribe(**found, request));
+        });
+      });
+  auto subscription = co_await asking;
+  if (!subscription || !subscription->member) co_return;
+  Session* session = p_.o.around.find(connection);
+  if (!session || session->state != Session::State::ready || has_seat(*session, room)) {
+    p_.on(home, [room, user, core = p_.o.core](Parts& there) {
+      there.rooms.unsubscribe(room, user, core);
+    });
+    co_return;
+  }
+  seat(*session, *subscription);
+  feed(*session);
+}
+
+void Delivery::unseat(Session& session, std::size_t seat_index) {
+  Session::Seat seat = session.seats[seat_index];
+  session.seats[seat_index] = session.seats.back();
+  session.seats.pop_back();
+  LocalRoom& room = *seat.room;
+  --room.wires[static_cast<std::size_t>(session.out.wire())];
+  room.seats[seat.index] = room.seats.back();
+  room.seats.pop_back();
+  if (seat.index < room.seats.size()) {
+    for (Session::Seat& moved : room.seats[seat.index].session->seats)
+      if (moved.room == &room) moved.index = seat.index;
+  }
+  p_.on(p_.home(room.id), [id = room.id, user = session.user->id, core = p_.o.core](Parts& there) {
+    there.rooms.unsubscribe(id, user, core);
+  });
+  if (room.seats.empty() && !room.dirty) rooms_.erase(room.id);
+}
+
+void Delivery::unseat_all(Session& session) {
+  while (!session.seats.empty()) unseat(session, session.seats.size() - 1);
+  resuming_.erase(session.id);
+}
+
+void Delivery::remove_leaving(LocalRoom& room) {
+  RoomId id = room.id;
+  std::vector<UserId> leaving = std::move(room.leaving);
+  room.leaving.clear();
+  for (UserId user : leaving) {
+    std::vector<Session*> sessions;
+    for (LocalRoom::Seat& seat : room.seats)
+      if (seat.session->user->id == user) sessions.push_back(seat.session);
+    for (Session* session : sessions) {
+      auto seat = std::ranges::find_if(session->seats, [&](const Session::Seat& s) { return s.room == &room; });
+      room.dirty = true;  // keeps the room while its seats go
+      unseat(*session, static_cast<std::size_t>(seat - session->seats.begin()));
+      room.dirty = false;
+    }
+  }
+  if (room.seats.empty()) rooms_.erase(id);
+}
+
+void Delivery::feed(Session& session) {
+  if (session.feeding || !session.out.has_room()) return;
+  for (const Session::Seat& seat : session.seats) {
+    const LocalRoom& room = *seat.room;
+    std::uint64_t next = room.seats[seat.index].next_seq;
+    if (next > room.last_seq) continue;
+    session.feeding = true;
+    p_.o.scope.spawn([](Parts& p, ConnectionId connection, RoomId id, std::uint64_t after) -> Task<void> {
+      auto asking = ask<Feed>(p, p.home(id), [id, after](Parts& there, Answer<Feed> answer) {
+        there.o.scope.spawn([](Parts& home, RoomId wanted, std::uint64_t from, Answer<Feed> reply) -> Task<void> {
+          Feed read = co_await home.rooms.read_after(wanted, from);
+          reply(home, std::move(read));
+        }(there, id, after, answer));
+      });
+      Feed read = co_await asking;
+      p.delivery.fed(connection, read);
+    }(p_, session.id, room.id, next - 1));
+    return;
+  }
+  check_resumed(session);
+}
+
+void Delivery::fed(ConnectionId connection, const Feed& read) {
+  Session* session = p_.o.around.find(connection);
+  if (!session) return;
+  session->feeding = false;
+  if (!read.ok) {
+    feed_again_.push_back(connection);
+    return;
+  }
+  for (const Session::Seat& seat : session->seats) {
+    if (seat.room->id != read.room) continue;
+    std::uint64_t& next = seat.room->seats[seat.index].next_seq;
+    auto wire = static_cast<std::size_t>(session->out.wire());
+    base::ChunkRef chunk = p_.chunks.take();
+    std::uint64_t after = next;
+    for (const FedEvent& event : read.events) {
+      if (event.seq != after) continue;
+      p_.o.frame_event[wire](chunk->bytes, name_of(event.kind), event.body.view());
+      ++after;
+    }
+    auto size = static_cast<std::uint32_t>(chunk->bytes.size());
+    if (size > 0 && session->out.send_shared(chunk, 0, size)) {
+      p_.o.metrics.deliveries += after - next;
+      next = after;
+    }
+    break;
+  }
+  feed(*session);
+}
+
+void Delivery::resume(Session& session, const std::vector<ResumePoint>& points) {
+  std::vector<Resumed> rooms;
+  for (const ResumePoint& point : points) {
+    Resumed result{.room = point.room, .from = point.seq, .to = point.seq, .epoch = point.epoch, .complete = false};
+    for (const Session::Seat& taken : session.seats) {
+      if (taken.room->id != point.room) continue;
+      LocalRoom& room = *taken.room;
+      LocalRoom::Seat& seat = room.seats[taken.index];
+      bool untouched = seat.next_seq == seat.live_seq;
+      bool in_reach = point.seq < seat.next_seq && seat.next_seq - point.seq <= base::limits::kResumeEvents;
+      result.epoch = room.epoch;
+      result.complete = untouched && in_reach && point.epoch == room.epoch;
+      result.to = seat.next_seq - 1;
+      if (result.complete) seat.next_seq = point.seq + 1;
+    }
+    rooms.push_back(result);
+  }
+  start_resume(session, std::move(rooms));
+}
+
+void Delivery::start_resume(Session& session, std::vector<Resumed> rooms) {
+  resuming_[session.id] = std::move(rooms);
+  feed(session);
+}
+
+// All that was missed is sent: say so, behind it.
+void Delivery::check_resumed(Session& session) {
+  auto found = resuming_.find(session.id);
+  if (found == resuming_.end()) return;
+  Writer& out = p_.body;
+  out.clear();
+  out.begin_object().key("rooms").begin_object();
+  for (const Resumed& room : found->second) {
+    out.key(room.room.text()).begin_object().key("from").unsigned_integer(room.from);
+    out.key("to").unsigned_integer(room.to).key("epoch").unsigned_integer(room.epoch);
+    out.key("complete").boolean(room.complete).end_object();
+  }
+  out.end_object().end_object();
+  base::ChunkRef chunk = p_.chunks.take();
+  p_.o.frame_event[static_cast<std::size_t>(session.out.wire())](chunk->bytes, "resumed", out.view());
+  if (session.out.send_shared(chunk, 0, static_cast<std::uint32_t>(chunk->bytes.size())))
+    resuming_.erase(found);
+}
+
+void Delivery::on_tick() {
+  std::vector<ConnectionId> again = std::move(feed_again_);
+  feed_again_.clear();
+  for (ConnectionId connection : again)
+    if (Session* session = p_.o.around.find(connection)) feed(*session);
+}
+
+}  // namespace ringline::chat

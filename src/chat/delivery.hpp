@@ -1,0 +1,106 @@
+// Delivery: the sessions of this core and the rooms that they hear.
+//
+// A seat knows the next seq that its session is to get; that number alone decides what is sent. Live events are framed once a protocol and turn into a
+// chunk that all seats share, and each seat takes the part from its next seq on. A seat whose session has no room keeps its number: it is behind
+// (next_seq <= the room's last_seq), and is fed from the log when the session has drained. Resume is the same: a seat that starts behind. So no seq
+// can come twice or be skipped on a connection, whatever happens in between.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "chat/rooms.hpp"
+#include "ringline/base/chunk.hpp"
+#include "ringline/chat/session.hpp"
+#include "ringline/chat/shard.hpp"
+
+namespace ringline::chat {
+
+struct LocalRoom {
+  struct Seat {
+    Session* session;
+    std::uint64_t next_seq;
+    std::uint64_t live_seq;  // the first it got without having asked for older ones
+  };
+  using Ends = std::array<std::uint32_t, kWires>;
+
+  RoomId id;
+  std::uint64_t last_seq = 0;  // newest event that came to this core
+  std::uint64_t epoch = 0;
+  std::uint32_t member_count = 0;
+  std::array<std::uint32_t, kWires> wires{};  // seats by protocol
+  std::vector<Seat> seats;
+
+  // Of this turn.
+  std::uint64_t turn_first = 0;  // seq of the first framed event
+  std::vector<Ends> turn_ends;   // where each event's frame ends
+  std::array<base::ChunkRef, kWires> events;
+  std::array<base::ChunkRef, kWires> passing;
+  std::vector<UserId> leaving;  // their seats go after the flush
+  bool dirty = false;
+};
+
+// A room event on its way to another core's members.
+struct Delivered {
+  RoomId room;
+  std::uint64_t seq;
+  EventKind kind;
+  base::Blob body;
+  UserId subject;  // member_left: who
+};
+
+class Delivery {
+ public:
+  explicit Delivery(Shard::Parts& parts) : p_(parts) {}
+
+  void deliver(const Delivered& event);
+  void pass(RoomId room, std::string_view name, std::string_view body);
+  void flush();
+
+  // Seats a session in a room as its home said. Does nothing if it has a seat already or is gone.
+  void seat(Session& session, const Subscription& subscription);
+  // Asks the room's home, then seats: for a user who joined while connected.
+  void hear(ConnectionId connection, UserId user, RoomId room, std::uint64_t from_seq);
+  void unseat_all(Session& session);
+
+  // Resume: what was asked, until each room's `to` has been sent; then `resumed` is.
+  struct Resumed {
+    RoomId room;
+    std::uint64_t from, to, epoch;
+    bool complete;
+  };
+  void start_resume(Session& session, std::vector<Resumed> rooms);
+  // The same for a session that is seated. A room of which it has had live events since is not complete: they cannot be sent again in order.
+  void resume(Session& session, const std::vector<ResumePoint>& points);
+  void feed(Session& session);  // reads the log for a seat that is behind
+  void on_tick();
+
+  std::size_t rooms() const noexcept { return rooms_.size(); }
+  LocalRoom* find(RoomId id) noexcept {
+    auto found = rooms_.find(id);
+    return found == rooms_.end() ? nullptr : found->second.get();
+  }
+
+ private:
+  void mark_dirty(LocalRoom& room);
+  void flush_room(LocalRoom& room);
+  void flush_seat(LocalRoom& room, LocalRoom::Seat& seat);
+  void unseat(Session& session, std::size_t seat_index);
+  void remove_leaving(LocalRoom& room);
+  void fed(ConnectionId connection, const Feed& feed);
+  void check_resumed(Session& session);
+  base::Task<void> hear_later(ConnectionId connection, UserId user, RoomId room, std::uint64_t from_seq);
+
+  Shard::Parts& p_;
+  std::unordered_map<RoomId, std::unique_ptr<LocalRoom>> rooms_;
+  std::vector<LocalRoom*> dirty_;
+  std::unordered_map<ConnectionId, std::vector<Resumed>> resuming_;
+  std::vector<ConnectionId> feed_again_;  // their read failed: tried again at the next tick
+};
+
+}  // namespace ringline::chat

@@ -1,0 +1,306 @@
+// See people.hpp.
+#include "chat/people.hpp"
+
+#include <algorithm>
+
+#include "chat/parts.hpp"
+#include "ringline/base/clock.hpp"
+
+namespace ringline::chat {
+
+namespace {
+
+constexpr std::int64_t kKeepOfflineMs = 60 * 1000;  // a user without connections stays loaded
+constexpr std::int64_t kActiveMs = 5 * 60 * 1000;
+constexpr std::int64_t kSweepEveryMs = 10 * 1000;
+constexpr std::int64_t kPresenceEveryMs = 1000;  // at most one presence_changed a user
+constexpr std::int64_t kGuestWindowMs = 60 * 1000;
+constexpr std::size_t kUserCallsWaiting = 1024;
+
+}  // namespace
+
+std::uint32_t RateWindow::take(std::int64_t now_ms, unsigned limit, std::int64_t window_ms) {
+  if (times_.size() < limit) {
+    times_.push_back(now_ms);
+    return 0;
+  }
+  std::int64_t free_at = times_[oldest_] + window_ms;
+  if (free_at > now_ms) return static_cast<std::uint32_t>(free_at - now_ms);
+  times_[oldest_] = now_ms;
+  oldest_ = (oldest_ + 1) % times_.size();
+  return 0;
+}
+
+bool RateWindow::empty_at(std::int64_t now_ms, std::int64_t window_ms) const noexcept {
+  if (times_.empty()) return true;
+  std::int64_t newest = times_[(oldest_ + times_.size() - 1) % times_.size()];
+  return newest + window_ms <= now_ms;
+}
+
+HomeUser* People::find(UserId id) noexcept {
+  auto found = users_.find(id);
+  return found == users_.end() ? nullptr : found->second.get();
+}
+
+void People::introduce(const User& user, SessionId session) {
+  auto& slot = users_[user.id];
+  if (!slot) {
+    slot = std::make_unique<HomeUser>();
+    slot->card = std::make_shared<const User>(user);
+    slot->last_seen_ms = user.last_seen_ms;
+    slot->idle_since_ms = p_.now_ms();
+  }
+  if (session) slot->live_sessions.push_back(session);
+}
+
+void People::with(UserId id, Waiting then) {
+  if (HomeUser* user = find(id)) return then(user);
+  auto& waiting = loading_[id];
+  if (waiting.size() >= kUserCallsWaiting)
+    return then(base::fail_later(Errc::unavailable, 1000, "the account is being loaded; try again"));
+  waiting.push_back(std::move(then));
+  if (waiting.size() == 1) p_.o.scope.spawn(load(id));
+}
+
+// What the logs hold of his memberships is asked for before the store is: an event that moves from one to the other in between is then seen at least once.
+base::Task<void> People::load(UserId id) {
+  using Changes = std::vector<std::pair<RoomId, bool>>;
+  changed_while_loading_[id].clear();
+  Changes changes;
+  for (unsigned core = 0; core < p_.o.cores; ++core) {
+    auto asking = ask<Changes>(p_, core, [id](Parts& there, Answer<Changes> answer) {
+      answer(there, there.ingest.memberships_of(id));
+    });
+    Changes more = co_await asking;
+    changes.insert(changes.end(), more.begin(), more.end());
+  }
+  auto account = co_await p_.o.store.find_account(id);
+  if (!account) {
+    finish_load(id, std::unexpected(account.error()));
+    co_return;
+  }
+  auto rooms = co_await p_.o.store.rooms_of(id);
+  if (!rooms) {
+    finish_load(id, std::unexpected(rooms.error()));
+    co_return;
+  }
+  introduce(account->user, SessionId{});
+  HomeUser& user = *find(id);
+  user.banned = account->banned;
+  for (RoomId room : *rooms) user.rooms.push_back({room});
+  Changes& later = changed_while_loading_[id];
+  changes.insert(changes.end(), later.begin(), later.end());
+  for (auto [room, is_in] : changes) {
+    std::erase_if(user.rooms, [&](const HomeUser::InRoom& in) { return in.id == room; });
+    if (is_in) user.rooms.push_back({room});
+  }
+  finish_load(id, &user);
+}
+
+void People::finish_load(UserId id, base::Result<HomeUser*> user) {
+  changed_while_loading_.erase(id);
+  std::vector<Waiting> waiting = std::move(loading_[id]);
+  loading_.erase(id);
+  for (Waiting& then : waiting) then(user);
+}
+
+namespace {
+
+// Awaits the user's being in memory, on his home core.
+struct Loaded {
+  People& people;
+  UserId id;
+  std::optional<base::Result<HomeUser*>> user;
+  std::coroutine_handle<> waiting;
+
+  bool await_ready() const noexcept { return false; }
+  bool await_suspend(std::coroutine_handle<> handle) {
+    people.with(id, [this](base::Result<HomeUser*> loaded) {
+      user = loaded;
+      if (waiting) waiting.resume();
+    });
+    if (user) return false;
+    waiting = handle;
+    return true;
+  }
+  base::Result<HomeUser*> await_resume() const { return *user; }
+};
+
+}  // namespace
+
+base::Task<base::Result<UserCard>> People::check(UserId id, SessionId session) {
+  Loaded loading{*this, id, {}, {}};
+  auto user = co_await loading;
+  if (!user && user.error().code == Errc::not_found)
+    co_return base::fail_auth("token_invalid", "the account of this token does not exist");
+  if (!user) co_return std::unexpected(user.error());
+  (*user)->idle_since_ms = p_.now_ms();
+  if ((*user)->banned) co_return base::fail_auth("banned", "this account is banned");
+  bool alive = !session || std::ranges::find((*user)->live_sessions, session) != (*user)->live_sessions.end();
+  if (alive) co_return (*user)->card;
+  auto stored = co_await p_.o.store.find_session(session);
+  if (!stored && stored.error().code != Errc::not_found) co_return std::unexpected(stored.error());
+  HomeUser* again = find(id);
+  if (!stored || stored->user != id || !again)
+    co_return base::fail_auth("session_ended", "this session has ended; sign in again");
+  again->live_sessions.push_back(session);
+  co_return again->card;
+}
+
+base::Task<Admission> People::admit(UserId id, SessionId session, ConnectionId connection) {
+  Admission admission;
+  auto card = co_await check(id, session);
+  if (!card) {
+    admission.error = card.error();
+    if (card.error().reason == "session_ended") admission.close = CloseCode::session_ended;
+    if (card.error().reason == "banned") admission.close = CloseCode::banned;
+    if (card.error().code == Errc::unavailable) admission.close = CloseCode::overloaded;
+    co_return admission;
+  }
+  HomeUser& user = *find(id);
+  unsigned limit = p_.o.settings.connections_per_user;
+  if (limit != 0 && user.connections.size() >= limit) {
+    admission.error = base::fail_later(Errc::rate_limited, 60'000, "too many connections of this user").error();
+    admission.close = CloseCode::too_many_connections;
+    co_return admission;
+  }
+  user.connections.push_back(connection);
+  if (user.connections.size() == 1) {
+    ++online_;
+    user.status = Status::online;
+    show_presence(user);
+  }
+  admission.card = user.card;
+  for (const HomeUser::InRoom& in : user.rooms) admission.rooms.push_back(in.id);
+  co_return admission;
+}
+
+void People::leave(UserId id, ConnectionId connection) {
+  HomeUser* user = find(id);
+  if (!user || std::erase(user->connections, connection) == 0) return;
+  if (!user->connections.empty()) return;
+  --online_;
+  user->status = Status::offline;
+  user->last_seen_ms = base::wall_ms();
+  user->idle_since_ms = p_.now_ms();
+  show_presence(*user);
+}
+
+void People::end_session(UserId id, SessionId session) {
+  HomeUser* user = find(id);
+  if (!user) return;
+  std::erase(user->live_sessions, session);
+  for (ConnectionId connection : user->connections) {
+    p_.on(connection.core(), [connection, session](Parts& there) {
+      Session* ended = there.o.around.find(connection);
+      if (ended && ended->session == session)
+        ended->out.close(CloseCode::session_ended, "this session has ended");
+    });
+  }
+}
+
+void People::changed(const User& changed) {
+  HomeUser* user = find(changed.id);
+  if (!user) return;
+  user->card = std::make_shared<const User>(changed);
+  for (ConnectionId connection : user->connections) {
+    p_.on(connection.core(), [connection, card = user->card](Parts& there) {
+      if (Session* session = there.o.around.find(connection)) session->user = card;
+    });
+  }
+}
+
+std::uint32_t People::take_send(UserId id) {
+  HomeUser* user = find(id);
+  if (!user) return 0;  // signing in loaded him, and keeps him a minute after his last call
+  user->active_ms = p_.now_ms();
+  const base::Settings& settings = p_.o.settings;
+  if (settings.rate_limit_messages == 0) return 0;
+  return user->sends.take(p_.now_ms(), settings.rate_limit_messages, settings.rate_limit_window.count());
+}
+
+std::uint32_t People::take_guest(const std::string& address) {
+  return guests_[address].take(p_.now_ms(), p_.o.settings.rate_limit_guests, kGuestWindowMs);
+}
+
+void People::joined(UserId id, RoomId room, std::uint64_t from_seq) {
+  if (auto loading = changed_while_loading_.find(id); loading != changed_while_loading_.end())
+    loading->second.emplace_back(room, true);
+  HomeUser* user = find(id);
+  if (!user) return;
+  if (std::ranges::find(user->rooms, room, &HomeUser::InRoom::id) == user->rooms.end())
+    user->rooms.push_back({room, from_seq});
+  for (ConnectionId connection : user->connections) {
+    p_.on(connection.core(), [connection, id, room, from_seq](Parts& there) {
+      there.delivery.hear(connection, id, room, from_seq);
+    });
+  }
+}
+
+void People::left(UserId id, RoomId room) {
+  if (auto loading = changed_while_loading_.find(id); loading != changed_while_loading_.end())
+    loading->second.emplace_back(room, false);
+  if (HomeUser* user = find(id))
+    std::erase_if(user->rooms, [&](const HomeUser::InRoom& in) { return in.id == room; });
+}
+
+void People::hear_all(UserId id, ConnectionId connection) {
+  HomeUser* user = find(id);
+  if (!user) return;
+  p_.on(connection.core(), [id, connection, rooms = user->rooms](Parts& there) {
+    for (const HomeUser::InRoom& in : rooms) there.delivery.hear(connection, id, in.id, in.joined_seq);
+  });
+}
+
+// presence_changed to whoever shares a room of at most limits::kPresenceRoomMembers, at most one a second.
+void People::show_presence(HomeUser& user) {
+  if (user.presence_due) return;
+  if (p_.now_ms() - user.presence_sent_ms < kPresenceEveryMs) {
+    user.presence_due = true;
+    presence_due_.push_back(user.card->id);
+    return;
+  }
+  user.presence_sent_ms = p_.now_ms();
+  Writer& out = p_.body;
+  out.clear();
+  out.begin_object().key("userId").id(user.card->id).key("status").string(name_of(user.status));
+  out.key("lastSeen").time(user.last_seen_ms).end_object();
+  std::string body(out.view());
+  for (unsigned core = 0; core < p_.o.cores; ++core) {
+    p_.on(core, [rooms = user.rooms, body](Parts& there) {
+      for (const HomeUser::InRoom& in : rooms) {
+        LocalRoom* local = there.delivery.find(in.id);
+        if (local && local->member_count <= base::limits::kPresenceRoomMembers)
+          there.delivery.pass(in.id, "presence_changed", body);
+      }
+    });
+  }
+}
+
+std::size_t People::active(std::int64_t now_ms) const {
+  return static_cast<std::size_t>(std::ranges::count_if(users_, [&](const auto& entry) {
+    return entry.second->active_ms != 0 && now_ms - entry.second->active_ms < kActiveMs;
+  }));
+}
+
+void People::on_tick(std::int64_t now_ms) {
+  std::vector<UserId> due = std::move(presence_due_);
+  presence_due_.clear();
+  for (UserId id : due) {
+    if (HomeUser* user = find(id)) {
+      user->presence_due = false;
+      show_presence(*user);
+    }
+  }
+  if (now_ms - swept_ms_ < kSweepEveryMs) return;
+  swept_ms_ = now_ms;
+  std::int64_t window = p_.o.settings.rate_limit_window.count();
+  std::erase_if(users_, [&](const auto& entry) {
+    const HomeUser& user = *entry.second;
+    return user.connections.empty() && !user.presence_due && user.sends.empty_at(now_ms, window) &&
+           now_ms - user.idle_since_ms > kKeepOfflineMs;
+  });
+  std::erase_if(guests_, [&](const auto& entry) { return entry.second.empty_at(now_ms, kGuestWindowMs); });
+}
+
+}  // namespace ringline::chat

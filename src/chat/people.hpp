@@ -1,0 +1,107 @@
+// The users whose home is this core: their connections wherever these are, their rooms, their allowance of messages, their sessions' state.
+// A user is in memory while he has a connection, and a minute longer.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "ringline/base/result.hpp"
+#include "ringline/base/task.hpp"
+#include "ringline/chat/session.hpp"
+#include "ringline/chat/shard.hpp"
+
+namespace ringline::chat {
+
+// At most `limit` in any `window_ms`: the times of the last ones, oldest first.
+class RateWindow {
+ public:
+  // 0: taken. Otherwise how long to wait.
+  std::uint32_t take(std::int64_t now_ms, unsigned limit, std::int64_t window_ms);
+  bool empty_at(std::int64_t now_ms, std::int64_t window_ms) const noexcept;
+
+ private:
+  std::vector<std::int64_t> times_;  // at most `limit`; full, it is a ring
+  std::size_t oldest_ = 0;
+};
+
+struct HomeUser {
+  UserCard card;
+  bool banned = false;
+  std::vector<ConnectionId> connections;
+  std::vector<SessionId> live_sessions;  // known to be alive
+  struct InRoom {
+    RoomId id;
+    std::uint64_t joined_seq = 0;  // of a room joined while the user was in memory
+  };
+  std::vector<InRoom> rooms;
+  RateWindow sends;
+  Status status = Status::offline;
+  std::int64_t last_seen_ms = 0;
+  std::int64_t idle_since_ms = 0;
+  std::int64_t active_ms = 0;  // of the last send
+  std::int64_t presence_sent_ms = 0;
+  bool presence_due = false;
+};
+
+struct Admission {
+  std::optional<base::Error> error;
+  CloseCode close = CloseCode::token_invalid;  // with an error
+  UserCard card;
+  std::vector<RoomId> rooms;
+};
+
+class People {
+ public:
+  explicit People(Shard::Parts& parts) : p_(parts) {}
+
+  using Waiting = std::move_only_function<void(base::Result<HomeUser*>)>;
+  // Runs `then` with the user, loaded from the store if need be.
+  void with(UserId id, Waiting then);
+  // A guest or account that was just made: needs no loading.
+  void introduce(const User& user, SessionId session);
+  HomeUser* find(UserId id) noexcept;
+
+  // A connection signs in.
+  base::Task<Admission> admit(UserId user, SessionId session, ConnectionId connection);
+  void leave(UserId user, ConnectionId connection);
+  // Is the session alive? (For REST.)
+  base::Task<base::Result<UserCard>> check(UserId user, SessionId session);
+  void end_session(UserId user, SessionId session);
+  void changed(const User& user);  // profile
+
+  // 0, or how long to wait.
+  std::uint32_t take_send(UserId user);
+  std::uint32_t take_guest(const std::string& address);
+
+  void joined(UserId user, RoomId room, std::uint64_t from_seq);
+  void left(UserId user, RoomId room);
+  // Seats a connection in all rooms of its user in which it has no seat.
+  void hear_all(UserId user, ConnectionId connection);
+
+  void on_tick(std::int64_t now_ms);
+  std::size_t online() const noexcept { return online_; }
+  std::size_t active(std::int64_t now_ms) const;  // sent something within five minutes
+  std::size_t loaded() const noexcept { return users_.size(); }
+
+ private:
+  base::Task<void> load(UserId id);
+  void finish_load(UserId id, base::Result<HomeUser*> user);
+  void show_presence(HomeUser& user);
+
+  Shard::Parts& p_;
+  std::unordered_map<UserId, std::unique_ptr<HomeUser>> users_;
+  std::unordered_map<UserId, std::vector<Waiting>> loading_;
+  std::unordered_map<UserId, std::vector<std::pair<RoomId, bool>>> changed_while_loading_;
+  std::unordered_map<std::string, RateWindow> guests_;  // by address
+  std::vector<UserId> presence_due_;
+  std::size_t online_ = 0;
+  std::int64_t swept_ms_ = 0;
+};
+
+}  // namespace ringline::chat

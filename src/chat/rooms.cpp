@@ -1,0 +1,274 @@
+// See rooms.hpp.
+#include "chat/rooms.hpp"
+
+#include <algorithm>
+
+#include "chat/parts.hpp"
+#include "ringline/base/clock.hpp"
+#include "ringline/base/log.hpp"
+
+namespace ringline::chat {
+
+namespace {
+
+constexpr std::int64_t kKeyAgeMs = 24 * 3600 * 1000;  // a clientId is remembered at least so long
+constexpr std::size_t kKeysLoaded = 200'000;          // of one room; with more, a new key is looked up in the store
+constexpr std::int64_t kPresenceEveryMs = 5000;       // room_presence of large rooms
+constexpr std::int64_t kEvictAfterMs = 10 * 60 * 1000;
+constexpr std::int64_t kEvictEveryMs = 30 * 1000;
+constexpr std::size_t kTailSoftBytes = base::limits::kTailBytes / 2;
+constexpr std::size_t kTailEventsTight = 64;  // a room keeps when the core's tails are above the soft bound
+
+}  // namespace
+
+bool HomeRoom::is_changing(UserId user) const noexcept {
+  return std::ranges::find(changing, user) != changing.end();
+}
+
+std::string room_json(Parts& p, const HomeRoom& room, UserId user) {
+  static thread_local Writer out;
+  out.clear();
+  auto found = room.members.find(user);
+  if (found == room.members.end()) {
+    write_room(out, room.room, room.members.size(), room.last_message.view(), nullptr);
+  } else {
+    const Member& member = found->second.member;
+    MemberView view{.role = member.role, .last_read_seq = member.read_seq,
+                    .last_delivered_seq = member.delivered_seq};
+    view.unread = room.room.message_count - std::min(member.read_count, room.room.message_count);
+    write_room(out, room.room, room.members.size(), room.last_message.view(), &view);
+  }
+  (void)p;
+  return std::string(out.view());
+}
+
+void Rooms::with(RoomId id, Waiting then) {
+  if (HomeRoom* room = find(id)) return then(room);
+  auto& waiting = loading_[id];
+  if (waiting.size() >= base::limits::kRoomCallsWaiting)
+    return then(base::fail_later(Errc::unavailable, 1000, "the room is being loaded; try again"));
+  waiting.push_back(std::move(then));
+  if (waiting.size() == 1) p_.o.scope.spawn(load(id));
+}
+
+base::Task<void> Rooms::load(RoomId id) {
+  auto stored = co_await p_.o.store.load_room(id);
+  HomeRoom* room = nullptr;
+  if (stored) {
+    std::int64_t since = base::wall_ms() - kKeyAgeMs;
+    auto keys = co_await p_.o.store.recent_client_keys(id, since, kKeysLoaded);
+    room = &adopt(std::move(*stored));
+    room->keys_complete = keys && keys->size() < kKeysLoaded;
+    if (keys)
+      for (std::uint64_t key : *keys) p_.seen.add(key ^ base::mix(id.value), base::wall_ms());
+  }
+  std::vector<Waiting> waiting = std::move(loading_[id]);
+  loading_.erase(id);
+  for (Waiting& then : waiting) {
+    // One of them may have deleted the room.
+    HomeRoom* still = find(id);
+    if (still) {
+      then(still);
+    } else if (!stored) {
+      then(std::unexpected(stored.error()));
+    } else {
+      then(base::fail(Errc::not_found, "no such room"));
+    }
+  }
+}
+
+HomeRoom& Rooms::adopt(StoredRoom stored) {
+  auto& slot = rooms_[stored.room.id];
+  if (slot) return *slot;  // somebody else was quicker
+  slot = std::make_unique<HomeRoom>();
+  HomeRoom& room = *slot;
+  room.room = std::move(stored.room);
+  room.next_seq = room.room.last_seq + 1;
+  room.stored_seq = room.room.last_seq;
+  room.listeners.resize(p_.o.cores);
+  room.used_ms = p_.now_ms();
+  room.members.reserve(stored.members.size());
+  for (StoredMember& member : stored.members) {
+    UserId user = member.member.user;
+    room.members.emplace(user, HomeMember{member.member, std::make_shared<const User>(std::move(member.user))});
+  }
+  if (stored.last_message) {
+    Writer out;
+    write_message(out, *stored.last_message);
+    room.last_message = base::Blob::copy_of(out.view());
+    room.last_message_seq = stored.last_message->seq;
+  }
+  return room;
+}
+
+void Rooms::forget(RoomId id) {
+  HomeRoom* room = find(id);
+  if (!room) return;
+  for (const TailEntry& entry : room->tail) {
+    p_.o.metrics.tail_bytes -= entry.event.body.size();
+    --p_.o.metrics.tail_events;
+  }
+  rooms_.erase(id);
+}
+
+Subscription Rooms::subscribe(HomeRoom& room, const Subscribe& request) {
+  Subscription result{.room = room.room.id};
+  HomeMember* member = room.find(request.user);
+  result.epoch = room.room.epoch;
+  result.last_seq = room.room.last_seq;
+  result.first_seq = room.room.last_seq + 1;
+  if (!member) return result;
+  result.member = true;
+  result.member_count = static_cast<std::uint32_t>(room.members.size());
+  result.active_ms = room.room.updated_ms;
+  result.room_json = room_json(p_, room, request.user);
+  if (request.from_seq != 0) {
+    bool same_epoch = request.epoch == 0 || request.epoch == room.room.epoch;
+    bool known = request.from_seq <= room.room.last_seq + 1;
+    bool near = room.room.last_seq + 1 - std::min(request.from_seq, room.room.last_seq + 1) <=
+                base::limits::kResumeEvents;
+    result.complete = same_epoch && known && near;
+    if (result.complete) result.first_seq = request.from_seq;
+  }
+  ++room.listeners[request.core];
+  if (member->online++ == 0) {
+    ++room.online_users;
+    room.online_changed = true;
+  }
+  room.used_ms = p_.now_ms();
+  return result;
+}
+
+void Rooms::unsubscribe(RoomId id, UserId user, unsigned core) {
+  HomeRoom* room = find(id);
+  if (!room) return;
+  --room->listeners[core];
+  room->used_ms = p_.now_ms();
+  HomeMember* member = room->find(user);
+  if (member && --member->online == 0) {
+    --room->online_users;
+    room->online_changed = true;
+  }
+}
+
+base::Task<Feed> Rooms::read_after(RoomId id, std::uint64_t after) {
+  Feed feed{.room = id};
+  HomeRoom* room = find(id);
+  if (!room) co_return feed;
+  room->used_ms = p_.now_ms();
+  if (after + 1 >= room->tail_first()) {
+    std::size_t bytes = 0;
+    for (std::size_t i = static_cast<std::size_t>(after + 1 - room->tail_first()); i < room->tail.size(); ++i) {
+      const Event& event = room->tail[i].event;
+      feed.events.push_back({event.seq, event.kind, event.body});
+      bytes += event.body.size();
+      if (feed.events.size() >= base::limits::kFeedEvents || bytes >= base::limits::kFeedBytes) break;
+    }
+    feed.ok = true;
+    co_return feed;
+  }
+  auto stored = co_await p_.o.store.events_after(id, after, base::limits::kFeedEvents);
+  if (!stored || stored->empty()) {
+    base::log::warn("room_read_failed", {{"room", id.text()}, {"after", after},
+                                         {"why", stored ? "the store has no event" : stored.error().message.c_str()}});
+    co_return feed;
+  }
+  for (StoredEvent& event : *stored)
+    feed.events.push_back({event.seq, event.kind, base::Blob::copy_of(event.body)});
+  feed.ok = true;
+  co_return feed;
+}
+
+void Rooms::pass(HomeRoom& room, std::string name, std::string body) {
+  for (unsigned core = 0; core < room.listeners.size(); ++core) {
+    if (room.listeners[core] == 0) continue;
+    p_.on(core, [id = room.room.id, name, body](Parts& there) { there.delivery.pass(id, name, body); });
+  }
+}
+
+void Rooms::pass_typing(HomeRoom& room, std::string_view name, UserId user, std::string_view username) {
+  Writer& out = p_.body;
+  out.clear();
+  out.begin_object().key("roomId").id(room.room.id).key("userId").id(user);
+  out.key("username").string(username).end_object();
+  pass(room, std::string(name), std::string(out.view()));
+}
+
+void Rooms::start_typing(HomeRoom& room, const User& user) {
+  std::int64_t due = p_.now_ms() + base::limits::kTypingAge / std::chrono::milliseconds(1);
+  for (HomeRoom::Typer& typer : room.typers) {
+    if (typer.user != user.id) continue;
+    typer.due_ms = due;
+    return;
+  }
+  if (room.typers.empty()) with_typers_.push_back(room.room.id);
+  room.typers.push_back({user.id, user.username, due});
+  pass_typing(room, "typing_started", user.id, user.username);
+}
+
+void Rooms::stop_typing(HomeRoom& room, UserId user) {
+  auto typer = std::ranges::find(room.typers, user, &HomeRoom::Typer::user);
+  if (typer == room.typers.end()) return;
+  pass_typing(room, "typing_stopped", user, typer->username);
+  room.typers.erase(typer);
+  if (room.typers.empty()) std::erase(with_typers_, room.room.id);
+}
+
+// Drops from the tail what the store has and what nobody is likely to ask for again.
+void Rooms::trim(HomeRoom& room) {
+  bool tight = p_.o.metrics.tail_bytes > kTailSoftBytes;
+  std::size_t keep = tight ? kTailEventsTight : base::limits::kTailEvents;
+  std::int64_t old = base::wall_ms() - base::limits::kTailAge / std::chrono::milliseconds(1);
+  while (room.tail.size() > keep) {
+    const Event& first = room.tail.front().event;
+    if (first.seq > room.stored_seq) return;
+    if (!tight && first.at_ms > old && room.tail.size() <= base::limits::kResumeEvents) return;
+    p_.o.metrics.tail_bytes -= first.body.size();
+    --p_.o.metrics.tail_events;
+    room.tail.pop_front();
+  }
+}
+
+void Rooms::on_tick(std::int64_t now_ms) {
+  std::vector<RoomId> typing = with_typers_;
+  for (RoomId id : typing) {
+    HomeRoom* room = find(id);
+    if (!room) {
+      std::erase(with_typers_, id);
+      continue;
+    }
+    std::vector<UserId> due;
+    for (const HomeRoom::Typer& typer : room->typers)
+      if (typer.due_ms <= now_ms) due.push_back(typer.user);
+    for (UserId user : due) stop_typing(*room, user);
+  }
+  if (now_ms - presence_sent_ms_ >= kPresenceEveryMs) {
+    presence_sent_ms_ = now_ms;
+    for (auto& [id, room] : rooms_) {
+      if (!std::exchange(room->online_changed, false)) continue;
+      if (room->members.size() <= base::limits::kPresenceRoomMembers) continue;
+      Writer& out = p_.body;
+      out.clear();
+      out.begin_object().key("roomId").id(id).key("onlineCount").unsigned_integer(room->online_users);
+      out.end_object();
+      pass(*room, "room_presence", std::string(out.view()));
+    }
+  }
+  if (now_ms - evicted_ms_ >= kEvictEveryMs) {
+    evicted_ms_ = now_ms;
+    evict_idle(now_ms);
+  }
+}
+
+void Rooms::evict_idle(std::int64_t now_ms) {
+  std::vector<RoomId> idle;
+  for (auto& [id, room] : rooms_) {
+    bool heard = std::ranges::any_of(room->listeners, [](std::uint32_t count) { return count > 0; });
+    bool busy = heard || room->uncommitted > 0 || room->stored_seq < room->room.last_seq ||
+                !room->typers.empty() || !room->after_change.empty();
+    if (!busy && now_ms - room->used_ms > kEvictAfterMs) idle.push_back(id);
+  }
+  for (RoomId id : idle) forget(id);
+}
+
+}  // namespace ringline::chat

@@ -1,0 +1,146 @@
+// The rooms whose home is this core: members, the tail of recent events, who listens, who types.
+//
+// Invariant: `tail` holds committed events only, without a hole, ending at room.last_seq; what is not in the store is never trimmed from it. So every
+// event is in the tail or in the store, and what is older than the tail's first is in the store.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "ringline/base/blob.hpp"
+#include "ringline/base/result.hpp"
+#include "ringline/base/task.hpp"
+#include "ringline/chat/session.hpp"
+#include "ringline/chat/shard.hpp"
+
+namespace ringline::chat {
+
+struct TailEntry {
+  Event event;
+  std::uint64_t client_key = 0;  // 0: sent without a clientId
+  std::uint32_t message_at = 0;  // where the message object lies in the body; size 0: not a message
+  std::uint32_t message_size = 0;
+  std::string_view message() const noexcept {
+    return event.body.view().substr(message_at, message_size);
+  }
+};
+
+struct HomeMember {
+  Member member;
+  UserCard user;
+  std::uint32_t online = 0;  // sessions that listen
+};
+
+struct HomeRoom {
+  Room room;
+  std::uint64_t next_seq = 1;
+  std::uint64_t stored_seq = 0;
+  std::unordered_map<UserId, HomeMember> members;
+  std::deque<TailEntry> tail;
+  std::vector<std::uint32_t> listeners;  // sessions, by core
+  std::uint32_t online_users = 0;
+  base::Blob last_message;  // JSON; empty: none
+  std::uint64_t last_message_seq = 0;
+  std::uint32_t uncommitted = 0;
+  bool keys_complete = true;     // every client key of the last 24 h is in `seen`
+  std::vector<UserId> changing;  // members whose membership has a change that is not committed
+  std::vector<std::move_only_function<void()>> after_change;  // what waits for that
+  struct Typer {
+    UserId user;
+    std::string username;
+    std::int64_t due_ms;
+  };
+  std::vector<Typer> typers;
+  bool online_changed = false;
+  std::int64_t used_ms = 0;
+
+  std::uint64_t tail_first() const noexcept { return room.last_seq + 1 - tail.size(); }
+  HomeMember* find(UserId user) noexcept {
+    auto found = members.find(user);
+    return found == members.end() ? nullptr : &found->second;
+  }
+  bool is_changing(UserId user) const noexcept;
+};
+
+// What a core asks for when one of its sessions is to hear a room, and what it gets.
+struct Subscribe {
+  ConnectionId connection;
+  UserId user;
+  unsigned core = 0;
+  std::uint64_t from_seq = 0;  // the first event wanted; 0: only what is still to come
+  std::uint64_t epoch = 0;     // with from_seq: the epoch it was seen in; 0: not asked
+};
+struct FedEvent {
+  std::uint64_t seq;
+  EventKind kind;
+  base::Blob body;
+};
+struct Subscription {
+  RoomId room;
+  bool member = false;
+  bool complete = true;  // from_seq was taken; false: it reloads
+  std::uint64_t epoch = 0;
+  std::uint64_t last_seq = 0;
+  std::uint64_t first_seq = 0;  // the session's next event
+  std::uint32_t member_count = 0;
+  std::int64_t active_ms = 0;
+  std::string room_json;
+};
+struct Feed {
+  RoomId room;
+  bool ok = false;
+  std::vector<FedEvent> events;
+};
+
+class Rooms {
+ public:
+  explicit Rooms(Shard::Parts& parts) : p_(parts) {}
+
+  HomeRoom* find(RoomId id) noexcept {
+    auto found = rooms_.find(id);
+    return found == rooms_.end() ? nullptr : found->second.get();
+  }
+  using Waiting = std::move_only_function<void(base::Result<HomeRoom*>)>;
+  // Runs `then` with the room, at once if it is in memory.
+  void with(RoomId id, Waiting then);
+  // A room that was just made in the store.
+  HomeRoom& adopt(StoredRoom stored);
+  void forget(RoomId id);
+
+  Subscription subscribe(HomeRoom& room, const Subscribe& request);
+  void unsubscribe(RoomId room, UserId user, unsigned core);
+  base::Task<Feed> read_after(RoomId room, std::uint64_t after);
+  // A room event or a passing one, to every core with listeners.
+  void pass(HomeRoom& room, std::string name, std::string body);
+
+  void start_typing(HomeRoom& room, const User& user);
+  void stop_typing(HomeRoom& room, UserId user);
+  void trim(HomeRoom& room);
+  void on_tick(std::int64_t now_ms);
+
+  std::size_t count() const noexcept { return rooms_.size(); }
+  template <class Function>
+  void for_each(Function function) {
+    for (auto& [id, room] : rooms_) function(*room);
+  }
+
+ private:
+  base::Task<void> load(RoomId id);
+  void pass_typing(HomeRoom& room, std::string_view name, UserId user, std::string_view username);
+  void evict_idle(std::int64_t now_ms);
+
+  Shard::Parts& p_;
+  std::unordered_map<RoomId, std::unique_ptr<HomeRoom>> rooms_;
+  std::unordered_map<RoomId, std::vector<Waiting>> loading_;
+  std::vector<RoomId> with_typers_;
+  std::int64_t presence_sent_ms_ = 0;
+  std::int64_t evicted_ms_ = 0;
+};
+
+// The JSON of a room as `user` sees it.
+std::string room_json(Shard::Parts& p, const HomeRoom& room, UserId user);
+
+}  // namespace ringline::chat

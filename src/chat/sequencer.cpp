@@ -1,0 +1,169 @@
+// See sequencer.hpp.
+#include "chat/sequencer.hpp"
+
+#include <algorithm>
+
+#include "chat/parts.hpp"
+#include "ringline/base/clock.hpp"
+
+namespace ringline::chat {
+
+std::string message_answer(std::string_view message, bool duplicate) {
+  std::string body;
+  body.reserve(message.size() + 32);
+  body.append(R"({"message":)").append(message);
+  body.append(duplicate ? R"(,"duplicate":true})" : "}");
+  return body;
+}
+
+void Sequencer::begin_body(HomeRoom& room, const User& actor, Event& event) {
+  event.room = room.room.id;
+  event.seq = room.next_seq;
+  event.epoch = room.room.epoch;
+  event.at_ms = base::wall_ms();
+  event.id = EventId{p_.next_id()};
+  event.actor = actor.id;
+  Writer& out = p_.body;
+  out.clear();
+  out.begin_object().key("roomId").id(event.room).key("seq").unsigned_integer(event.seq);
+  out.key("epoch").unsigned_integer(event.epoch).key("id").id(event.id).key("at").time(event.at_ms);
+  out.key("actor").begin_object().key("id").id(actor.id).key("username").string(actor.username);
+  out.end_object();
+}
+
+bool Sequencer::append(Pending pending) {
+  HomeRoom& room = *pending.room;
+  Event& event = pending.entry.event;
+  event.body = base::Blob::copy_of(p_.body.view());
+  pending.ticket = p_.o.metrics.tail_bytes > base::limits::kTailBytes ? 0 : p_.o.log.append(event);
+  if (pending.ticket == 0) return false;
+  ++room.next_seq;
+  ++room.uncommitted;
+  if (pending.subject) room.changing.push_back(pending.subject);
+  if (pending.entry.client_key) p_.seen.add(pending.entry.client_key, event.at_ms);
+  pending_.push_back(std::move(pending));
+  return true;
+}
+
+// Whether an entry with the same key is really that send: keys are hashes.
+static bool is_send(base::json::Reader& reader, const TailEntry& entry, UserId sender,
+                    std::string_view client_id) {
+  if (entry.event.actor != sender) return false;
+  const Value* body = reader.parse(entry.event.body.view());
+  return body && base::json::find_string(*body, "clientId") == client_id;
+}
+
+bool Sequencer::answer_duplicate(HomeRoom& room, UserId sender, std::string_view client_id,
+                                 std::uint64_t client_key, const ReplyTo& to) {
+  for (auto entry = room.tail.rbegin(); entry != room.tail.rend(); ++entry) {
+    if (entry->client_key != client_key || !is_send(p_.scratch, *entry, sender, client_id)) continue;
+    ++p_.o.metrics.duplicates;
+    answer(p_, to, message_answer(entry->message(), true));
+    return true;
+  }
+  if (room.uncommitted == 0) return false;
+  for (auto pending = pending_.rbegin(); pending != pending_.rend(); ++pending) {
+    if (pending->room != &room || pending->entry.client_key != client_key) continue;
+    if (!is_send(p_.scratch, pending->entry, sender, client_id)) continue;
+    ++p_.o.metrics.duplicates;
+    pending->duplicates.push_back(to);
+    return true;
+  }
+  return false;
+}
+
+void Sequencer::on_committed(std::uint64_t last) {
+  outgoing_.resize(p_.o.cores);
+  while (!pending_.empty() && pending_.front().ticket <= last) {
+    Pending pending = std::move(pending_.front());
+    pending_.pop_front();
+    commit(pending);
+  }
+  post_deliveries();
+  // What waited for a membership to be settled; it may append, which changes pending_.
+  std::vector<std::move_only_function<void()>> ready = std::move(ready_);
+  ready_.clear();
+  for (auto& run : ready) run();
+}
+
+void Sequencer::commit(Pending& pending) {
+  HomeRoom& room = *pending.room;
+  const Event& event = pending.entry.event;
+  ASSERT(event.seq == room.room.last_seq + 1);
+  room.room.last_seq = event.seq;
+  room.room.updated_ms = event.at_ms;
+  --room.uncommitted;
+  p_.o.metrics.tail_bytes += event.body.size();
+  ++p_.o.metrics.tail_events;
+  ++p_.o.metrics.events;
+  room.tail.push_back(pending.entry);
+  p_.ingest.add(pending.ticket, event, pending.subject);
+  if (event.kind == EventKind::message_created) {
+    ++room.room.message_count;
+    ++p_.o.metrics.messages;
+    room.last_message = base::Blob::copy_of(pending.entry.message());
+    room.last_message_seq = event.seq;
+    p_.o.metrics.ack_seconds.record(base::monotonic_ns() - pending.arrived_ns);
+    answer_message(pending);
+  }
+  if (pending.then) pending.then(room, true);
+  for (unsigned core = 0; core < room.listeners.size(); ++core)
+    if (room.listeners[core] > 0)
+      outgoing_[core].push_back({event.room, event.seq, event.kind, event.body,
+                                 event.kind == EventKind::member_left ? pending.subject : UserId{}});
+  settle(room, pending.subject);
+}
+
+void Sequencer::answer_message(const Pending& pending) {
+  std::string_view message = pending.entry.message();
+  answer(p_, pending.to, message_answer(message, false));
+  for (const ReplyTo& to : pending.duplicates) answer(p_, to, message_answer(message, true));
+}
+
+// The subject's membership is what it is now: what waited for it runs after this commit is told.
+void Sequencer::settle(HomeRoom& room, UserId subject) {
+  if (!subject) return;
+  if (auto found = std::ranges::find(room.changing, subject); found != room.changing.end())
+    room.changing.erase(found);
+  for (auto& waiting : room.after_change) ready_.push_back(std::move(waiting));
+  room.after_change.clear();
+}
+
+void Sequencer::post_deliveries() {
+  for (unsigned core = 0; core < outgoing_.size(); ++core) {
+    if (outgoing_[core].empty()) continue;
+    p_.on(core, [events = std::move(outgoing_[core])](Parts& there) {
+      for (const Delivered& event : events) there.delivery.deliver(event);
+    });
+    outgoing_[core].clear();
+  }
+}
+
+void Sequencer::on_failed(std::uint64_t first, std::uint64_t last) {
+  static const Error kUnknown = base::fail_later(Errc::unavailable, 1000,
+                                                 "the message may not have been kept: send it again with the same clientId").error();
+  std::vector<Pending> failed;
+  while (!pending_.empty() && pending_.front().ticket <= last) {
+    ASSERT(pending_.front().ticket >= first);
+    failed.push_back(std::move(pending_.front()));
+    pending_.pop_front();
+  }
+  for (Pending& pending : failed) {
+    HomeRoom& room = *pending.room;
+    --room.uncommitted;
+    room.next_seq = room.room.last_seq + 1;
+  }
+  for (Pending& pending : failed) {
+    if (pending.entry.event.kind == EventKind::message_created) {
+      answer(p_, pending.to, kUnknown);
+      for (const ReplyTo& to : pending.duplicates) answer(p_, to, kUnknown);
+    }
+    if (pending.then) pending.then(*pending.room, false);
+    settle(*pending.room, pending.subject);
+  }
+  std::vector<std::move_only_function<void()>> ready = std::move(ready_);
+  ready_.clear();
+  for (auto& run : ready) run();
+}
+
+}  // namespace ringline::chat

@@ -1,0 +1,74 @@
+// The sequencer: gives an event its seq, appends it to the log, and when it is committed makes it known: tail, members, answer, store.
+//
+// A room's state changes at commit only. Until then the room remembers whose membership is changing, and what those do next waits.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <vector>
+
+#include "chat/call.hpp"
+#include "chat/delivery.hpp"
+#include "chat/rooms.hpp"
+#include "ringline/chat/shard.hpp"
+
+namespace ringline::chat {
+
+class Sequencer {
+ public:
+  explicit Sequencer(Shard::Parts& parts) : p_(parts) {}
+
+  // What happens at commit (ok) or when the commit failed. Runs before the event is delivered when ok.
+  using Then = std::move_only_function<void(HomeRoom&, bool ok)>;
+
+  struct Draft {
+    HomeRoom& room;
+    EventKind kind;
+    const User& actor;
+    UserId subject = {};  // whose membership changes; 0: nobody's
+  };
+  // Writes the event's own part by `part(writer, id, seq, at_ms)` and appends it. False: the log refused it, nothing happened.
+  template <class Part>
+  bool sequence(const Draft& draft, Part part, Then then);
+  // The same for a message: the answer is made from the event itself. `write` writes the message object.
+  template <class Write>
+  bool sequence_message(HomeRoom& room, const User& sender, std::string_view client_id,
+                        std::uint64_t client_key, const ReplyTo& to, std::int64_t arrived_ns, Write write);
+
+  // A send with this key that is committed or about to be: answered with that message (now or at its commit), true.
+  bool answer_duplicate(HomeRoom& room, UserId sender, std::string_view client_id,
+                        std::uint64_t client_key, const ReplyTo& to);
+
+  bool idle() const noexcept { return pending_.empty(); }
+  void on_committed(std::uint64_t last);
+  void on_failed(std::uint64_t first, std::uint64_t last);
+
+ private:
+  struct Pending {
+    std::uint64_t ticket = 0;
+    HomeRoom* room = nullptr;
+    TailEntry entry;
+    UserId subject;
+    ReplyTo to;  // of a message
+    std::int64_t arrived_ns = 0;
+    std::vector<ReplyTo> duplicates;
+    Then then;
+  };
+
+  void begin_body(HomeRoom& room, const User& actor, Event& event);
+  bool append(Pending pending);
+  void commit(Pending& pending);
+  void settle(HomeRoom& room, UserId subject);
+  void answer_message(const Pending& pending);
+  void post_deliveries();
+
+  Shard::Parts& p_;
+  std::deque<Pending> pending_;
+  std::vector<std::vector<Delivered>> outgoing_;  // by core, of the commit that is being told
+  std::vector<std::move_only_function<void()>> ready_;
+};
+
+// The answer to a send: {"message":…} or {"message":…,"duplicate":true}.
+std::string message_answer(std::string_view message, bool duplicate);
+
+}  // namespace ringline::chat
