@@ -35,8 +35,9 @@ export class Composer {
     this.#text.placeholder = placeholder;
   }
 
+  /** Where there is a keyboard; elsewhere it would cover half the page unasked. */
   focus() {
-    this.#text.focus();
+    if (!matchMedia(kTouch).matches) this.#text.focus();
   }
 
   clear() {
