@@ -1,0 +1,116 @@
+// RapidJSON's reader with both of its arenas (values, stacks) kept between parses: a text of usual size allocates nothing.
+#include "ringline/base/json.hpp"
+
+#include <rapidjson/error/error.h>
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+
+#include "ringline/base/clock.hpp"
+
+namespace ringline::base::json {
+namespace {
+
+using Arena = rapidjson::MemoryPoolAllocator<>;
+using Document = rapidjson::GenericDocument<rapidjson::UTF8<>, Arena, Arena>;
+
+constexpr std::size_t kValueArenaBytes = 64 * 1024;
+constexpr std::size_t kStackArenaBytes = 32 * 1024;
+constexpr std::size_t kStackBytes = 4 * 1024;
+constexpr double kExactIntegerMax = 9007199254740992.0;  // 2^53
+
+// Before the parser sees the text: brackets outside of strings no deeper than kDepthMax, and no NUL, which the parser takes for the end.
+ParseError scan(std::string_view text) noexcept {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\0') return ParseError::syntax;
+    if (in_string) {
+      if (c == '\\') ++i;
+      else if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kDepthMax) return ParseError::depth;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return ParseError::none;
+}
+
+bool is_encoding(rapidjson::ParseErrorCode code) noexcept {
+  return code == rapidjson::kParseErrorStringInvalidEncoding ||
+         code == rapidjson::kParseErrorStringUnicodeSurrogateInvalid;
+}
+
+}  // namespace
+
+struct Reader::Impl {
+  alignas(std::max_align_t) std::array<char, kValueArenaBytes> value_bytes;
+  alignas(std::max_align_t) std::array<char, kStackArenaBytes> stack_bytes;
+  Arena values{value_bytes.data(), value_bytes.size()};
+  Arena stacks{stack_bytes.data(), stack_bytes.size()};
+  Document document{&values, kStackBytes, &stacks};
+};
+
+Reader::Reader() : impl_(std::make_unique<Impl>()) {}
+Reader::~Reader() = default;
+
+const Value* Reader::parse(std::string_view text) {
+  constexpr unsigned kFlags = rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag;
+  impl_->document.SetNull();
+  impl_->values.Clear();
+  impl_->stacks.Clear();  // the document's own stack is empty between parses, so nothing points in here
+  error_ = scan(text);
+  if (error_ != ParseError::none) return nullptr;
+  impl_->document.Parse<kFlags>(text.data(), text.size());
+  if (!impl_->document.HasParseError()) return &impl_->document;
+  error_ = is_encoding(impl_->document.GetParseError()) ? ParseError::encoding : ParseError::syntax;
+  return nullptr;
+}
+
+const Value* find(const Value& object, std::string_view name) noexcept {
+  if (!object.IsObject()) return nullptr;
+  for (const auto& member : object.GetObject())
+    if (view(member.name) == name) return member.value.IsNull() ? nullptr : &member.value;
+  return nullptr;
+}
+
+std::optional<std::string_view> find_string(const Value& object, std::string_view name) noexcept {
+  const Value* value = find(object, name);
+  if (!value || !value->IsString()) return std::nullopt;
+  return view(*value);
+}
+
+std::optional<std::int64_t> find_integer(const Value& object, std::string_view name) noexcept {
+  const Value* value = find(object, name);
+  if (!value) return std::nullopt;
+  if (value->IsInt64()) return value->GetInt64();
+  if (!value->IsDouble()) return std::nullopt;
+  const double number = value->GetDouble();  // JSON knows no integers: 5.0 and 5e2 are some
+  if (std::abs(number) > kExactIntegerMax || std::trunc(number) != number) return std::nullopt;
+  return static_cast<std::int64_t>(number);
+}
+
+std::optional<bool> find_bool(const Value& object, std::string_view name) noexcept {
+  const Value* value = find(object, name);
+  if (!value || !value->IsBool()) return std::nullopt;
+  return value->GetBool();
+}
+
+Writer& Writer::time(std::int64_t wall_ms) { return wall_ms == 0 ? null() : string(rfc3339(wall_ms)); }
+
+void write_error(Writer& out, const Error& error) {
+  out.begin_object().key("code").string(name_of(error.code)).key("message").string(error.message);
+  if (error.code == Errc::rate_limited || error.code == Errc::unavailable)
+    out.key("retryAfterMs").unsigned_integer(error.retry_after_ms);
+  if (!error.field.empty())
+    out.key("fields").begin_object().key(error.field).string(error.message).end_object();
+  if (!error.reason.empty()) out.key("reason").string(error.reason);
+  out.end_object();
+}
+
+}  // namespace ringline::base::json
