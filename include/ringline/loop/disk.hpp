@@ -14,7 +14,9 @@
 
 namespace ringline::loop::disk {
 
-enum class Open : std::uint8_t { read, read_write, create };  // create: read_write, must not exist
+// create: read_write, must not exist. direct: read_write past the page cache where the file system can; what is written is then aligned to 4 KiB in
+// memory, offset and length.
+enum class Open : std::uint8_t { read, read_write, create, direct };
 
 base::Result<Fd> open(const std::string& path, Open how);
 void close(Fd file) noexcept;

@@ -8,9 +8,9 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -49,7 +49,7 @@ class Loop {
   std::int64_t now_ns() const noexcept { return now_ns_; }
   std::int64_t now_ms() const noexcept { return now_ns_ / 1'000'000; }
 
-  // All loops that mail is sent between, by core number. Once, before any runs.
+  // All loops that mail is sent between, by core number. Once, before any runs; none may be destroyed while another still runs.
   void set_peers(std::span<Loop* const> peers);
   void add_hook(TurnHook& hook) { hooks_.push_back(&hook); }
 
@@ -57,7 +57,9 @@ class Loop {
   void run();
   // One turn; `wait`: may sleep until something happens or a timer is due. For tests and the simulation.
   void turn(bool wait);
-  void stop() noexcept { stopping_ = true; }  // on the loop's thread
+  void stop() noexcept { stopping_ = true; }  // on the loop's thread; `run` returns after this turn and may be called again
+  // Mail waits or a hook has work: a turn would not sleep.
+  bool anything_to_do() const noexcept;
 
   // On the loop's thread: mail to `core` (to itself: run at once in this turn's mail phase or the next).
   void send(unsigned core, MailPtr mail);
@@ -71,10 +73,12 @@ class Loop {
   auto sleep(std::chrono::milliseconds time);
 
  private:
-  friend class Sleep;
+  bool fall_asleep();
+  std::int64_t sleep_until_ns() const noexcept;
+  void drain_ring();
   void take_mail();
+  bool push(unsigned core, MailPtr& mail);  // takes it if there is room
   void empty_stashes();
-  bool anything_to_do() noexcept;
 
   unsigned core_;
   Mailboxes& mailboxes_;

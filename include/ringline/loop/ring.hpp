@@ -56,7 +56,11 @@ class Op {
   friend class Ring;
   Handler handler_;
   bool in_kernel_ = false;  // the ring alone sets it at the start and clears it at the last completion
+  // write_sync only: how many of its two completions are outstanding, and what the first one said.
+  std::uint8_t halves_ = 0;
+  std::int32_t first_half_ = 0;
 };
+static_assert(sizeof(Op) == 16);
 
 // An Op that calls a member function of its owner: `OpOf<Connection, &Connection::on_recv> recv_{*this};`
 template <class Owner, void (Owner::*on_complete)(Completion)>
@@ -94,7 +98,7 @@ class Ring {
   void send_message(Op& op, Fd socket, const msghdr* message);     // the msghdr and all it names stay likewise
   void receive_message(Op& op, Fd socket, msghdr* message);
   void connect(Op& op, Fd socket, const sockaddr* address, socklen_t length);
-  // Makes a receive and a send on the socket complete. No completion of its own.
+  // Makes a receive and a send on the socket complete (a connect is ended by `cancel`). At once, no completion of its own.
   void shutdown(Fd socket);
   // Only when no op on it is in the kernel. No completion of its own.
   void close(Fd fd);
@@ -106,20 +110,23 @@ class Ring {
   void write(Op& op, Fd file, std::span<const std::byte> bytes, std::uint64_t offset);
   void read(Op& op, Fd file, std::span<std::byte> bytes, std::uint64_t offset);
 
-  // Readiness of a foreign descriptor (a library's). result: poll(2) events.
+  // Readiness of a foreign descriptor (a library's). result: poll(2) events. `poll` completes once, at once if it is ready; the other each time
+  // something happens to it (an edge: what was ready before is not told again).
+  void poll(Op& op, Fd fd, unsigned events);
   void poll_multishot(Op& op, Fd fd, unsigned events);
-  // Asks for an op to end. Two completions may follow in any order; the op's own one says what became of it (-ECANCELED, or it still succeeded).
+  // Asks for an op to end; of one that is not in the kernel: nothing. The op's own completion says what became of it (-ECANCELED, or it still
+  // succeeded).
   void cancel(Op& op);
 
-  // Rings the other ring's doorbell: its `enter` returns. `other` outlives this call only; no completion here.
+  // Rings the other ring's doorbell, at this ring's next `enter`: the other's `enter` returns. No completion here.
   void wake(const Ring& other);
   // The same from a thread that has no ring (a worker): one eventfd write.
   void wake_from_thread() const noexcept;
 
   // Gives what was started to the kernel and runs what it had to run. `wait`: until at least one completion is there or `deadline_ns`
-  // (monotonic) passes; otherwise returns at once.
+  // (monotonic; INT64_MAX: none) passes; otherwise returns at once.
   void enter(bool wait, std::int64_t deadline_ns);
-  // Copies out and handles what has completed: how many.
+  // Copies out and handles what has completed: how many, doorbells too.
   unsigned reap();
 
   unsigned in_kernel() const noexcept;  // operations that have not completed

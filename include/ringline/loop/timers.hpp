@@ -40,11 +40,15 @@ class TimerOf : public Timer {
 
 class Timers {
  public:
-  explicit Timers(std::int64_t now_ms) noexcept;
+  explicit Timers(std::int64_t now_ms) noexcept : now_ms_(now_ms) {}
+  ~Timers();  // what is still armed is disarmed
+  Timers(const Timers&) = delete;
+  Timers& operator=(const Timers&) = delete;
 
   // Arms, or arms again, for `due_ms` (monotonic). A time in the past fires at the next `advance`.
   void arm(Timer& timer, std::int64_t due_ms) noexcept;
-  // Fires what is due. Handlers may arm and disarm any timer, also destroy their own owner.
+  // Fires what was due before the call, earliest first. Handlers may arm and disarm any timer, also destroy their own owner; what they arm for
+  // now or before fires at the next `advance`.
   void advance(std::int64_t now_ms) noexcept;
   // When `advance` is to be called next at the latest; INT64_MAX: no timer is armed.
   std::int64_t next_due_ms() const noexcept;
@@ -54,10 +58,18 @@ class Timers {
   static constexpr unsigned kLevels = 6;  // 2^36 ms: two years; what is later waits in the last slot
   static constexpr unsigned kSlots = 1U << kLevelBits;
 
+  struct Place {
+    unsigned level;
+    unsigned slot;
+  };
+  Place place_of(std::int64_t due_ms) const noexcept;
   void place(Timer& timer) noexcept;
-  void fire_slot(unsigned level, unsigned slot) noexcept;
+  bool next_slot(Place& place, std::int64_t& start_ms) const noexcept;
+  Timer* take_slot(Place place) noexcept;
+  void collect(Timer**& end) noexcept;
 
   std::int64_t now_ms_;
+  Timer* firing_ = nullptr;  // what `advance` has found due and not yet fired
   std::array<std::array<Timer*, kSlots>, kLevels> wheel_{};
   std::array<std::uint64_t, kLevels> occupied_{};  // a bit a slot that may hold timers
 };

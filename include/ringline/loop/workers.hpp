@@ -11,7 +11,9 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "ringline/base/result.hpp"
@@ -28,7 +30,8 @@ class Workers {
   // False: the queue is full.
   bool submit(std::move_only_function<void()> job);
 
-  // co_await workers.run(loop, [] { return 42; })  ->  Result<int>. The callable runs on a worker and must own what it uses.
+  // co_await workers.run(loop, [] { return 42; })  ->  Result<int> (of nothing: Result<std::monostate>). The callable runs on a worker and must own
+  // what it uses. The loop must outlive the pool.
   template <class Function>
   auto run(Loop& loop, Function function);
 
@@ -46,14 +49,20 @@ class Workers {
 template <class Function>
 class WorkerRun {
  public:
-  using Value = decltype(std::declval<Function&>()());
+  using Returned = decltype(std::declval<Function&>()());
+  using Value = std::conditional_t<std::is_void_v<Returned>, std::monostate, Returned>;
   WorkerRun(Workers& workers, Loop& loop, Function function)
       : workers_(workers), loop_(loop), function_(std::move(function)) {}
 
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> waiting) {
     return workers_.submit([this, waiting] {
-      value_.emplace(function_());
+      if constexpr (std::is_void_v<Returned>) {
+        function_();
+        value_.emplace();
+      } else {
+        value_.emplace(function_());
+      }
       loop_.resume(waiting);
     });
   }

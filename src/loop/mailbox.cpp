@@ -1,0 +1,53 @@
+// See mailbox.hpp. The indexes grow for ever; a slot is an index modulo the size. `head == tail`: empty.
+#include "ringline/loop/mailbox.hpp"
+
+#include <bit>
+
+#include "ringline/base/assert.hpp"
+
+namespace ringline::loop {
+
+SpscQueue::SpscQueue(std::size_t slots)
+    : slots_(std::make_unique<Mail*[]>(std::bit_ceil(slots))), mask_(std::bit_ceil(slots) - 1) {}
+
+SpscQueue::~SpscQueue() {
+  while (Mail* mail = pop()) delete mail;
+}
+
+bool SpscQueue::push(Mail* mail) noexcept {
+  const std::size_t tail = tail_.load(std::memory_order_relaxed);
+  if (tail - head_seen_ > mask_) {
+    head_seen_ = head_.load(std::memory_order_acquire);
+    if (tail - head_seen_ > mask_) return false;
+  }
+  slots_[tail & mask_] = mail;
+  // Not only release: the pusher goes on to ask whether the consumer sleeps, and that must not come before.
+  tail_.store(tail + 1, std::memory_order_seq_cst);
+  return true;
+}
+
+Mail* SpscQueue::pop() noexcept {
+  const std::size_t head = head_.load(std::memory_order_relaxed);
+  if (head == tail_seen_) {
+    tail_seen_ = tail_.load(std::memory_order_acquire);
+    if (head == tail_seen_) return nullptr;
+  }
+  Mail* mail = slots_[head & mask_];
+  head_.store(head + 1, std::memory_order_release);
+  return mail;
+}
+
+bool SpscQueue::empty() const noexcept {
+  return head_.load(std::memory_order_relaxed) == tail_.load(std::memory_order_seq_cst);
+}
+
+Mailboxes::Mailboxes(unsigned cores) : cores_(cores), sleeping_(cores) {
+  ASSERT(cores > 0);
+  queues_.reserve(std::size_t{cores} * cores);
+  for (unsigned i = 0; i < cores * cores; ++i) {
+    const bool to_itself = i / cores == i % cores;
+    queues_.push_back(to_itself ? nullptr : std::make_unique<SpscQueue>(base::limits::kMailboxSlots));
+  }
+}
+
+}  // namespace ringline::loop

@@ -1,0 +1,42 @@
+// Pinning is best effort: a sandbox that refuses it costs speed, not correctness.
+#include "ringline/loop/thread.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <vector>
+
+namespace ringline::loop {
+namespace {
+
+// Read once: a thread's own affinity is one processor after it was pinned.
+const std::vector<unsigned>& allowed() {
+  static const std::vector<unsigned> cpus = [] {
+    std::vector<unsigned> found;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (::sched_getaffinity(0, sizeof set, &set) == 0) {
+      for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (CPU_ISSET(cpu, &set)) found.push_back(cpu);
+      }
+    }
+    return found;
+  }();
+  return cpus;
+}
+
+}  // namespace
+
+unsigned usable_cpus() { return allowed().empty() ? 1 : static_cast<unsigned>(allowed().size()); }
+
+void pin_thread(unsigned index) {
+  if (allowed().empty()) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(allowed()[index % allowed().size()], &set);
+  static_cast<void>(::sched_setaffinity(0, sizeof set, &set));
+}
+
+void name_thread(const std::string& name) { ::pthread_setname_np(::pthread_self(), name.substr(0, 15).c_str()); }
+
+}  // namespace ringline::loop

@@ -1,0 +1,54 @@
+// See workers.hpp. Invariant: a job that `submit` took is run, also when the pool is being destroyed.
+#include "ringline/loop/workers.hpp"
+
+#include "ringline/base/assert.hpp"
+#include "ringline/loop/thread.hpp"
+
+namespace ringline::loop {
+
+Workers::Workers(unsigned threads, std::string name, std::size_t jobs_max) : jobs_max_(jobs_max) {
+  ASSERT(threads > 0 && jobs_max > 0);
+  threads_.reserve(threads);
+  for (unsigned i = 0; i < threads; ++i) {
+    threads_.emplace_back([this, name] {
+      name_thread(name);
+      work();
+    });
+  }
+}
+
+Workers::~Workers() {
+  {
+    const std::lock_guard guard(lock_);
+    stopping_ = true;
+  }
+  ready_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+bool Workers::submit(std::move_only_function<void()> job) {
+  {
+    const std::lock_guard guard(lock_);
+    ASSERT(!stopping_);
+    if (jobs_.size() >= jobs_max_) return false;
+    jobs_.push_back(std::move(job));
+  }
+  ready_.notify_one();
+  return true;
+}
+
+void Workers::work() {
+  std::unique_lock guard(lock_);
+  for (;;) {
+    ready_.wait(guard, [this] { return stopping_ || !jobs_.empty(); });
+    if (jobs_.empty()) return;
+    std::move_only_function<void()> job = std::move(jobs_.front());
+    jobs_.pop_front();
+    guard.unlock();
+    job();
+    job = nullptr;
+    guard.lock();
+  }
+}
+
+}  // namespace ringline::loop
