@@ -1,0 +1,227 @@
+// See core.hpp.
+#include "app/core.hpp"
+
+#include <pthread.h>
+
+#include "app/rest.hpp"
+#include "ringline/base/clock.hpp"
+#include "ringline/base/log.hpp"
+#include "ringline/base/random.hpp"
+#include "ringline/loop/thread.hpp"
+
+namespace ringline::app {
+
+namespace {
+
+constexpr std::uint32_t kReconnectSpreadMs = 2000;  // clients of a stopping server come back spread over this
+constexpr std::chrono::milliseconds kHearing{50};   // between telling the clients and closing them
+constexpr std::chrono::milliseconds kDrainStep{5};
+
+}  // namespace
+
+Core::Core(Process& process, loop::Loop& loop) : process_(process), loop_(loop), http_(*this) {
+  backend::JournalOptions journal{.data_dir = process.settings.data_dir,
+                                  .core = loop.core(),
+                                  .segment_bytes = process.settings.journal_segment_bytes,
+                                  .durability = process.settings.durability,
+                                  .next_segment = process.next_segment};
+  journal_ = std::make_unique<backend::Journal>(loop, process.workers, journal);
+  store_ = process.store.client(loop);
+  server_ = std::make_unique<net::Server>(loop, net::ServerOptions{.core = loop.core(),
+                                                                   .connections_max = process.connections_max / process.cores,
+                                                                   .settings = process.settings,
+                                                                   .http = http_});
+  shard_ = std::make_unique<chat::Shard>(chat::ShardOptions{.core = loop.core(),
+                                                            .cores = process.cores,
+                                                            .highest_id = process.highest_id,
+                                                            .settings = process.settings,
+                                                            .tokens = process.tokens,
+                                                            .around = *this,
+                                                            .log = *journal_,
+                                                            .store = *store_,
+                                                            .metrics = loop.metrics(),
+                                                            .scope = loop.scope(),
+                                                            .frame_event = net::frame_functions()});
+  journal_->set_listener(*shard_);
+  server_->set_shard(*shard_);
+  loop.add_hook(*this);
+  loop.add_hook(*journal_);
+}
+
+Core::~Core() = default;
+
+base::Result<void> Core::start() {
+  if (auto opened = journal_->open(); !opened) return opened;
+  loop_.timers().arm(tick_, loop_.now_ms() + chat::Shard::kTickMs);
+  return {};
+}
+
+base::Result<std::uint16_t> Core::listen(std::uint16_t port) { return server_->listen(port); }
+
+void Core::post(unsigned core, ShardMail mail) {
+  Core* there = process_.core_objects[core];
+  loop_.send(core, loop::make_mail([there, mail = std::move(mail)]() mutable { mail(*there->shard_); }));
+}
+
+chat::Session* Core::find(chat::ConnectionId id) { return server_->find(id); }
+
+base::Task<base::Result<void>> Core::run_blocking(std::move_only_function<void()> job) {
+  auto running = process_.workers.run(loop_, [job = std::move(job)]() mutable {
+    job();
+    return true;
+  });
+  auto done = co_await running;
+  if (!done) co_return std::unexpected(done.error());
+  co_return base::Result<void>{};
+}
+
+// Rooms are framed, then everything that is queued goes to the kernel with the journal's write: one enter.
+void Core::on_turn_end() {
+  shard_->flush();
+  server_->on_turn_end();
+}
+
+void Core::on_tick() {
+  shard_->on_tick(loop_.now_ms());
+  process_.state[loop_.core()].journal_well.store(journal_->healthy(), std::memory_order_relaxed);
+  loop_.timers().arm(tick_, loop_.now_ms() + chat::Shard::kTickMs);
+}
+
+Health Core::health() const noexcept {
+  Health health{.journal = true, .store = process_.store.healthy(), .draining = process_.draining.load(std::memory_order_relaxed)};
+  for (const Process::CoreState& core : process_.state)
+    health.journal = health.journal && core.journal_well.load(std::memory_order_relaxed);
+  return health;
+}
+
+double Core::uptime_seconds() const noexcept {
+  return static_cast<double>(base::monotonic_ns() - process_.started_ns) / 1e9;
+}
+
+std::string Core::subject_of(std::string_view bearer) const {
+  auto claims = process_.tokens.verify(bearer, base::wall_ms());
+  return claims ? claims->user.text() : std::string();
+}
+
+namespace {
+
+// Awaits a copy of every core's metrics.
+struct MetricsGather {
+  loop::Loop& here;
+  const std::vector<loop::Loop*>& loops;
+  std::vector<base::Metrics> copies{};
+  std::size_t missing = 0;
+  std::coroutine_handle<> waiting{};
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> handle) {
+    waiting = handle;
+    copies.resize(loops.size());
+    missing = loops.size();
+    for (unsigned core = 0; core < loops.size(); ++core) {
+      here.send(core, loop::make_mail([this, core] {
+        base::Metrics copy = loops[core]->metrics();
+        loops[core]->send(here.core(), loop::make_mail([this, core, copy] {
+          copies[core] = copy;
+          if (--missing == 0) waiting.resume();
+        }));
+      }));
+    }
+  }
+  std::vector<base::Metrics> await_resume() { return std::move(copies); }
+};
+
+}  // namespace
+
+base::Task<std::vector<base::Metrics>> Core::all_metrics() {
+  MetricsGather gather{.here = loop_, .loops = process_.loops};
+  auto copies = co_await gather;
+  co_return copies;
+}
+
+void Core::drain() { loop_.scope().spawn(drain_and_stop()); }
+
+// Clients are told and closed, what is sequenced is committed and stored; then all cores wait for each other (their mail may still be for one another)
+// and stop. The time is bounded: what is not in the store by then is in the journal.
+base::Task<void> Core::drain_and_stop() {
+  std::int64_t deadline = loop_.now_ms() + process_.settings.drain_time.count();
+  server_->stop_listening();
+  std::uint32_t after = static_cast<std::uint32_t>(base::random_u64() % kReconnectSpreadMs);
+  server_->announce("server_draining", R"({"reconnectAfterMs":)" + std::to_string(after) + "}");
+  co_await loop_.sleep(kHearing);
+  server_->close_all(chat::CloseCode::stopping, "the server is stopping");
+  while (loop_.now_ms() < deadline && !(server_->empty() && shard_->all_stored())) co_await loop_.sleep(kDrainStep);
+  bool stored = shard_->all_stored();
+  server_->kill_all();
+  while (!server_->empty()) co_await loop_.sleep(kDrainStep);
+  base::log::info("core_drained", {{"stored", stored}});
+  process_.state[loop_.core()].quiet.store(true);
+  auto all_quiet = [this] {
+    for (const Process::CoreState& core : process_.state)
+      if (!core.quiet.load()) return false;
+    return true;
+  };
+  while (!all_quiet()) co_await loop_.sleep(kDrainStep);
+  tick_.disarm();
+  co_await journal_->close();
+  loop_.stop();
+}
+
+void HttpDoor::handle(base::ConnectionId connection, net::HttpRequest request) {
+  core_.scope().spawn(answer(core_, connection, std::move(request)));
+}
+
+base::Task<void> HttpDoor::answer(Core& core, base::ConnectionId connection, net::HttpRequest request) {
+  net::HttpResponse response = co_await answer_http(core, std::move(request));
+  core.server().respond(connection, std::move(response));
+}
+
+namespace {
+
+void fail_start(Process& process, const base::Error& error) {
+  if (!process.failed.exchange(true)) process.failure = error.message;
+}
+
+}  // namespace
+
+void run_core(Process& process, unsigned core) {
+  base::log::set_core(core);
+  loop::name_thread("core-" + std::to_string(core));
+  if (process.settings.pin) loop::pin_thread(core);
+  auto ring = loop::Ring::open({.entries = base::limits::kRingEntries,
+                                .receive_buffers = base::limits::kReceiveBuffers,
+                                .receive_buffer_bytes = base::limits::kReceiveBufferBytes});
+  if (!ring) {
+    fail_start(process, ring.error());
+    process.together.arrive_and_wait();
+    return;
+  }
+  loop::Loop loop(core, process.mailboxes, std::move(*ring));
+  process.loops[core] = &loop;
+  process.together.arrive_and_wait();  // all loops are made
+  if (process.failed) return;
+  loop.set_peers(process.loops);
+  Core wired(process, loop);
+  process.core_objects[core] = &wired;
+  if (auto started = wired.start(); !started) fail_start(process, started.error());
+  process.together.arrive_and_wait();  // all shards are there for each other's mail
+  if (!process.failed && core == 0) {
+    auto port = wired.listen(process.settings.port);
+    if (port) {
+      process.port = *port;
+    } else {
+      fail_start(process, port.error());
+    }
+  }
+  process.together.arrive_and_wait();  // the port is known
+  if (!process.failed && core != 0) {
+    if (auto port = wired.listen(process.port); !port) fail_start(process, port.error());
+  }
+  process.together.arrive_and_wait();
+  process.state[core].listening.store(true);
+  if (process.failed) wired.drain();
+  loop.run();
+  process.together.arrive_and_wait();  // nobody sends mail any more
+}
+
+}  // namespace ringline::app

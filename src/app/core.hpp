@@ -1,0 +1,76 @@
+// One core: its loop, journal, shard and connections, wired together. Made, run and destroyed on its own thread.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "app/process.hpp"
+#include "app/routes.hpp"
+#include "ringline/backend/journal.hpp"
+#include "ringline/chat/shard.hpp"
+#include "ringline/net/server.hpp"
+
+namespace ringline::app {
+
+struct Health {
+  bool journal = true;
+  bool store = true;
+  bool draining = false;
+};
+
+// The HTTP door: each request is a coroutine of its core.
+class HttpDoor final : public net::HttpHandler {
+ public:
+  explicit HttpDoor(Core& core) noexcept : core_(core) {}
+  void handle(base::ConnectionId connection, net::HttpRequest request) override;
+
+ private:
+  static base::Task<void> answer(Core& core, base::ConnectionId connection, net::HttpRequest request);
+  Core& core_;
+};
+
+class Core final : private chat::Surroundings, private loop::TurnHook {
+ public:
+  Core(Process& process, loop::Loop& loop);
+  ~Core();
+
+  base::Result<void> start();  // journal and clock
+  base::Result<std::uint16_t> listen(std::uint16_t port);
+  void drain();                // SIGTERM: tells clients, keeps what is there, stops the loop
+
+  chat::Shard& shard() noexcept { return *shard_; }
+  net::Server& server() noexcept { return *server_; }
+  base::Scope& scope() noexcept { return loop_.scope(); }
+  const base::Settings& settings() const noexcept { return process_.settings; }
+  Health health() const noexcept;
+  double uptime_seconds() const noexcept;
+  // The user id in an access token that verifies; empty otherwise.
+  std::string subject_of(std::string_view bearer) const;
+  base::Task<std::vector<base::Metrics>> all_metrics();
+
+ private:
+  // chat::Surroundings
+  void post(unsigned core, ShardMail mail) override;
+  bool can_post() const noexcept override { return !loop_.overloaded(); }
+  chat::Session* find(chat::ConnectionId id) override;
+  base::Task<base::Result<void>> run_blocking(std::move_only_function<void()> job) override;
+  std::int64_t now_ms() const noexcept override { return loop_.now_ms(); }
+
+  void on_turn_end() override;
+  void on_tick();
+  base::Task<void> drain_and_stop();
+
+  Process& process_;
+  loop::Loop& loop_;
+  HttpDoor http_;
+  std::unique_ptr<backend::Journal> journal_;
+  std::unique_ptr<chat::Store> store_;
+  std::unique_ptr<chat::Shard> shard_;
+  std::unique_ptr<net::Server> server_;
+  loop::TimerOf<Core, &Core::on_tick> tick_{*this};
+};
+
+// The thread of one core: makes all of it, runs it, takes it down.
+void run_core(Process& process, unsigned core);
+
+}  // namespace ringline::app

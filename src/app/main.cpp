@@ -1,0 +1,155 @@
+// ringline: settings, start-up in order (data directory, store, journals, cores), signals, watchdog, stop.
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+#include "app/boot.hpp"
+#include "app/core.hpp"
+#include "app/data_dir.hpp"
+#include "ringline/base/clock.hpp"
+#include "ringline/base/log.hpp"
+#include "ringline/base/version.hpp"
+#include "ringline/loop/thread.hpp"
+
+namespace ringline::app {
+namespace {
+
+constexpr unsigned kWorkers = 2;
+constexpr unsigned kDescriptorsKept = 100;  // of the limit, for files and what the process itself opens
+constexpr std::int64_t kWatchdogSilenceNs = 10'000'000'000;  // a core that has not answered for so long is stuck
+constexpr timespec kSignalPoll{.tv_sec = 1, .tv_nsec = 0};
+
+int fail(const std::string& message) {
+  std::fprintf(stderr, "ringline: %s\n", message.c_str());
+  base::log::stop();
+  return 1;
+}
+
+// As many descriptors as the hard limit allows; what is refused (a container without the right) is no error.
+unsigned raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  rlimit wanted{.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+  if (::setrlimit(RLIMIT_NOFILE, &wanted) == 0) limit = wanted;
+  return static_cast<unsigned>(std::min<rlim_t>(limit.rlim_cur, 1U << 30));
+}
+
+sigset_t handled_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  return set;
+}
+
+// Asks every core for a sign of life, and tells the service manager that all have given one lately.
+void feed_watchdog(Process& process) {
+  std::int64_t now = base::monotonic_ns();
+  bool all_alive = true;
+  for (unsigned core = 0; core < process.cores; ++core) {
+    Process::CoreState& state = process.state[core];
+    all_alive = all_alive && now - state.heard_ns.load() < kWatchdogSilenceNs;
+    process.loops[core]->post(loop::make_mail([&state] { state.heard_ns.store(base::monotonic_ns()); }));
+  }
+  if (all_alive) sd_notify(0, "WATCHDOG=1");
+}
+
+void drain_all(Process& process) {
+  process.draining = true;
+  sd_notify(0, "STOPPING=1");
+  for (unsigned core = 0; core < process.cores; ++core) {
+    Core* object = process.core_objects[core];
+    process.loops[core]->post(loop::make_mail([object] { object->drain(); }));
+  }
+}
+
+// Until SIGTERM or SIGINT. A second one ends the process at once: what was acked is in the journal.
+void serve(Process& process, const sigset_t& signals) {
+  for (;;) {
+    int signal = ::sigtimedwait(&signals, nullptr, &kSignalPoll);
+    if (signal == SIGTERM || signal == SIGINT) break;
+    if (signal == SIGHUP) base::log::reopen();
+    feed_watchdog(process);
+  }
+  base::log::info("stopping");
+  drain_all(process);
+  sigset_t ending;
+  sigemptyset(&ending);
+  sigaddset(&ending, SIGTERM);
+  sigaddset(&ending, SIGINT);
+  ::pthread_sigmask(SIG_UNBLOCK, &ending, nullptr);  // default action from now on
+}
+
+void announce_start(const Process& process, const DataDir& data) {
+  std::string host = process.settings.host == "0.0.0.0" || process.settings.host == "::" ? "localhost" : process.settings.host;
+  std::printf("Ringline %s listening on http://%s:%u\n", std::string(base::kVersion).c_str(), host.c_str(), process.port);
+  std::fflush(stdout);
+  if (auto written = data.write_file("port", std::to_string(process.port) + "\n"); !written)
+    base::log::warn("port_not_written", {{"why", written.error().message}});
+  base::log::info("started", {{"version", base::kVersion}, {"port", process.port}, {"cores", process.cores}});
+  sd_notify(0, "READY=1");
+}
+
+bool all_listening(const Process& process) {
+  for (const Process::CoreState& core : process.state)
+    if (!core.listening.load() && !process.failed) return false;
+  return true;
+}
+
+int run(const base::Settings& settings, const DataDir& data) {
+  auto secrets = data.jwt_secrets(settings);
+  if (!secrets) return fail(secrets.error().message);
+  auto store = backend::SqliteStore::open(data.file("ringline.db"));
+  if (!store) return fail(store.error().message);
+  auto booted = take_in_journals(settings, **store);
+  if (!booted) return fail(booted.error().message);
+
+  unsigned cores = settings.cores != 0 ? settings.cores : loop::usable_cpus();
+  loop::Workers workers(kWorkers, "worker", base::limits::kWorkerJobs);
+  Process process(settings, std::min(cores, base::kCoresMax), std::move(*secrets), workers, **store);
+  process.highest_id = booted->highest_id;
+  process.next_segment = booted->next_segment;
+  process.started_ns = base::monotonic_ns();
+  unsigned descriptors = raise_descriptor_limit();
+  process.connections_max = settings.connections_max != 0 ? settings.connections_max : descriptors - kDescriptorsKept;
+  for (Process::CoreState& core : process.state) core.heard_ns = process.started_ns;
+
+  sigset_t signals = handled_signals();
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  std::vector<std::jthread> threads;
+  for (unsigned core = 0; core < process.cores; ++core) threads.emplace_back([&process, core] { run_core(process, core); });
+  while (!all_listening(process)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  if (!process.failed) {
+    announce_start(process, data);
+    serve(process, signals);
+  }
+  threads.clear();  // joins
+  if (process.failed) return fail(process.failure);
+  base::log::info("stopped");
+  base::log::stop();
+  return 0;
+}
+
+}  // namespace
+}  // namespace ringline::app
+
+int main(int argc, char** argv) {
+  using namespace ringline;
+  auto settings = base::load_settings(argc, argv, environ);
+  if (!settings) return app::fail(settings.error().message);
+  if (settings->mode == base::RunMode::done) return 0;
+  if (settings->mode == base::RunMode::check_config) {
+    std::puts("The configuration is good.");
+    return 0;
+  }
+  if (auto logging = base::log::start(*settings); !logging) return app::fail(logging.error().message);
+  auto data = app::DataDir::open(settings->data_dir);
+  if (!data) return app::fail(data.error().message);
+  return app::run(*settings, *data);
+}

@@ -1,0 +1,55 @@
+// What the cores of one process share: read-only after start, or made to be shared (mailboxes, workers, the store's threads, a few flags).
+#pragma once
+
+#include <atomic>
+#include <barrier>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ringline/backend/sqlite_store.hpp"
+#include "ringline/base/settings.hpp"
+#include "ringline/chat/tokens.hpp"
+#include "ringline/loop/loop.hpp"
+#include "ringline/loop/mailbox.hpp"
+#include "ringline/loop/workers.hpp"
+
+namespace ringline::app {
+
+class Core;
+
+struct Process {
+  Process(const base::Settings& from, unsigned core_count, std::vector<std::string> secrets, loop::Workers& pool,
+          backend::SqliteStore& database)
+      : settings(from), cores(core_count), tokens(std::move(secrets)), workers(pool), store(database),
+        mailboxes(core_count), loops(core_count), core_objects(core_count), state(core_count), together(core_count) {}
+
+  const base::Settings& settings;
+  const unsigned cores;
+  const chat::Tokens tokens;
+  loop::Workers& workers;
+  backend::SqliteStore& store;
+  unsigned connections_max = 0;      // of the process
+  std::uint64_t highest_id = 0;      // of all found on disk
+  std::uint64_t next_segment = 1;    // of the journals
+  std::uint16_t port = 0;            // set before the cores start listening
+  std::int64_t started_ns = 0;
+  loop::Mailboxes mailboxes;
+  std::vector<loop::Loop*> loops;    // by core; set before any runs, valid until all are joined
+  std::vector<Core*> core_objects;
+
+  struct alignas(64) CoreState {
+    std::atomic<bool> listening{false};
+    std::atomic<bool> journal_well{true};
+    std::atomic<bool> quiet{false};        // drained: nothing more to do
+    std::atomic<std::int64_t> heard_ns{0};  // last time it answered the watchdog
+  };
+  std::vector<CoreState> state;
+  std::atomic<bool> draining{false};
+  std::atomic<bool> failed{false};  // a core could not start; `failure` says why
+  std::string failure;
+  std::barrier<> together;  // the cores meet: all loops made, all ready, all done
+};
+
+}  // namespace ringline::app

@@ -1,0 +1,305 @@
+// See rest.hpp.
+#include "app/rest.hpp"
+
+#include "app/core.hpp"
+#include "ringline/base/clock.hpp"
+#include "ringline/base/json.hpp"
+#include "ringline/base/metrics.hpp"
+#include "ringline/base/version.hpp"
+#include "ringline/chat/accounts.hpp"
+#include "ringline/web/assets.hpp"
+
+namespace ringline::app {
+
+using base::Errc;
+using base::Result;
+using base::Task;
+using base::json::Writer;
+
+namespace {
+
+constexpr std::string_view kApi = "/api/v1";
+// The page loads its own scripts and talks to its own host alone.
+constexpr std::string_view kPolicy =
+    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+net::HttpResponse json_answer(int status, std::string_view body) {
+  net::HttpResponse answer;
+  answer.status = status;
+  answer.content_type = "application/json";
+  answer.body = body;
+  return answer;
+}
+
+net::HttpResponse wrong_method(std::string allow) {
+  net::HttpResponse answer = problem({.code = Errc::invalid, .message = "this path takes " + allow, .field = {}});
+  answer.status = 405;
+  answer.headers.emplace_back("Allow", std::move(allow));
+  return answer;
+}
+
+net::HttpResponse not_there() { return problem({.code = Errc::not_found, .message = "there is nothing here", .field = {}}); }
+
+// ---- Accounts
+
+std::string text_of(const base::json::Value& body, std::string_view name) {
+  return std::string(base::json::find_string(body, name).value_or(""));
+}
+
+Result<void> need_text(const base::json::Value& body, std::string_view name) {
+  if (!base::json::find_string(body, name)) return base::fail_field(std::string(name), "must be a string");
+  return {};
+}
+
+net::HttpResponse signed_in_answer(int status, const Result<chat::SignedIn>& result) {
+  if (!result) return problem(result.error());
+  Writer out;
+  chat::write_signed_in(out, *result);
+  return json_answer(status, out.view());
+}
+
+std::string bearer_of(const net::HttpRequest& question) {
+  constexpr std::string_view kScheme = "Bearer ";
+  return question.authorization.starts_with(kScheme) ? question.authorization.substr(kScheme.size()) : std::string();
+}
+
+struct Caller {
+  chat::UserCard user;
+  chat::SessionId session;
+};
+
+Task<Result<Caller>> caller_of(Core& core, std::string bearer) {
+  if (bearer.empty()) co_return base::fail_auth("token_missing", "send Authorization: Bearer with an access token");
+  Caller caller;
+  auto card = co_await core.shard().authenticate(std::move(bearer), &caller.session);
+  if (!card) co_return std::unexpected(card.error());
+  caller.user = *card;
+  co_return caller;
+}
+
+Task<net::HttpResponse> register_user(Core& core, net::HttpRequest question, std::string username, std::string password, std::string email) {
+  chat::UserCard guest;
+  if (!bearer_of(question).empty()) {
+    auto caller = co_await caller_of(core, bearer_of(question));
+    if (!caller) co_return problem(caller.error());
+    if (!caller->user->guest) co_return problem({.code = Errc::conflict, .message = "you have an account already", .field = {}});
+    guest = caller->user;
+  }
+  chat::Origin origin{.address = question.address, .user_agent = question.user_agent};
+  auto result = co_await chat::register_account(core.shard().parts(), std::move(username), std::move(password),
+                                                std::move(email), guest, std::move(origin));
+  co_return signed_in_answer(201, result);
+}
+
+Task<net::HttpResponse> log_out(Core& core, net::HttpRequest question) {
+  auto caller = co_await caller_of(core, bearer_of(question));
+  if (!caller) co_return problem(caller.error());
+  auto ended = co_await chat::log_out(core.shard().parts(), caller->user->id, caller->session);
+  if (!ended) co_return problem(ended.error());
+  co_return json_answer(204, "");
+}
+
+Task<net::HttpResponse> answer_auth(Core& core, net::HttpRequest question, std::string what) {
+  constexpr std::string_view kDoors[] = {"/register", "/login", "/guest", "/refresh", "/logout"};
+  if (std::ranges::find(kDoors, what) == std::end(kDoors)) co_return not_there();
+  if (question.method != "POST") co_return wrong_method("POST");
+  if (what == "/logout") co_return co_await log_out(core, std::move(question));
+  base::json::Reader reader;
+  const base::json::Value* body = reader.parse(question.body.empty() ? "{}" : question.body);
+  if (!body || !body->IsObject()) co_return problem(base::fail_field("body", "must be a JSON object").error());
+  chat::Origin origin{.address = question.address, .user_agent = question.user_agent};
+  chat::Shard::Parts& parts = core.shard().parts();
+  if (what == "/guest") {
+    auto result = co_await chat::make_guest(parts, text_of(*body, "name"), question.address);
+    co_return signed_in_answer(201, result);
+  }
+  if (what == "/refresh") {
+    if (auto given = need_text(*body, "refreshToken"); !given) co_return problem(given.error());
+    auto result = co_await chat::refresh(parts, text_of(*body, "refreshToken"));
+    co_return signed_in_answer(200, result);
+  }
+  for (std::string_view name : {"username", "password"})
+    if (auto given = need_text(*body, name); !given) co_return problem(given.error());
+  std::string username = text_of(*body, "username");
+  std::string password = text_of(*body, "password");
+  if (what == "/login") {
+    auto result = co_await chat::log_in(parts, std::move(username), std::move(password), std::move(origin));
+    co_return signed_in_answer(200, result);
+  }
+  std::string email = text_of(*body, "email");
+  co_return co_await register_user(core, std::move(question), std::move(username), std::move(password), std::move(email));
+}
+
+// ---- Commands
+
+std::string made_location(const Route& route, std::string_view body) {
+  base::json::Reader reader;
+  const base::json::Value* data = reader.parse(body);
+  if (!data || !data->IsObject() || data->MemberCount() == 0) return {};
+  auto id = base::json::find_string(data->MemberBegin()->value, "id");
+  return id ? std::string(kApi) + "/" + std::string(route.location) + std::string(*id) : std::string();
+}
+
+void add_rate_headers(net::HttpResponse& answer, const chat::RateVerdict& verdict) {
+  if (verdict.limit == 0) return;
+  answer.headers.emplace_back("RateLimit-Limit", std::to_string(verdict.limit));
+  answer.headers.emplace_back("RateLimit-Remaining", std::to_string(verdict.remaining));
+  answer.headers.emplace_back("RateLimit-Reset", std::to_string(verdict.reset_s));
+}
+
+Task<net::HttpResponse> answer_command(Core& core, net::HttpRequest question, std::string path) {
+  RouteMatch match = match_route(question.method == "HEAD" ? "GET" : question.method, path);
+  if (!match.route && !match.allow.empty()) co_return wrong_method(match.allow);
+  if (!match.route) co_return not_there();
+  auto caller = co_await caller_of(core, bearer_of(question));
+  if (!caller) co_return problem(caller.error());
+  auto data = command_data(question, match);
+  if (!data) co_return problem(data.error());
+  chat::Reply reply = co_await core.shard().call(caller->user, std::string(match.route->command), std::move(*data));
+  if (!reply.ok) co_return problem(reply.error);
+  net::HttpResponse answer = json_answer(match.route->status, reply.body);
+  if (!match.route->location.empty()) answer.headers.emplace_back("Location", made_location(*match.route, reply.body));
+  co_return answer;
+}
+
+Task<net::HttpResponse> answer_api(Core& core, net::HttpRequest question) {
+  std::string path = question.path.substr(kApi.size());
+  bool reads = question.method == "GET" || question.method == "HEAD";
+  std::string who = bearer_of(question).empty() ? question.address : core.subject_of(bearer_of(question));
+  chat::RateVerdict verdict = co_await core.shard().take_rest(who.empty() ? question.address : who, !reads);
+  if (!verdict.allowed) {
+    net::HttpResponse limited = problem({.code = Errc::rate_limited, .message = "too many requests; wait a little", .field = {},
+                                  .retry_after_ms = verdict.reset_s * 1000});
+    add_rate_headers(limited, verdict);
+    co_return limited;
+  }
+  net::HttpResponse answer;
+  if (path.starts_with("/auth/")) {
+    answer = co_await answer_auth(core, std::move(question), path.substr(5));
+  } else {
+    answer = co_await answer_command(core, std::move(question), path);
+  }
+  add_rate_headers(answer, verdict);
+  co_return answer;
+}
+
+// ---- For operators
+
+Task<net::HttpResponse> answer_stats(Core& core) {
+  std::vector<chat::ServerStats> cores = co_await core.shard().stats();
+  Writer out;
+  chat::ServerStats sum;
+  for (const chat::ServerStats& one : cores) {
+    sum.connections += one.connections;
+    sum.users += one.users;
+    sum.rooms += one.rooms;
+    sum.messages_per_second += one.messages_per_second;
+  }
+  out.begin_object().key("connections").unsigned_integer(sum.connections).key("users").unsigned_integer(sum.users);
+  out.key("rooms").unsigned_integer(sum.rooms).key("namespaces").begin_array().string("/").end_array();
+  out.key("messagesPerSecond").number(sum.messages_per_second).key("cores").begin_array();
+  for (const chat::ServerStats& one : cores) {
+    out.begin_object().key("connections").unsigned_integer(one.connections).key("users").unsigned_integer(one.users);
+    out.key("rooms").unsigned_integer(one.rooms).key("messagesPerSecond").number(one.messages_per_second).end_object();
+  }
+  out.end_array().end_object();
+  co_return json_answer(200, out.view());
+}
+
+net::HttpResponse health(Core& core) {
+  Health health = core.health();
+  bool well = health.journal && health.store;
+  Writer out;
+  out.begin_object().key("status").string(well ? "ok" : "degraded").key("timestamp").time(base::wall_ms());
+  out.key("uptime").number(core.uptime_seconds()).key("version").string(base::kVersion).key("components").begin_object();
+  out.key("journal").string(health.journal ? "ok" : "failing").key("store").string(health.store ? "ok" : "failing");
+  out.end_object().end_object();
+  return json_answer(well ? 200 : 503, out.view());
+}
+
+net::HttpResponse ready(Core& core) {
+  Health health = core.health();
+  if (health.draining) return json_answer(503, R"({"status":"draining"})");
+  if (!health.journal) return json_answer(503, R"({"status":"the journal cannot be written: see the log"})");
+  return json_answer(200, R"({"status":"ready"})");
+}
+
+Task<net::HttpResponse> answer_metrics(Core& core) {
+  std::vector<base::Metrics> cores = co_await core.all_metrics();
+  net::HttpResponse answer;
+  answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  answer.body = base::render_prometheus(cores, core.uptime_seconds());
+  co_return answer;
+}
+
+net::HttpResponse asset_answer(const web::Asset& asset, const net::HttpRequest& question) {
+  net::HttpResponse answer;
+  answer.content_type = asset.content_type;
+  answer.headers.emplace_back("ETag", std::string(asset.etag));
+  answer.headers.emplace_back("Cache-Control", std::string(asset.cache_control));
+  answer.headers.emplace_back("Content-Security-Policy", std::string(kPolicy));
+  if (question.if_none_match == asset.etag) {
+    answer.status = 304;
+  } else {
+    answer.body = asset.bytes;
+  }
+  return answer;
+}
+
+}  // namespace
+
+namespace {
+
+// RFC 9110 leaves it to us; the Fetch standard (CORS protocol) says how.
+net::HttpResponse preflight(const net::HttpRequest& question) {
+  net::HttpResponse answer;
+  answer.status = 204;
+  answer.headers.emplace_back("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+  std::string wanted = question.access_control_request_headers;
+  answer.headers.emplace_back("Access-Control-Allow-Headers", wanted.empty() ? "Authorization, Content-Type" : wanted);
+  answer.headers.emplace_back("Access-Control-Max-Age", "600");
+  return answer;
+}
+
+Task<net::HttpResponse> route_http(Core& core, net::HttpRequest question) {
+  const std::string& path = question.path;
+  if (path.starts_with(std::string(kApi) + "/")) co_return co_await answer_api(core, std::move(question));
+  bool reads = question.method == "GET" || question.method == "HEAD";
+  bool known = path == "/health" || path == "/livez" || path == "/readyz" || path == "/metrics" ||
+               path == "/api/socket/stats" || web::find_asset(path);
+  if (!known) co_return not_there();
+  if (!reads) co_return wrong_method("GET, HEAD");
+  if (path == "/health") co_return health(core);
+  if (path == "/livez") co_return json_answer(200, R"({"status":"alive"})");
+  if (path == "/readyz") co_return ready(core);
+  if (path == "/api/socket/stats") co_return co_await answer_stats(core);
+  if (path == "/metrics") {
+    // On the public port to this machine only; the admin listener is a door of its own.
+    if (!question.from_loopback) co_return not_there();
+    co_return co_await answer_metrics(core);
+  }
+  co_return asset_answer(*web::find_asset(path), question);
+}
+
+}  // namespace
+
+Task<net::HttpResponse> answer_http(Core& core, net::HttpRequest question) {
+  std::string origin = question.origin;
+  bool allowed = !origin.empty() && net::origin_allowed(core.settings(), origin, question.host);
+  net::HttpResponse answer;
+  if (question.method == "OPTIONS") {
+    answer = preflight(question);
+  } else {
+    answer = co_await route_http(core, std::move(question));
+  }
+  if (allowed) {
+    answer.headers.emplace_back("Access-Control-Allow-Origin", origin);
+    answer.headers.emplace_back("Vary", "Origin");
+    answer.headers.emplace_back("Access-Control-Expose-Headers", "Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset");
+  }
+  answer.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  co_return answer;
+}
+
+}  // namespace ringline::app

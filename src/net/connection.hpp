@@ -1,0 +1,111 @@
+// Connection: one socket, from accept to the last completion.
+//
+// LIFETIME. `close_now` shuts the socket down, which makes the receive and the send complete; each completion calls `join`, and when neither is in the
+// kernel the descriptor is closed and the connection put on the server's list of the dead, which is freed at the end of the turn. Nothing else frees a
+// connection, and nobody outside net has a pointer to one.
+//
+// Polite closing (`close`): the close frame is queued behind what is urgent, sent, the peer given kLinger to answer it, then close_now.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "net/outbox.hpp"
+#include "ringline/chat/session.hpp"
+#include "ringline/loop/ring.hpp"
+#include "ringline/loop/timers.hpp"
+#include "ringline/net/server.hpp"
+
+namespace ringline::net {
+
+struct HttpState;       // http_state.hpp: while a connection speaks HTTP
+struct WebSocketState;  // websocket_state.hpp: while a frame or fragmented message is incomplete
+
+class Connection final : public chat::Outlet {
+ public:
+  Connection(Server::Impl& server, loop::Fd socket, base::ConnectionId id);
+  ~Connection();
+
+  void start();  // first receive, first timer
+  void flush();  // at the end of the turn: one send, if none is under way
+  void respond(HttpResponse response);
+  void close_now();
+  bool is_websocket() const noexcept { return kind_ != Kind::http; }
+  chat::Session& session() noexcept { return session_; }
+
+  // chat::Outlet
+  void reply(const chat::ReplyTag& tag, std::string_view cmd, bool ok, std::string_view body) override;
+  void signed_in(const chat::ReplyTag& tag) override;
+  void refused(const chat::ReplyTag& tag, const base::Error& error) override;
+  void send_event(std::string_view name, std::string_view body) override;
+  bool send_shared(const base::ChunkRef& chunk, std::uint32_t from, std::uint32_t to) override;
+  bool has_room() const noexcept override { return state_ == State::open && !full_; }
+  void close(chat::CloseCode code, std::string_view reason) override;
+  chat::Wire wire() const noexcept override { return kind_ == Kind::socketio ? chat::Wire::socketio : chat::Wire::plain; }
+  std::string address() const override;
+
+ private:
+  enum class Kind : std::uint8_t { http, plain, socketio };
+  enum class State : std::uint8_t {
+    open,
+    closing,  // a close frame is queued or sent; input is read and thrown away
+    joining,  // shut down; waits for its operations to complete
+    dead,     // on the server's list
+  };
+  enum class Wait : std::uint8_t { head, body, idle, answer, connect, ping, pong, linger };  // what the timer is for
+
+  void on_receive(loop::Completion completion);
+  void on_sent(loop::Completion completion);
+  void on_due();
+  void join();
+
+  // HTTP (connection_http.cpp)
+  void take_http(std::string_view bytes);
+  void next_request();
+  void refuse_http(int status, std::string_view why);
+  bool upgrade();
+  void finish_upgrade(Kind kind, std::string_view head);
+
+  // WebSocket (connection_websocket.cpp)
+  void take_frames(std::string_view bytes);
+  void take_message(std::string_view text, bool binary);
+  void take_plain(std::string_view text);
+  void take_socketio(std::string_view text);
+  void take_socketio_packet(std::string_view text);
+  void take_connect(const chat::ReplyTag& tag, const base::json::Value* data);
+  void take_command(const chat::ReplyTag& tag, std::string_view name, const base::json::Value* data);
+  void send_close_frame(std::uint16_t code, std::string_view reason);
+  void begin_closing();
+  void ping();
+  void stalled_or_ping_timed_out();
+
+  std::string& urgent();  // to append to; marks the connection for this turn's flush
+  void mark_dirty();
+  void wait_for(Wait what, std::chrono::milliseconds time);
+  void stop_reading();
+  void read_again();
+  void after_output();
+
+  Server::Impl& server_;
+  loop::OpOf<Connection, &Connection::on_receive> receive_{*this};
+  loop::OpOf<Connection, &Connection::on_sent> send_{*this};
+  loop::TimerOf<Connection, &Connection::on_due> timer_{*this};
+  std::unique_ptr<Outbox> outbox_;
+  std::unique_ptr<HttpState> http_;
+  std::unique_ptr<WebSocketState> websocket_;
+  chat::Session session_;
+  std::int64_t progress_ms_ = 0;  // when the kernel last took something, or a send was begun
+  loop::Fd socket_;
+  std::uint16_t in_flight_ = 0;  // commands without an answer
+  Kind kind_ = Kind::http;
+  State state_ = State::open;
+  Wait wait_ = Wait::head;
+  bool dirty_ = false;
+  bool full_ = false;     // refused room events; chat is told when there is room
+  bool paused_ = false;   // does not read: too many replies wait
+  bool from_loopback_ = false;
+};
+
+}  // namespace ringline::net

@@ -1,0 +1,138 @@
+// See server.hpp.
+#include "ringline/net/server.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include "net/server_impl.hpp"
+#include "ringline/base/clock.hpp"
+#include "ringline/base/log.hpp"
+#include "ringline/loop/tcp.hpp"
+
+namespace ringline::net {
+
+namespace {
+
+constexpr std::size_t kOutboxesKept = 1024;
+constexpr std::int64_t kAcceptBackoffMs = 100;  // out of descriptors or memory
+constexpr int kBacklog = 4096;
+
+}  // namespace
+
+Server::Impl::Impl(loop::Loop& of_core, ServerOptions given)
+    : loop(of_core), options(given), metrics(of_core.metrics()), ids(given.host, given.core) {}
+
+Server::Server(loop::Loop& loop, ServerOptions options) : impl_(std::make_unique<Impl>(loop, options)) {}
+
+Server::~Server() { ASSERT(empty()); }
+
+void Server::set_shard(chat::Shard& shard) noexcept { impl_->shard = &shard; }
+
+base::Result<std::uint16_t> Server::listen(std::uint16_t port) {
+  loop::ListenOptions options{.backlog = kBacklog, .share_port = true, .unsent_bytes_max = base::limits::kKernelUnsentBytes};
+  auto listener = loop::listen_tcp(impl_->options.settings.host, port, options);
+  if (!listener) return std::unexpected(listener.error());
+  impl_->listener = *listener;
+  impl_->listening = true;
+  impl_->accept();
+  return loop::local_port(*listener);
+}
+
+void Server::Impl::accept() {
+  if (listening && !accept_op.in_kernel()) loop.ring().accept_multishot(accept_op, listener);
+}
+
+void Server::Impl::on_accepted(loop::Completion completion) {
+  if (!listening) {
+    if (completion.result >= 0) loop.ring().close(loop::Fd{completion.result});
+    if (!completion.more && listener) loop.ring().close(std::exchange(listener, loop::Fd{}));
+    return;
+  }
+  if (completion.result < 0) {
+    base::log::warn("accept_failed", {{"why", std::strerror(-completion.result)}});
+    loop.timers().arm(accept_again, loop.now_ms() + kAcceptBackoffMs);
+    return;
+  }
+  loop::Fd socket{completion.result};
+  if (options.connections_max != 0 && connections.size() >= options.connections_max) {
+    ++metrics.connections_refused;
+    loop.ring().close(socket);
+  } else {
+    ++metrics.connections_accepted;
+    base::ConnectionId id{ids.next(base::wall_ms())};
+    auto connection = std::make_unique<Connection>(*this, socket, id);
+    Connection& made = *connection;
+    connections.emplace(id, std::move(connection));
+    metrics.connections = connections.size();
+    made.start();
+  }
+  if (!completion.more) accept();
+}
+
+void Server::stop_listening() {
+  impl_->listening = false;
+  impl_->accept_again.disarm();
+  if (impl_->accept_op.in_kernel()) {
+    impl_->loop.ring().cancel(impl_->accept_op);
+  } else if (impl_->listener) {
+    impl_->loop.ring().close(std::exchange(impl_->listener, loop::Fd{}));
+  }
+}
+
+chat::Session* Server::find(base::ConnectionId id) noexcept {
+  auto found = impl_->connections.find(id);
+  return found == impl_->connections.end() ? nullptr : &found->second->session();
+}
+
+void Server::respond(base::ConnectionId connection, HttpResponse response) {
+  auto found = impl_->connections.find(connection);
+  if (found != impl_->connections.end()) found->second->respond(std::move(response));
+}
+
+void Server::on_turn_end() {
+  impl_->flush();
+  impl_->free_dead();
+}
+
+void Server::Impl::flush() {
+  // A flush may make connections dirty again (what waited for room goes on). The dead are freed after this, so no pointer is stale.
+  for (std::size_t i = 0; i < dirty.size(); ++i) dirty[i]->flush();
+  dirty.clear();
+}
+
+void Server::Impl::free_dead() {
+  for (base::ConnectionId id : dead) connections.erase(id);
+  dead.clear();
+  metrics.connections = connections.size();
+}
+
+std::unique_ptr<Outbox> Server::Impl::take_outbox() {
+  if (outboxes.empty()) return std::make_unique<Outbox>();
+  std::unique_ptr<Outbox> outbox = std::move(outboxes.back());
+  outboxes.pop_back();
+  return outbox;
+}
+
+void Server::Impl::give_back(std::unique_ptr<Outbox> outbox) {
+  outbox->clear();
+  if (outboxes.size() < kOutboxesKept) outboxes.push_back(std::move(outbox));
+}
+
+void Server::announce(std::string_view event, std::string_view body) {
+  for (auto& [id, connection] : impl_->connections)
+    if (connection->session().state == chat::Session::State::ready) connection->send_event(event, body);
+}
+
+void Server::close_all(chat::CloseCode code, std::string_view reason) {
+  for (auto& [id, connection] : impl_->connections) connection->close(code, reason);
+}
+
+void Server::kill_all() {
+  for (auto& [id, connection] : impl_->connections) connection->close_now();
+}
+
+bool Server::empty() const noexcept {
+  return impl_->connections.empty() && !impl_->accept_op.in_kernel();
+}
+
+}  // namespace ringline::net

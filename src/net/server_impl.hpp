@@ -1,0 +1,45 @@
+// The inside of a Server, shared with its connections.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "net/connection.hpp"
+#include "ringline/base/ids.hpp"
+#include "ringline/base/json.hpp"
+#include "ringline/net/server.hpp"
+#include "ringline/protocol/websocket.hpp"
+
+namespace ringline::net {
+
+struct Server::Impl {
+  Impl(loop::Loop& of_core, ServerOptions given);
+
+  void on_accepted(loop::Completion completion);
+  void on_accept_again() { accept(); }
+  void accept();
+  void flush();
+  void free_dead();
+  std::unique_ptr<Outbox> take_outbox();
+  void give_back(std::unique_ptr<Outbox> outbox);
+
+  loop::Loop& loop;
+  ServerOptions options;
+  base::Metrics& metrics;
+  chat::Shard* shard = nullptr;
+  base::IdMaker ids;
+  base::ChunkPool chunks;
+  base::json::Reader reader;  // of frames
+  protocol::WebSocketPool websockets;
+  loop::Fd listener;
+  bool listening = false;
+  std::unordered_map<base::ConnectionId, std::unique_ptr<Connection>> connections;
+  std::vector<Connection*> dirty;
+  std::vector<base::ConnectionId> dead;
+  std::vector<std::unique_ptr<Outbox>> outboxes;  // kept for the next use
+  loop::OpOf<Impl, &Impl::on_accepted> accept_op{*this};
+  loop::TimerOf<Impl, &Impl::on_accept_again> accept_again{*this};
+};
+
+}  // namespace ringline::net
