@@ -15,6 +15,7 @@ constexpr std::int64_t kActiveMs = 5 * 60 * 1000;
 constexpr std::int64_t kSweepEveryMs = 10 * 1000;
 constexpr std::int64_t kPresenceEveryMs = 1000;  // at most one presence_changed a user
 constexpr std::int64_t kGuestWindowMs = 60 * 1000;
+constexpr std::int64_t kRestWindowMs = 60 * 1000;
 constexpr std::size_t kUserCallsWaiting = 1024;
 
 }  // namespace
@@ -205,7 +206,14 @@ void People::changed(const User& changed) {
   user->card = std::make_shared<const User>(changed);
   for (ConnectionId connection : user->connections) {
     p_.on(connection.core(), [connection, card = user->card](Parts& there) {
-      if (Session* session = there.o.around.find(connection)) session->user = card;
+      Session* session = there.o.around.find(connection);
+      if (session && session->state == Session::State::ready) session->user = card;
+    });
+  }
+  for (const HomeUser::InRoom& in : user->rooms) {
+    p_.on(p_.home(in.id), [room = in.id, card = user->card](Parts& there) {
+      HomeRoom* loaded = there.rooms.find(room);
+      if (HomeMember* member = loaded ? loaded->find(card->id) : nullptr) member->user = card;
     });
   }
 }
@@ -221,6 +229,20 @@ std::uint32_t People::take_send(UserId id) {
 
 std::uint32_t People::take_guest(const std::string& address) {
   return guests_[address].take(p_.now_ms(), p_.o.settings.rate_limit_guests, kGuestWindowMs);
+}
+
+RateVerdict People::take_rest(const std::string& who, bool changes) {
+  unsigned limit = changes ? p_.o.settings.rate_limit_api_writes : p_.o.settings.rate_limit_api_reads;
+  if (limit == 0) return {};
+  std::int64_t now = p_.now_ms();
+  RestWindow& window = rest_[who + (changes ? "+" : "-")];
+  if (now - window.began_ms >= kRestWindowMs) window = {.began_ms = now};
+  RateVerdict verdict{.limit = limit};
+  verdict.allowed = window.calls < limit;
+  if (verdict.allowed) ++window.calls;
+  verdict.remaining = limit - window.calls;
+  verdict.reset_s = static_cast<std::uint32_t>((window.began_ms + kRestWindowMs - now + 999) / 1000);
+  return verdict;
 }
 
 void People::joined(UserId id, RoomId room, std::uint64_t from_seq) {
@@ -300,6 +322,7 @@ void People::on_tick(std::int64_t now_ms) {
     return user.connections.empty() && !user.presence_due && user.sends.empty_at(now_ms, window) &&
            now_ms - user.idle_since_ms > kKeepOfflineMs;
   });
+  std::erase_if(rest_, [&](const auto& entry) { return now_ms - entry.second.began_ms >= kRestWindowMs; });
   std::erase_if(guests_, [&](const auto& entry) { return entry.second.empty_at(now_ms, kGuestWindowMs); });
 }
 

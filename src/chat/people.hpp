@@ -78,6 +78,7 @@ class People {
   // 0, or how long to wait.
   std::uint32_t take_send(UserId user);
   std::uint32_t take_guest(const std::string& address);
+  RateVerdict take_rest(const std::string& who, bool changes);
 
   void joined(UserId user, RoomId room, std::uint64_t from_seq);
   void left(UserId user, RoomId room);
@@ -99,6 +100,11 @@ class People {
   std::unordered_map<UserId, std::vector<Waiting>> loading_;
   std::unordered_map<UserId, std::vector<std::pair<RoomId, bool>>> changed_while_loading_;
   std::unordered_map<std::string, RateWindow> guests_;  // by address
+  struct RestWindow {
+    std::int64_t began_ms = 0;
+    unsigned calls = 0;
+  };
+  std::unordered_map<std::string, RestWindow> rest_;  // by user or address, and by whether it changes things
   std::vector<UserId> presence_due_;
   std::size_t online_ = 0;
   std::int64_t swept_ms_ = 0;

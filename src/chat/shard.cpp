@@ -108,6 +108,16 @@ Task<Result<UserCard>> Shard::authenticate(std::string token, SessionId* session
   co_return card;
 }
 
+Task<RateVerdict> Shard::take_rest(std::string who, bool changes) {
+  auto counting = static_cast<unsigned>(std::hash<std::string>{}(who) % parts_->o.cores);
+  auto asking = ask<RateVerdict>(*parts_, counting, [who, changes](Parts& there, Answer<RateVerdict> answer) {
+    answer(there, there.people.take_rest(who, changes));
+  });
+  RateVerdict verdict = co_await asking;
+  if (!verdict.allowed) ++parts_->o.metrics.rate_limited;
+  co_return verdict;
+}
+
 Task<std::vector<ServerStats>> Shard::stats() { return parts_->stats.of_all_cores(); }
 
 void Shard::on_committed(std::uint64_t last) { parts_->sequencer.on_committed(last); }

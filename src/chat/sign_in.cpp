@@ -63,8 +63,8 @@ Task<Subscriptions> subscribe_to(Parts& p, ConnectionId connection, UserId user,
   }
   Subscriptions all;
   for (auto& [home, wanted] : by_home) {
-    auto asking = ask<Subscriptions>(p, home, [wanted = std::move(wanted)](Parts& there, Answer<Subscriptions> reply) mutable {
-      there.o.scope.spawn(subscribe_all(there, std::move(wanted), reply));
+    auto asking = ask<Subscriptions>(p, home, [list = std::move(wanted)](Parts& there, Answer<Subscriptions> reply) mutable {
+      there.o.scope.spawn(subscribe_all(there, std::move(list), reply));
     });
     Subscriptions some = co_await asking;
     std::ranges::move(some, std::back_inserter(all));

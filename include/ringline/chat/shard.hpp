@@ -80,6 +80,14 @@ struct ServerStats {
   double messages_per_second = 0;  // over the last five seconds
 };
 
+// What a REST call may do.
+struct RateVerdict {
+  bool allowed = true;
+  unsigned limit = 0;  // 0: none
+  unsigned remaining = 0;
+  std::uint32_t reset_s = 0;
+};
+
 class Shard final : public RoomLogListener {
  public:
   explicit Shard(ShardOptions options);
@@ -95,6 +103,8 @@ class Shard final : public RoomLogListener {
   // From REST, as the user of an access token.
   base::Task<Reply> call(UserCard actor, std::string name, std::string data);
   base::Task<base::Result<UserCard>> authenticate(std::string token, SessionId* session = nullptr);
+  // Counts a REST call of a user or address: rate_limit_api_writes or _reads in 60 s.
+  base::Task<RateVerdict> take_rest(std::string who, bool changes);
   // All cores' statistics, by core.
   base::Task<std::vector<ServerStats>> stats();
 
