@@ -29,6 +29,7 @@ struct Settings {
   unsigned cores = 0;                       // 0: as many as the process may use
   bool pin = true;                          // pin each core's thread
   std::vector<std::string> trust_proxy;     // addresses or CIDR blocks whose X-Forwarded-For counts
+  unsigned trust_proxy_hops = 0;            // or so many proxies in front: the n-th address from the right is the client's
   std::vector<std::string> client_origin;   // unset: same origin, and any localhost port outside production
   std::chrono::milliseconds drain_time = limits::kDrainTime;
 
