@@ -108,6 +108,8 @@ Task<Result<UserCard>> Shard::authenticate(std::string token, SessionId* session
   co_return card;
 }
 
+bool Shard::token_holds(std::string_view token) const { return parts_->o.tokens.verify(token, base::wall_ms()).has_value(); }
+
 Task<RateVerdict> Shard::take_rest(std::string who, bool changes) {
   auto counting = static_cast<unsigned>(std::hash<std::string>{}(who) % parts_->o.cores);
   auto asking = ask<RateVerdict>(*parts_, counting, [who, changes](Parts& there, Answer<RateVerdict> answer) {

@@ -5,7 +5,6 @@
 
 #include "net/http_state.hpp"
 #include "net/server_impl.hpp"
-#include "net/websocket_state.hpp"
 #include "ringline/base/log.hpp"
 #include "ringline/loop/tcp.hpp"
 
@@ -25,7 +24,7 @@ void Connection::start() {
 }
 
 std::string Connection::address() const {
-  return http_ && !http_->address.empty() ? http_->address : loop::peer_address(socket_);
+  return peer_ ? *peer_ : loop::peer_address(socket_);
 }
 
 void Connection::wait_for(Wait what, std::chrono::milliseconds time) {
@@ -97,6 +96,7 @@ bool Connection::send_shared(const base::ChunkRef& chunk, std::uint32_t from, st
 void Connection::flush() {
   dirty_ = false;
   if (state_ == State::joining || state_ == State::dead || send_.in_kernel()) return;
+  if (outbox_ && state_ == State::closing) outbox_->drop_shared();
   if (!outbox_ || outbox_->empty()) return after_output();
   const msghdr* message = outbox_->begin_send();
   if (progress_ms_ == 0) progress_ms_ = server_.loop.now_ms();
@@ -125,7 +125,7 @@ void Connection::after_output() {
   if (!outbox_ || outbox_->empty()) {
     progress_ms_ = 0;
     if (outbox_ && !send_.in_kernel()) server_.give_back(std::move(outbox_));
-    if (http_ && http_->close_after_output) return close_now();
+    if (peer_closed_ || (http_ && http_->close_after_output)) return close_now();
   }
   std::size_t urgent_bytes = outbox_ ? outbox_->urgent_bytes() : 0;
   std::size_t shared_bytes = outbox_ ? outbox_->shared_bytes() : 0;
@@ -174,7 +174,7 @@ void Connection::join() {
   if (receive_.in_kernel() || send_.in_kernel()) return;
   state_ = State::dead;
   if (outbox_) server_.give_back(std::move(outbox_));
-  if (websocket_) websocket_.reset();
+  frames_.release(server_.frames);
   server_.loop.ring().close(std::exchange(socket_, loop::Fd{}));
   server_.dead.push_back(session_.id);
 }

@@ -17,11 +17,12 @@
 #include "ringline/loop/ring.hpp"
 #include "ringline/loop/timers.hpp"
 #include "ringline/net/server.hpp"
+#include "ringline/protocol/http.hpp"
+#include "ringline/protocol/websocket.hpp"
 
 namespace ringline::net {
 
 struct HttpState;       // http_state.hpp: while a connection speaks HTTP
-struct WebSocketState;  // websocket_state.hpp: while a frame or fragmented message is incomplete
 
 class Connection final : public chat::Outlet {
  public:
@@ -65,8 +66,8 @@ class Connection final : public chat::Outlet {
   void take_http(std::string_view bytes);
   void next_request();
   void refuse_http(int status, std::string_view why);
-  bool upgrade();
-  void finish_upgrade(Kind kind, std::string_view head);
+  void take_request(protocol::Request request);
+  void upgrade(const protocol::Request& request);
 
   // WebSocket (connection_websocket.cpp)
   void take_frames(std::string_view bytes);
@@ -76,8 +77,9 @@ class Connection final : public chat::Outlet {
   void take_socketio_packet(std::string_view text);
   void take_connect(const chat::ReplyTag& tag, const base::json::Value* data);
   void take_command(const chat::ReplyTag& tag, std::string_view name, const base::json::Value* data);
+  void append_reply(const chat::ReplyTag& tag, std::string_view cmd, bool ok, std::string_view body);
+  void answer_failed(const chat::ReplyTag& tag, std::string_view cmd, const base::Error& error);
   void send_close_frame(std::uint16_t code, std::string_view reason);
-  void begin_closing();
   void ping();
   void stalled_or_ping_timed_out();
 
@@ -94,7 +96,8 @@ class Connection final : public chat::Outlet {
   loop::TimerOf<Connection, &Connection::on_due> timer_{*this};
   std::unique_ptr<Outbox> outbox_;
   std::unique_ptr<HttpState> http_;
-  std::unique_ptr<WebSocketState> websocket_;
+  std::unique_ptr<std::string> peer_;  // the client's address, until it is signed in
+  protocol::FrameReader frames_;
   chat::Session session_;
   std::int64_t progress_ms_ = 0;  // when the kernel last took something, or a send was begun
   loop::Fd socket_;
@@ -105,7 +108,8 @@ class Connection final : public chat::Outlet {
   bool dirty_ = false;
   bool full_ = false;     // refused room events; chat is told when there is room
   bool paused_ = false;   // does not read: too many replies wait
-  bool from_loopback_ = false;
+  bool input_ended_ = false;  // a close frame came, or what cannot be read on
+  bool peer_closed_ = false;  // a close frame came: ours ends the connection
 };
 
 }  // namespace ringline::net

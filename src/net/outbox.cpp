@@ -56,6 +56,14 @@ void Outbox::sent(std::size_t bytes) {
   sending_bytes_ = 0;
 }
 
+void Outbox::drop_shared() {
+  std::erase_if(pieces_, [this](const Piece& piece) {
+    bool dropped = piece.shared && !piece.begun;
+    if (dropped) shared_bytes_ -= piece.to - piece.from;
+    return dropped;
+  });
+}
+
 void Outbox::clear() {
   pieces_.clear();
   urgent_ = {};

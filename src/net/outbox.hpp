@@ -32,6 +32,7 @@ class Outbox {
   const msghdr* begin_send();
   std::size_t sending_bytes() const noexcept { return sending_bytes_; }
   void sent(std::size_t bytes);
+  void drop_shared();  // room events that are not begun
   void clear();
 
  private:

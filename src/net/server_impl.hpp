@@ -31,7 +31,7 @@ struct Server::Impl {
   base::IdMaker ids;
   base::ChunkPool chunks;
   base::json::Reader reader;  // of frames
-  protocol::WebSocketPool websockets;
+  protocol::FrameContexts frames{protocol::Role::server};
   loop::Fd listener;
   bool listening = false;
   std::unordered_map<base::ConnectionId, std::unique_ptr<Connection>> connections;

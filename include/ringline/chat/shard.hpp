@@ -103,6 +103,8 @@ class Shard final : public RoomLogListener {
   // From REST, as the user of an access token.
   base::Task<Reply> call(UserCard actor, std::string name, std::string data);
   base::Task<base::Result<UserCard>> authenticate(std::string token, SessionId* session = nullptr);
+  // Whether an access token is signed by us and has not expired: what can be told at once.
+  bool token_holds(std::string_view token) const;
   // Counts a REST call of a user or address: rate_limit_api_writes or _reads in 60 s.
   base::Task<RateVerdict> take_rest(std::string who, bool changes);
   // All cores' statistics, by core.

@@ -1,0 +1,102 @@
+// Server: the listener and the connections of one core.
+//
+// A connection starts as HTTP/1.1; an upgrade makes it a plain WebSocket (/ws) or Socket.IO (/socket.io/) and gives it to chat. Everybody outside net
+// holds a ConnectionId and looks it up; null means gone. (Written by the lead; the hand-over between cores is hand_over.hpp.)
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ringline/base/metrics.hpp"
+#include "ringline/base/settings.hpp"
+#include "ringline/chat/session.hpp"
+#include "ringline/chat/shard.hpp"
+#include "ringline/loop/loop.hpp"
+#include "ringline/loop/ring.hpp"
+
+namespace ringline::net {
+
+// A request that is not an upgrade, copied out of the connection.
+struct HttpRequest {
+  std::string method;
+  std::string path;  // percent-decoded
+  std::vector<std::pair<std::string, std::string>> query;
+  std::string body;
+  std::string content_type;
+  std::string authorization;
+  std::string idempotency_key;
+  std::string user_agent;
+  std::string if_none_match;
+  std::string origin;
+  std::string host;
+  std::string access_control_request_headers;  // of a preflight
+  std::string address;  // the client's: the peer's, or X-Forwarded-For's behind a trusted proxy
+  bool from_loopback = false;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type;
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+// Answers requests. `handle` returns at once; Server::respond is called for it now or later, exactly once, on the same core.
+class HttpHandler {
+ public:
+  virtual void handle(base::ConnectionId connection, HttpRequest request) = 0;
+
+ protected:
+  ~HttpHandler() = default;
+};
+
+// Whether a page of `origin` may talk to us: CLIENT_ORIGIN, or unset the same host and, outside production, any localhost port.
+bool origin_allowed(const base::Settings& settings, std::string_view origin, std::string_view host);
+
+struct ServerOptions {
+  unsigned host = 0;
+  unsigned core = 0;
+  unsigned connections_max = 0;  // of this core
+  const base::Settings& settings;
+  HttpHandler& http;
+};
+
+class Server {
+ public:
+  Server(loop::Loop& loop, ServerOptions options);
+  ~Server();  // only when `empty`
+
+  // The shard is made after the server, which it needs to find sessions.
+  void set_shard(chat::Shard& shard) noexcept;
+
+  // `port` 0: any free one. The port that is listened on.
+  base::Result<std::uint16_t> listen(std::uint16_t port);
+  void stop_listening();
+
+  chat::Session* find(base::ConnectionId id) noexcept;
+  void respond(base::ConnectionId connection, HttpResponse response);
+
+  // Gives what was queued to the kernel and frees what is closed: the last hook of a turn.
+  void on_turn_end();
+
+  // To every signed-in connection.
+  void announce(std::string_view event, std::string_view body);
+  void close_all(chat::CloseCode code, std::string_view reason);
+  void kill_all();  // without waiting for peers
+  bool empty() const noexcept;
+
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// Frames events for chat: see chat::FrameEvent.
+std::array<chat::FrameEvent, chat::kWires> frame_functions() noexcept;
+
+}  // namespace ringline::net

@@ -1,0 +1,196 @@
+// A connection while it speaks HTTP/1.1, and its upgrade to a WebSocket.
+#include <algorithm>
+#include <array>
+
+#include "net/client_address.hpp"
+#include "net/connection.hpp"
+#include "net/http_state.hpp"
+#include "net/server_impl.hpp"
+#include "ringline/base/clock.hpp"
+#include "ringline/base/random.hpp"
+#include "ringline/loop/tcp.hpp"
+#include "ringline/protocol/engineio.hpp"
+
+namespace ringline::net {
+
+using protocol::Request;
+using protocol::RequestReader;
+
+namespace {
+
+constexpr std::array<std::string_view, 1> kSubprotocols = {"ringline.v1"};
+constexpr std::size_t kSidRandomBytes = 12;
+
+std::string header(const Request& request, std::string_view name) {
+  return std::string(request.header(name).value_or(""));
+}
+
+// Decoded name=value pairs; a later one of the same name is dropped.
+std::vector<std::pair<std::string, std::string>> query_pairs(const Request& request) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  std::string_view text = request.query_text();
+  while (!text.empty()) {
+    auto end = std::min(text.find('&'), text.size());
+    std::string_view part = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    auto equals = std::min(part.find('='), part.size());
+    auto name = protocol::percent_decode(part.substr(0, equals), true);
+    auto value = protocol::percent_decode(part.substr(std::min(equals + 1, part.size())), true);
+    bool known = name && std::ranges::any_of(pairs, [&](const auto& pair) { return pair.first == *name; });
+    if (name && value && !name->empty() && !known) pairs.emplace_back(std::move(*name), std::move(*value));
+  }
+  return pairs;
+}
+
+HttpRequest to_request(Request&& request, std::string address, bool from_loopback) {
+  HttpRequest result;
+  result.query = query_pairs(request);
+  result.content_type = header(request, "Content-Type");
+  result.authorization = header(request, "Authorization");
+  result.idempotency_key = header(request, "Idempotency-Key");
+  result.user_agent = header(request, "User-Agent");
+  result.if_none_match = header(request, "If-None-Match");
+  result.origin = header(request, "Origin");
+  result.host = header(request, "Host");
+  result.access_control_request_headers = header(request, "Access-Control-Request-Headers");
+  result.address = std::move(address);
+  result.from_loopback = from_loopback;
+  result.method = std::move(request.method_text);
+  result.path = std::move(request.path);
+  result.body = std::move(request.body);
+  return result;
+}
+
+}  // namespace
+
+bool origin_allowed(const base::Settings& settings, std::string_view origin, std::string_view host) {
+  return protocol::origin_allowed(origin, host, settings.client_origin, settings.production);
+}
+
+void Connection::take_http(std::string_view bytes) {
+  if (state_ != State::open || http_->close_after_output) return;
+  http_->input.append(bytes);
+  if (!http_->exchange_open) return next_request();
+  if (http_->input.size() > base::limits::kHttpHeadBytes + base::limits::kHttpBodyBytes) stop_reading();
+}
+
+// Reads from the input until a request is complete, then hands it on; what follows it waits for its answer.
+void Connection::next_request() {
+  while (state_ == State::open && kind_ == Kind::http && !http_->exchange_open && !http_->input.empty()) {
+    if (!http_->reader) http_->reader = std::make_unique<RequestReader>();
+    RequestReader::Step step = http_->reader->feed(http_->input);
+    http_->input.erase(0, step.consumed);
+    switch (step.status) {
+      case RequestReader::Status::need_more:
+        if (wait_ == Wait::idle) wait_for(Wait::head, base::limits::kHttpHeadTimeout);
+        if (wait_ == Wait::head && http_->reader->in_body()) wait_for(Wait::body, base::limits::kHttpBodyTimeout);
+        return;
+      case RequestReader::Status::want_continue:
+        urgent().append(protocol::kContinue);
+        break;
+      case RequestReader::Status::failed:
+        return refuse_http(http_->reader->error_status(), http_->reader->error());
+      case RequestReader::Status::complete: {
+        Request request = http_->reader->take();
+        http_->reader.reset();
+        take_request(std::move(request));
+        break;
+      }
+    }
+  }
+}
+
+void Connection::take_request(Request request) {
+  ++http_->requests;
+  ++server_.metrics.http_requests;
+  std::string peer = loop::peer_address(socket_);
+  std::string_view forwarded = request.header("X-Forwarded-For").value_or("");
+  http_->address = client_address(peer, forwarded, server_.options.settings.trust_proxy);
+  if (request.upgrade_websocket) return upgrade(request);
+  http_->exchange_open = true;
+  http_->keep_alive = request.keep_alive;
+  http_->head_only = request.method == protocol::Method::head;
+  wait_ = Wait::answer;
+  timer_.disarm();
+  if (request.path == "/socket.io/") {
+    bool version_4 = request.query("EIO") == "4";
+    bool websocket = request.query("transport") == "websocket";
+    auto error = !version_4 ? protocol::engineio::RequestError::unsupported_version
+                 : websocket ? protocol::engineio::RequestError::bad_request
+                             : protocol::engineio::RequestError::unknown_transport;
+    return respond({.status = 400, .content_type = "application/json", .body = std::string(protocol::engineio::error_body(error)), .headers = {}});
+  }
+  static const std::array<std::string, 2> kLoopback = {"127.0.0.0/8", "::1"};
+  bool local = forwarded.empty() && in_blocks(peer, kLoopback);
+  server_.options.http.handle(session_.id, to_request(std::move(request), http_->address, local));
+}
+
+void Connection::respond(HttpResponse response) {
+  if (state_ != State::open || kind_ != Kind::http || !http_->exchange_open) return;
+  if (response.status >= 400) ++server_.metrics.http_errors;
+  std::string date;
+  protocol::append_http_date(date, base::wall_ms());
+  std::vector<protocol::Header> headers(response.headers.begin(), response.headers.end());
+  protocol::append_response(urgent(), {.status = response.status, .content_type = response.content_type, .date = date, .headers = headers,
+                                       .keep_alive = http_->keep_alive, .head_only = http_->head_only}, response.body);
+  http_->exchange_open = false;
+  if (!http_->keep_alive) {
+    http_->close_after_output = true;
+    return wait_for(Wait::linger, base::limits::kHttpIdleTimeout);
+  }
+  wait_for(Wait::idle, base::limits::kHttpIdleTimeout);
+  read_again();
+  next_request();
+}
+
+void Connection::refuse_http(int status, std::string_view why) {
+  ++server_.metrics.http_errors;
+  ++server_.metrics.closed_protocol;
+  std::string body = R"({"type":"about:blank","title":")" + std::string(protocol::reason_phrase(status)) + R"(","status":)" +
+                     std::to_string(status) + R"(,"detail":")" + std::string(why) + R"(","code":"invalid"})";
+  std::array<protocol::Header, 1> version = {protocol::Header{"Sec-WebSocket-Version", "13"}};
+  std::span<const protocol::Header> headers;
+  if (status == 426) headers = version;
+  protocol::append_response(urgent(), {.status = status, .content_type = "application/problem+json", .headers = headers, .keep_alive = false}, body);
+  http_->close_after_output = true;
+  http_->input.clear();
+  wait_for(Wait::linger, base::limits::kHttpBodyTimeout);
+}
+
+void Connection::upgrade(const Request& request) {
+  bool plain = request.path == "/ws";
+  bool socketio = request.path == "/socket.io/";
+  if (!plain && !socketio) return refuse_http(404, "no WebSocket here: /ws and /socket.io/ take them");
+  std::string_view origin = request.header("Origin").value_or("");
+  if (!origin.empty() && !origin_allowed(server_.options.settings, origin, request.header("Host").value_or("")))
+    return refuse_http(403, "this origin is not allowed: see CLIENT_ORIGIN");
+  if (socketio && (request.query("EIO") != "4" || request.query("transport") != "websocket"))
+    return refuse_http(400, "Socket.IO over WebSocket is EIO=4 and transport=websocket");
+  protocol::UpgradeCheck check = protocol::check_upgrade(request, kSubprotocols);
+  if (check.status != 101) return refuse_http(check.status, check.problem);
+  std::string_view authorization = request.header("Authorization").value_or("");
+  std::string token;
+  if (plain && authorization.starts_with("Bearer ")) token = authorization.substr(7);
+  if (!token.empty() && !server_.shard->token_holds(token)) return refuse_http(401, "the access token is not valid");
+
+  protocol::append_upgrade_response(urgent(), check);
+  kind_ = plain ? Kind::plain : Kind::socketio;
+  std::string input = std::move(http_->input);
+  peer_ = std::make_unique<std::string>(http_->address);
+  http_.reset();
+  const base::Settings& settings = server_.options.settings;
+  wait_for(Wait::connect, settings.connect_timeout);
+  if (socketio) {
+    std::string sid = session_.id.text() + "-" + base::random_token(kSidRandomBytes);
+    protocol::engineio::append_open_frame(urgent(), {.sid = sid, .upgradable = false, .ping_interval_ms = settings.ping_interval.count(),
+                                                     .ping_timeout_ms = settings.ping_timeout.count(),
+                                                     .max_payload = base::limits::kSocketIoPayloadBytes});
+  }
+  if (!token.empty()) {
+    wait_for(Wait::ping, settings.ping_interval);
+    server_.shard->connect(session_, {}, {.token = std::move(token), .has_token = true, .name = {}, .resume = {}});
+  }
+  if (!input.empty()) take_frames(input);
+}
+
+}  // namespace ringline::net
