@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "app/data_dir.hpp"
+#include "ringline/backend/journal.hpp"
 #include "ringline/backend/sqlite_store.hpp"
 #include "ringline/base/result.hpp"
 #include "ringline/base/settings.hpp"
@@ -11,11 +13,12 @@
 namespace ringline::app {
 
 struct Booted {
-  std::uint64_t highest_id = 0;
-  std::uint64_t next_segment = 1;
+  std::uint64_t highest_id = 0;                  // of store and journals
+  std::vector<backend::JournalStart> journals;  // by core
 };
 
-// Reads all journals, ingests what the store lacks, removes them. Damage is logged with file, offset and range.
-base::Result<Booted> take_in_journals(const base::Settings& settings, backend::SqliteStore& store);
+// Reads all journals, takes in what the store lacks, removes them. Damage is logged with file, offset and range; what is intact behind it is kept.
+// After a run with DURABILITY=relaxed that did not stop cleanly, every room gets a new epoch: what clients saw may be gone.
+base::Result<Booted> take_in_journals(const base::Settings& settings, const DataDir& data, unsigned cores, backend::SqliteStore& store);
 
 }  // namespace ringline::app

@@ -19,41 +19,43 @@ constexpr std::chrono::milliseconds kDrainStep{5};
 
 }  // namespace
 
-Core::Core(Process& process, loop::Loop& loop) : process_(process), loop_(loop), http_(*this) {
-  backend::JournalOptions journal{.data_dir = process.settings.data_dir,
-                                  .core = loop.core(),
-                                  .segment_bytes = process.settings.journal_segment_bytes,
-                                  .durability = process.settings.durability,
-                                  .next_segment = process.next_segment};
-  journal_ = std::make_unique<backend::Journal>(loop, process.workers, journal);
-  store_ = process.store.client(loop);
-  server_ = std::make_unique<net::Server>(loop, net::ServerOptions{.core = loop.core(),
-                                                                   .connections_max = process.connections_max / process.cores,
-                                                                   .settings = process.settings,
-                                                                   .http = http_});
-  shard_ = std::make_unique<chat::Shard>(chat::ShardOptions{.core = loop.core(),
-                                                            .cores = process.cores,
-                                                            .highest_id = process.highest_id,
-                                                            .settings = process.settings,
-                                                            .tokens = process.tokens,
-                                                            .around = *this,
-                                                            .log = *journal_,
-                                                            .store = *store_,
-                                                            .metrics = loop.metrics(),
-                                                            .scope = loop.scope(),
-                                                            .frame_event = net::frame_functions()});
-  journal_->set_listener(*shard_);
-  server_->set_shard(*shard_);
-  loop.add_hook(*this);
-  loop.add_hook(*journal_);
-}
+Core::Core(Process& process, loop::Loop& loop) : process_(process), loop_(loop), http_(*this) {}
 
 Core::~Core() = default;
 
-base::Result<void> Core::start() {
-  if (auto opened = journal_->open(); !opened) return opened;
-  loop_.timers().arm(tick_, loop_.now_ms() + chat::Shard::kTickMs);
-  return {};
+base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loop) {
+  std::unique_ptr<Core> core(new Core(process, loop));
+  const base::Settings& settings = process.settings;
+  backend::JournalOptions options{.data_dir = settings.data_dir,
+                                  .core = loop.core(),
+                                  .segment_bytes = settings.journal_segment_bytes,
+                                  .relaxed = settings.durability == base::Durability::relaxed,
+                                  .start = process.journals[loop.core()]};
+  auto journal = backend::Journal::open(std::move(options), loop, process.workers, core->told_);
+  if (!journal) return std::unexpected(journal.error());
+  core->journal_ = std::move(*journal);
+  core->store_ = process.store.client(loop);
+  core->server_ = std::make_unique<net::Server>(loop, net::ServerOptions{.core = loop.core(),
+                                                                         .connections_max = process.connections_max / process.cores,
+                                                                         .settings = settings,
+                                                                         .http = core->http_});
+  core->shard_ = std::make_unique<chat::Shard>(chat::ShardOptions{.core = loop.core(),
+                                                                  .cores = process.cores,
+                                                                  .highest_id = process.highest_id,
+                                                                  .settings = settings,
+                                                                  .tokens = process.tokens,
+                                                                  .around = *core,
+                                                                  .log = *core->journal_,
+                                                                  .store = *core->store_,
+                                                                  .metrics = loop.metrics(),
+                                                                  .scope = loop.scope(),
+                                                                  .frame_event = net::frame_functions()});
+  core->told_.shard = core->shard_.get();
+  core->server_->set_shard(*core->shard_);
+  loop.add_hook(*core);
+  loop.add_hook(*core->journal_);
+  loop.timers().arm(core->tick_, loop.now_ms() + chat::Shard::kTickMs);
+  return core;
 }
 
 base::Result<std::uint16_t> Core::listen(std::uint16_t port) { return server_->listen(port); }
@@ -201,10 +203,16 @@ void run_core(Process& process, unsigned core) {
   process.together.arrive_and_wait();  // all loops are made
   if (process.failed) return;
   loop.set_peers(process.loops);
-  Core wired(process, loop);
-  process.core_objects[core] = &wired;
-  if (auto started = wired.start(); !started) fail_start(process, started.error());
+  auto made = Core::make(process, loop);
+  if (!made) fail_start(process, made.error());
+  process.core_objects[core] = made ? made->get() : nullptr;
   process.together.arrive_and_wait();  // all shards are there for each other's mail
+  if (!made) {
+    process.state[core].quiet = process.state[core].listening = true;
+    process.together.arrive_and_drop();
+    return;
+  }
+  Core& wired = **made;
   if (!process.failed && core == 0) {
     auto port = wired.listen(process.settings.port);
     if (port) {

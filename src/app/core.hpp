@@ -31,10 +31,10 @@ class HttpDoor final : public net::HttpHandler {
 
 class Core final : private chat::Surroundings, private loop::TurnHook {
  public:
-  Core(Process& process, loop::Loop& loop);
   ~Core();
 
-  base::Result<void> start();  // journal and clock
+  // Opens the journal; the error says why it cannot.
+  static base::Result<std::unique_ptr<Core>> make(Process& process, loop::Loop& loop);
   base::Result<std::uint16_t> listen(std::uint16_t port);
   void drain();                // SIGTERM: tells clients, keeps what is there, stops the loop
 
@@ -49,6 +49,8 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   base::Task<std::vector<base::Metrics>> all_metrics();
 
  private:
+  Core(Process& process, loop::Loop& loop);
+
   // chat::Surroundings
   void post(unsigned core, ShardMail mail) override;
   bool can_post() const noexcept override { return !loop_.overloaded(); }
@@ -62,7 +64,15 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
 
   Process& process_;
   loop::Loop& loop_;
+  // The log is made before the shard that it tells.
+  struct Told final : chat::RoomLogListener {
+    chat::Shard* shard = nullptr;
+    void on_committed(std::uint64_t last) override { shard->on_committed(last); }
+    void on_failed(std::uint64_t first, std::uint64_t last) override { shard->on_failed(first, last); }
+  };
+
   HttpDoor http_;
+  Told told_;
   std::unique_ptr<backend::Journal> journal_;
   std::unique_ptr<chat::Store> store_;
   std::unique_ptr<chat::Shard> shard_;

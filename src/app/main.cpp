@@ -12,6 +12,7 @@
 #include "app/boot.hpp"
 #include "app/core.hpp"
 #include "app/data_dir.hpp"
+#include "ringline/backend/journal_recovery.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
 #include "ringline/base/version.hpp"
@@ -87,11 +88,11 @@ void serve(Process& process, const sigset_t& signals) {
 
 void announce_start(const Process& process, const DataDir& data) {
   std::string host = process.settings.host == "0.0.0.0" || process.settings.host == "::" ? "localhost" : process.settings.host;
-  std::printf("Ringline %s listening on http://%s:%u\n", std::string(base::kVersion).c_str(), host.c_str(), process.port);
+  std::printf("Ringline %s listening on http://%s:%u\n", std::string(base::version()).c_str(), host.c_str(), process.port);
   std::fflush(stdout);
   if (auto written = data.write_file("port", std::to_string(process.port) + "\n"); !written)
     base::log::warn("port_not_written", {{"why", written.error().message}});
-  base::log::info("started", {{"version", base::kVersion}, {"port", process.port}, {"cores", process.cores}});
+  base::log::info("started", {{"version", base::version()}, {"port", process.port}, {"cores", process.cores}});
   sd_notify(0, "READY=1");
 }
 
@@ -106,14 +107,14 @@ int run(const base::Settings& settings, const DataDir& data) {
   if (!secrets) return fail(secrets.error().message);
   auto store = backend::SqliteStore::open(data.file("ringline.db"));
   if (!store) return fail(store.error().message);
-  auto booted = take_in_journals(settings, **store);
+  unsigned cores = std::min(settings.cores != 0 ? settings.cores : loop::usable_cpus(), base::kCoresMax);
+  auto booted = take_in_journals(settings, data, cores, **store);
   if (!booted) return fail(booted.error().message);
 
-  unsigned cores = settings.cores != 0 ? settings.cores : loop::usable_cpus();
   loop::Workers workers(kWorkers, "worker", base::limits::kWorkerJobs);
-  Process process(settings, std::min(cores, base::kCoresMax), std::move(*secrets), workers, **store);
+  Process process(settings, cores, std::move(*secrets), workers, **store);
   process.highest_id = booted->highest_id;
-  process.next_segment = booted->next_segment;
+  process.journals = booted->journals;
   process.started_ns = base::monotonic_ns();
   unsigned descriptors = raise_descriptor_limit();
   process.connections_max = settings.connections_max != 0 ? settings.connections_max : descriptors - kDescriptorsKept;
@@ -131,6 +132,7 @@ int run(const base::Settings& settings, const DataDir& data) {
   }
   threads.clear();  // joins
   if (process.failed) return fail(process.failure);
+  if (auto marked = backend::mark_clean_stop(data.path()); !marked) base::log::warn("stop_not_marked", {{"why", marked.error().message}});
   base::log::info("stopped");
   base::log::stop();
   return 0;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ringline/backend/journal.hpp"
 #include "ringline/backend/sqlite_store.hpp"
 #include "ringline/base/settings.hpp"
 #include "ringline/chat/tokens.hpp"
@@ -32,7 +33,7 @@ struct Process {
   backend::SqliteStore& store;
   unsigned connections_max = 0;      // of the process
   std::uint64_t highest_id = 0;      // of all found on disk
-  std::uint64_t next_segment = 1;    // of the journals
+  std::vector<backend::JournalStart> journals;  // by core
   std::uint16_t port = 0;            // set before the cores start listening
   std::int64_t started_ns = 0;
   loop::Mailboxes mailboxes;

@@ -1,6 +1,8 @@
 // See rest.hpp.
 #include "app/rest.hpp"
 
+#include <algorithm>
+
 #include "app/core.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/json.hpp"
@@ -212,7 +214,7 @@ net::HttpResponse health(Core& core) {
   bool well = health.journal && health.store;
   Writer out;
   out.begin_object().key("status").string(well ? "ok" : "degraded").key("timestamp").time(base::wall_ms());
-  out.key("uptime").number(core.uptime_seconds()).key("version").string(base::kVersion).key("components").begin_object();
+  out.key("uptime").number(core.uptime_seconds()).key("version").string(base::version()).key("components").begin_object();
   out.key("journal").string(health.journal ? "ok" : "failing").key("store").string(health.store ? "ok" : "failing");
   out.end_object().end_object();
   return json_answer(well ? 200 : 503, out.view());

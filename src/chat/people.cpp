@@ -148,14 +148,20 @@ base::Task<base::Result<UserCard>> People::check(UserId id, SessionId session) {
   co_return again->card;
 }
 
+std::optional<CloseCode> close_code_of(const Error& error) noexcept {
+  if (error.reason == "token_expired") return CloseCode::token_expired;
+  if (error.reason == "token_invalid") return CloseCode::token_invalid;
+  if (error.reason == "session_ended") return CloseCode::session_ended;
+  if (error.reason == "banned") return CloseCode::banned;
+  return std::nullopt;  // it may try again
+}
+
 base::Task<Admission> People::admit(UserId id, SessionId session, ConnectionId connection) {
   Admission admission;
   auto card = co_await check(id, session);
   if (!card) {
     admission.error = card.error();
-    if (card.error().reason == "session_ended") admission.close = CloseCode::session_ended;
-    if (card.error().reason == "banned") admission.close = CloseCode::banned;
-    if (card.error().code == Errc::unavailable) admission.close = CloseCode::overloaded;
+    admission.close = close_code_of(card.error());
     co_return admission;
   }
   HomeUser& user = *find(id);

@@ -51,10 +51,13 @@ struct HomeUser {
 
 struct Admission {
   std::optional<base::Error> error;
-  CloseCode close = CloseCode::token_invalid;  // with an error
+  std::optional<CloseCode> close;  // with an error
   UserCard card;
   std::vector<RoomId> rooms;
 };
+
+// The code that a refused sign-in closes with; none: it may try again on the same connection.
+std::optional<CloseCode> close_code_of(const base::Error& error) noexcept;
 
 class People {
  public:

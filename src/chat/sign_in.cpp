@@ -120,11 +120,11 @@ std::vector<Delivery::Resumed> resumed_rooms(const Subscriptions& subscriptions,
   return rooms;
 }
 
-void refuse(Parts& p, ConnectionId connection, const ReplyTag& tag, const Error& error) {
+void refuse(Parts& p, ConnectionId connection, const ReplyTag& tag, const Error& error, std::optional<CloseCode> close) {
   Session* session = p.o.around.find(connection);
   if (!session || session->state != Session::State::signing_in) return;
   session->state = Session::State::fresh;
-  session->out.refused(tag, error);
+  session->out.refused(tag, error, close);
 }
 
 Task<void> sign_in(Parts& p, ConnectionId connection, std::string address, ReplyTag tag, ConnectData data) {
@@ -132,7 +132,7 @@ Task<void> sign_in(Parts& p, ConnectionId connection, std::string address, Reply
   bool has_resume = data.has_resume;
   auto entrance = co_await enter(p, std::move(address), std::move(data));
   if (!entrance) {
-    refuse(p, connection, tag, entrance.error());
+    refuse(p, connection, tag, entrance.error(), close_code_of(entrance.error()));
     co_return;
   }
   UserId user = entrance->user;
@@ -144,7 +144,7 @@ Task<void> sign_in(Parts& p, ConnectionId connection, std::string address, Reply
   });
   Admission admission = co_await asking;
   if (admission.error) {
-    refuse(p, connection, tag, *admission.error);
+    refuse(p, connection, tag, *admission.error, admission.close);
     co_return;
   }
   Subscriptions subscriptions = co_await subscribe_to(p, connection, user, admission.rooms, resume);

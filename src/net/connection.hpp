@@ -39,7 +39,7 @@ class Connection final : public chat::Outlet {
   // chat::Outlet
   void reply(const chat::ReplyTag& tag, std::string_view cmd, bool ok, std::string_view body) override;
   void signed_in(const chat::ReplyTag& tag) override;
-  void refused(const chat::ReplyTag& tag, const base::Error& error) override;
+  void refused(const chat::ReplyTag& tag, const base::Error& error, std::optional<chat::CloseCode> close_with) override;
   void send_event(std::string_view name, std::string_view body) override;
   bool send_shared(const base::ChunkRef& chunk, std::uint32_t from, std::uint32_t to) override;
   bool has_room() const noexcept override { return state_ == State::open && !full_; }

@@ -39,7 +39,7 @@ std::array<chat::FrameEvent, chat::kWires> frame_functions() noexcept {
 void Connection::take_frames(std::string_view bytes) {
   protocol::FrameRules rules{.message_bytes = kind_ == Kind::plain ? server_.options.settings.frame_bytes : base::limits::kSocketIoPayloadBytes};
   std::span<const std::byte> input = std::as_bytes(std::span(bytes));
-  while (!input.empty() && !input_ended_) {
+  while (!input.empty() && !input_ended_ && (state_ == State::open || state_ == State::closing)) {
     FrameEvent event = frames_.next(server_.frames, input, rules);
     input = input.subspan(event.consumed);
     switch (event.kind) {
@@ -152,7 +152,7 @@ void Connection::take_connect(const chat::ReplyTag& tag, const base::json::Value
   chat::ConnectData connect;
   if (data) {
     auto read = chat::read_connect(*data);
-    if (!read) return refused(tag, read.error());
+    if (!read) return refused(tag, read.error(), std::nullopt);
     connect = std::move(*read);
   }
   wait_for(Wait::ping, server_.options.settings.ping_interval);
@@ -197,7 +197,7 @@ void Connection::signed_in(const chat::ReplyTag& tag) {
   if (!tag.empty()) plain::append_reply_frame(urgent(), tag.view(), true, R"({"connectionId":")" + session_.id.text() + R"("})");
 }
 
-void Connection::refused(const chat::ReplyTag& tag, const base::Error& error) {
+void Connection::refused(const chat::ReplyTag& tag, const base::Error& error, std::optional<chat::CloseCode> close_with) {
   wait_for(Wait::connect, server_.options.settings.connect_timeout);  // it may try again
   std::string body = error_json(error);
   if (kind_ == Kind::socketio) {
@@ -205,6 +205,7 @@ void Connection::refused(const chat::ReplyTag& tag, const base::Error& error) {
     return;
   }
   if (!tag.empty()) plain::append_reply_frame(urgent(), tag.view(), false, body);
+  if (close_with) close(*close_with, error.message);
 }
 
 void Connection::send_event(std::string_view name, std::string_view body) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,9 +59,10 @@ class Outlet {
  public:
   // The one answer to a command. `body` is JSON: the data, or the error object. `cmd` is its name (Socket.IO's command_failed without an ack).
   virtual void reply(const ReplyTag& tag, std::string_view cmd, bool ok, std::string_view body) = 0;
-  // Sign-in ended: plain answers {"connectionId"} under the tag, Socket.IO sends its CONNECT packet. Refused: error reply and close / CONNECT_ERROR.
+  // Sign-in ended: plain answers {"connectionId"} under the tag, Socket.IO sends its CONNECT packet. Refused: an error reply, then `close` if it is not to
+  // try again on this connection; Socket.IO: CONNECT_ERROR, and its client goes.
   virtual void signed_in(const ReplyTag& tag) = 0;
-  virtual void refused(const ReplyTag& tag, const base::Error& error) = 0;
+  virtual void refused(const ReplyTag& tag, const base::Error& error, std::optional<CloseCode> close) = 0;
   // An event to this connection alone; goes before queued room events.
   virtual void send_event(std::string_view name, std::string_view body) = 0;
   // Frames of room events, bytes [from, to) of a shared chunk. False: the budget (send_queue_bytes) is spent, nothing was taken; chat keeps its place in
