@@ -101,10 +101,13 @@ class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
   LineSink(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
   ~LineSink() override {
-    say_lost();
     if (!path_.empty()) ::close(fd_);
   }
   void watch(const std::shared_ptr<spdlog::details::thread_pool>& pool) { pool_ = pool; }
+  void say_last_lost() {
+    const std::scoped_lock lock(mutex_);
+    say_lost();
+  }
 
   void reopen() {
     const std::scoped_lock lock(mutex_);
@@ -172,7 +175,9 @@ Result<void> start(const Settings& settings) {
 }
 
 void stop() {
+  if (!state.logger) return;
   state.logger.reset();
+  state.sink->say_last_lost();
   state.pool.reset();  // its thread writes what is queued, then ends
   state.sink.reset();
 }

@@ -1,0 +1,153 @@
+// JSON: what is taken, what is refused and why, what is written.
+#include "ringline/base/json.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace ringline::base::json {
+namespace {
+
+std::string nested(int depth) {
+  return std::string(static_cast<std::size_t>(depth), '[') + std::string(static_cast<std::size_t>(depth), ']');
+}
+
+TEST(JsonReader, reads_members) {
+  Reader reader;
+  const Value* value = reader.parse(R"({"s":"grüß","i":-5,"b":true,"n":null,"d":1.5,"w":2e2,"big":9223372036854775808})");
+  ASSERT_NE(value, nullptr);
+  EXPECT_EQ(find_string(*value, "s"), "grüß");
+  EXPECT_EQ(find_integer(*value, "i"), -5);
+  EXPECT_EQ(find_integer(*value, "w"), 200);
+  EXPECT_EQ(find_bool(*value, "b"), true);
+  EXPECT_EQ(find(*value, "n"), nullptr);
+  EXPECT_EQ(find(*value, "missing"), nullptr);
+  EXPECT_FALSE(find_integer(*value, "d"));
+  EXPECT_FALSE(find_integer(*value, "big"));
+  EXPECT_FALSE(find_integer(*value, "s"));
+  EXPECT_FALSE(find_string(*value, "i"));
+  EXPECT_FALSE(find_bool(*value, "i"));
+}
+
+TEST(JsonReader, what_is_no_object_has_no_members) {
+  Reader reader;
+  for (const char* text : {"1", "[]", "null", "\"x\"", "true"}) {
+    const Value* value = reader.parse(text);
+    ASSERT_NE(value, nullptr) << text;
+    EXPECT_EQ(find(*value, "x"), nullptr);
+  }
+}
+
+TEST(JsonReader, names_with_a_nul_are_told_apart) {
+  Reader reader;
+  const Value* value = reader.parse(R"({"a\u0000b":1})");
+  ASSERT_NE(value, nullptr);
+  EXPECT_EQ(find(*value, "a"), nullptr);
+  EXPECT_NE(find(*value, std::string_view("a\0b", 3)), nullptr);
+}
+
+TEST(JsonReader, refuses_what_is_no_json) {
+  Reader reader;
+  for (const char* text : {"", " ", "{", "}", "{\"a\"}", "[1,]", "{\"a\":1,}", "nul", "'a'", "01", "1 2", "{}x", "\"a", "\"\\x\"", "\"\t\"",
+                           "NaN", "Infinity", "1e999", "// c\n1", "]["}) {
+    EXPECT_EQ(reader.parse(text), nullptr) << text;
+    EXPECT_EQ(reader.error(), ParseError::syntax) << text;
+  }
+  EXPECT_EQ(reader.parse(std::string_view("1\0002", 3)), nullptr);
+  EXPECT_EQ(reader.error(), ParseError::syntax);
+}
+
+TEST(JsonReader, every_cut_is_refused) {
+  const std::string text = R"({"id":7,"cmd":"send_message","data":{"text":"a\"\u00e9ü","list":[1,2.5,true,null]}})";
+  Reader reader;
+  for (std::size_t size = 0; size < text.size(); ++size) EXPECT_EQ(reader.parse(text.substr(0, size)), nullptr) << size;
+  EXPECT_NE(reader.parse(text), nullptr);
+}
+
+TEST(JsonReader, takes_no_more_depth_than_said) {
+  Reader reader;
+  EXPECT_NE(reader.parse(nested(kDepthMax)), nullptr);
+  EXPECT_EQ(reader.parse(nested(kDepthMax + 1)), nullptr);
+  EXPECT_EQ(reader.error(), ParseError::depth);
+  EXPECT_EQ(reader.parse(std::string(200'000, '[')), nullptr);
+  EXPECT_EQ(reader.error(), ParseError::depth);
+  std::string objects;
+  for (int i = 0; i < 100'000; ++i) objects += "{\"a\":";
+  EXPECT_EQ(reader.parse(objects), nullptr);
+  EXPECT_EQ(reader.error(), ParseError::depth);
+}
+
+TEST(JsonReader, brackets_in_strings_have_no_depth) {
+  Reader reader;
+  const std::string text = "\"" + std::string(100, '[') + "\\\"" + std::string(100, '{') + "\\\\\"";
+  EXPECT_NE(reader.parse(text), nullptr);
+  EXPECT_EQ(reader.parse("\"\\\\\"" + std::string(100, '[')), nullptr);
+  EXPECT_EQ(reader.error(), ParseError::depth);
+}
+
+TEST(JsonReader, refuses_what_is_no_utf8) {
+  Reader reader;
+  for (const char* bytes : {"\xff", "\xc0\xaf", "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80"}) {
+    EXPECT_EQ(reader.parse(std::string("{\"a\":\"") + bytes + "\"}"), nullptr);
+    EXPECT_EQ(reader.error(), ParseError::encoding);
+  }
+  EXPECT_EQ(reader.parse(R"("\ud800")"), nullptr);  // half of a pair
+  EXPECT_EQ(reader.error(), ParseError::encoding);
+  EXPECT_NE(reader.parse(R"("\ud83d\ude00")"), nullptr);
+}
+
+TEST(JsonReader, goes_on_after_errors_and_large_texts) {
+  Reader reader;
+  for (int round = 0; round < 50; ++round) {
+    std::string large = "[";
+    for (int i = 0; i < 5000; ++i) large += "\"some text of a length that is copied\",";
+    large += "1]";
+    const Value* value = reader.parse(large);
+    ASSERT_NE(value, nullptr);
+    EXPECT_EQ(value->Size(), 5001U);
+    EXPECT_EQ(reader.parse(large.substr(0, large.size() / 2)), nullptr);
+    value = reader.parse("{\"a\":1}");
+    ASSERT_NE(value, nullptr);
+    EXPECT_EQ(reader.error(), ParseError::none);
+    EXPECT_EQ(find_integer(*value, "a"), 1);
+  }
+}
+
+TEST(JsonWriter, writes_what_the_contract_says) {
+  Writer out;
+  out.begin_object().key("id").id(UserId{42}).key("none").id(UserId{}).key("at").time(0).key("then").time(1'769'903'999'123);
+  out.key("text").string("<script>\"\\\n\x01ü").key("list").begin_array().integer(-1).unsigned_integer(1).number(0.5);
+  out.boolean(false).null().raw("{\"x\":1}").end_array().end_object();
+  EXPECT_EQ(out.view(),
+            R"({"id":"42","none":null,"at":null,"then":"2026-01-31T23:59:59.123Z","text":"<script>\"\\\n\u0001ü",)"
+            R"("list":[-1,1,0.5,false,null,{"x":1}]})");
+  out.clear();
+  EXPECT_EQ(out.view(), "");
+}
+
+TEST(JsonWriter, copies_a_value) {
+  Reader reader;
+  Writer out;
+  const std::string text = R"({"a":[1,"b",null,{"c":true}]})";
+  out.value(*reader.parse(text));
+  EXPECT_EQ(out.view(), text);
+}
+
+std::string body_of(const Result<>& failed) {
+  Writer out;
+  write_error(out, failed.error());
+  return std::string(out.view());
+}
+
+TEST(JsonWriter, writes_errors) {
+  EXPECT_EQ(body_of(fail(Errc::not_found, "no such room")), R"({"code":"not_found","message":"no such room"})");
+  EXPECT_EQ(body_of(fail_field("text", "too long")),
+            R"({"code":"invalid","message":"too long","fields":{"text":"too long"}})");
+  EXPECT_EQ(body_of(fail_auth("token_expired", "expired")),
+            R"({"code":"unauthenticated","message":"expired","reason":"token_expired"})");
+  EXPECT_EQ(body_of(fail_later(Errc::rate_limited, 1500, "slow down")),
+            R"({"code":"rate_limited","message":"slow down","retryAfterMs":1500})");
+}
+
+}  // namespace
+}  // namespace ringline::base::json

@@ -1,0 +1,34 @@
+// Times: the text, and that the clocks run.
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "ringline/base/clock.hpp"
+
+namespace ringline::base {
+namespace {
+
+TEST(Rfc3339, is_utc_with_milliseconds) {
+  EXPECT_EQ(rfc3339(0), "1970-01-01T00:00:00.000Z");
+  EXPECT_EQ(rfc3339(-1), "1969-12-31T23:59:59.999Z");
+  EXPECT_EQ(rfc3339(1'769'903'999'123), "2026-01-31T23:59:59.123Z");
+  EXPECT_EQ(rfc3339(1'709'164'800'000), "2024-02-29T00:00:00.000Z");
+  std::string out = "at ";
+  append_rfc3339(out, 1);
+  EXPECT_EQ(out, "at 1970-01-01T00:00:00.001Z");
+}
+
+TEST(Rfc3339, keeps_its_length_at_the_ends) {
+  EXPECT_EQ(rfc3339(std::numeric_limits<std::int64_t>::max()), "9999-12-31T23:59:59.999Z");
+  EXPECT_EQ(rfc3339(std::numeric_limits<std::int64_t>::min()), "0000-01-01T00:00:00.000Z");
+}
+
+TEST(Clock, runs) {
+  EXPECT_GT(wall_ms(), 1'700'000'000'000);
+  const std::int64_t before = monotonic_ns();
+  EXPECT_GE(monotonic_ns(), before);
+  EXPECT_GE(monotonic_ms(), before / 1'000'000);
+}
+
+}  // namespace
+}  // namespace ringline::base
