@@ -159,11 +159,10 @@ bool Loop::overloaded() const noexcept {
 
 void Loop::post(MailPtr mail) {
   ASSERT(mail != nullptr);
-  {
-    const std::lock_guard guard(posted_lock_);
-    posted_.push_back(std::move(mail));
-    has_posted_.store(true, std::memory_order_seq_cst);
-  }
+  // The bell is rung under the lock: this mail may be what ends the loop, and it cannot be taken before we are done with the ring.
+  const std::lock_guard guard(posted_lock_);
+  posted_.push_back(std::move(mail));
+  has_posted_.store(true, std::memory_order_seq_cst);
   if (mailboxes_.sleeping(core_).exchange(false, std::memory_order_seq_cst)) ring_->wake_from_thread();
 }
 

@@ -57,8 +57,8 @@ class Op {
   Handler handler_;
   bool in_kernel_ = false;  // the ring alone sets it at the start and clears it at the last completion
   // write_sync only: how many of its two completions are outstanding, and what the first one said.
-  std::uint8_t halves_ = 0;
-  std::int32_t first_half_ = 0;
+  [[maybe_unused]] std::uint8_t halves_ = 0;
+  [[maybe_unused]] std::int32_t first_half_ = 0;
 };
 static_assert(sizeof(Op) == 16);
 
