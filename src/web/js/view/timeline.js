@@ -121,9 +121,10 @@ export class Timeline {
     return el('button', { type: 'button', class: 'link', onclick }, text);
   }
 
+  /** The first message in sight. Not a day: its row moves up when older messages of that day come. */
   #anchor() {
     const top = this.#scroller.scrollTop;
-    for (const element of this.#list.children) {
+    for (const element of this.#list.querySelectorAll('.message')) {
       if (element.offsetTop + element.offsetHeight > top) {
         return { element, top: element.offsetTop };
       }
