@@ -1,0 +1,151 @@
+// The real server as a child of a test: started on a free port with a data folder of its own, stopped with SIGTERM, killed, started again.
+// It never outlives its test, and one that ends badly or prints a sanitizer's report fails whoever stops it.
+//
+// RINGLINE_BIN: the binary. RINGLINE_TEST_DIR: where data folders are made (the system's temporary folder). RINGLINE_KEEP=1 leaves them there.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+export const kBinary = process.env.RINGLINE_BIN ?? fileURLToPath(new URL('../../build/release/src/app/ringline', import.meta.url));
+const kStartMs = 60_000;  // sanitizers are slow
+const kStopMs = 60_000;
+const kLinesMax = 20_000;
+const kReport = /ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|assertion failed:/;
+
+// Where it is there: the kernel ends the server if the test is killed.
+const kGuard = (() => {
+  try {
+    execFileSync('setpriv', ['--pdeathsig', 'KILL', 'true'], { stdio: 'ignore' });
+    return ['setpriv', '--pdeathsig', 'KILL', '--'];
+  } catch {
+    return [];
+  }
+})();
+
+const alive = new Set();
+const folders = new Set();
+process.on('exit', () => {
+  for (const child of alive) child.kill('SIGKILL');
+  if (process.env.RINGLINE_KEEP !== '1') for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+
+// options: {cores, env, args, dataDir}
+export async function startServer(options = {}) {
+  const server = new Server(options);
+  await server.start();
+  return server;
+}
+
+class Server {
+  #lines = [];
+  #partial = '';
+  #reports = [];
+  #child = null;
+  #exited = null;  // a promise of {code, signal}
+
+  constructor(options) {
+    this.options = { cores: 1, env: {}, args: [], ...options };
+    this.dataDir = options.dataDir ?? mkdtempSync(join(process.env.RINGLINE_TEST_DIR ?? tmpdir(), 'ringline-'));
+    if (!options.dataDir) folders.add(this.dataDir);
+    this.port = 0;
+  }
+
+  get url() { return `http://127.0.0.1:${this.port}`; }
+  get pid() { return this.#child?.pid; }
+  get running() { return this.#child !== null; }
+
+  // What it wrote to standard error since it was started last, by lines.
+  logs() { return [...this.#lines]; }
+
+  async start() {
+    assert.ok(!this.running, 'the server runs already');
+    assert.ok(existsSync(kBinary), `there is no server at ${kBinary}: build it, or set RINGLINE_BIN`);
+    const portFile = join(this.dataDir, 'port');
+    rmSync(portFile, { force: true });  // of an earlier run
+    this.#lines = [];
+    this.#partial = '';
+    const command = [...kGuard, kBinary, ...this.options.args];
+    // After a restart it listens where it did, as it would in production: stock clients come back to the same address.
+    const env = { ...process.env, HOST: '127.0.0.1', PORT: String(this.port), CORES: String(this.options.cores), PIN_CORES: 'off',
+      DATA_DIR: this.dataDir, ...this.options.env };
+    const child = spawn(command[0], command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = child;
+    alive.add(child);
+    let output = '';
+    child.stdout.on('data', (bytes) => { output += bytes; });
+    child.stderr.on('data', (bytes) => this.#take(String(bytes)));
+    this.#exited = new Promise((resolve) => child.once('close', (code, signal) => {
+      alive.delete(child);
+      this.#child = null;
+      resolve({ code, signal });
+    }));
+    const deadline = Date.now() + kStartMs;
+    while (!/listening on/.test(output) || !(await this.#ready(portFile))) {
+      if (!this.running) throw new Error(`the server ended while it started:\n${output}${this.#tail()}`);
+      if (Date.now() > deadline) {
+        await this.kill();
+        throw new Error(`the server was not ready in time:\n${output}${this.#tail()}`);
+      }
+      await sleep(5);
+    }
+  }
+
+  // SIGTERM; it must end with 0 and without a sanitizer's report.
+  async stop() {
+    if (!this.running) return this.#check();
+    const child = this.#child;
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), kStopMs);
+    const { code, signal } = await this.#exited;
+    clearTimeout(timer);
+    this.#check();
+    assert.equal(signal ?? code, 0, `the server did not stop cleanly:\n${this.#tail()}`);
+  }
+
+  // SIGKILL, at once.
+  async kill() {
+    this.#child?.kill('SIGKILL');
+    await this.#exited;
+    this.#check();
+  }
+
+  // Stops it if it runs, and starts it on the same data with `changes` to its options.
+  async restart(changes = {}) {
+    if (this.running) await this.stop();
+    this.options = { ...this.options, ...changes };
+    await this.start();
+  }
+
+  async #ready(portFile) {
+    if (!existsSync(portFile)) return false;
+    this.port = Number(readFileSync(portFile, 'utf8'));
+    if (!this.port) return false;
+    try {
+      const answer = await fetch(`${this.url}/readyz`, { signal: AbortSignal.timeout(5000) });
+      await answer.arrayBuffer();
+      return answer.ok;
+    } catch {
+      return false;
+    }
+  }
+
+  #take(text) {
+    const lines = (this.#partial + text).split('\n');
+    this.#partial = lines.pop();
+    for (const line of lines) if (kReport.test(line)) this.#reports.push(line);
+    this.#lines.push(...lines);
+    if (this.#lines.length > kLinesMax) this.#lines.splice(0, this.#lines.length - kLinesMax);
+  }
+
+  #check() {
+    const reports = this.#reports.splice(0);
+    assert.deepEqual(reports, [], `reports of the server:\n${this.#tail()}`);
+  }
+
+  #tail() { return this.#lines.slice(-200).join('\n'); }
+}
