@@ -141,9 +141,10 @@ void Ring::enter(bool wait, std::int64_t deadline_ns) {
   }
   impl_->started.clear();
   if (!wait) return;
-  const std::int64_t next = std::min(impl_->next_due_ns(), deadline_ns);
+  const std::int64_t next = std::min({impl_->next_due_ns(), world.next_job_ns(), deadline_ns});
   ASSERT(next != INT64_MAX);  // asleep for ever
   world.advance_to(next);
+  world.run_due_jobs();
 }
 
 unsigned Ring::reap() {

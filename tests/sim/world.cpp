@@ -20,7 +20,7 @@ World::World(std::uint64_t seed) : random_(seed), product_random_(~seed) {
 }
 
 World::~World() {
-  ASSERT(kernels_.empty());
+  ASSERT(kernels_.empty() && jobs_.empty());
   the_world = nullptr;
 }
 
@@ -57,6 +57,7 @@ bool World::run_until(Loops loops, const Done& done, std::chrono::seconds time) 
       if (next == INT64_MAX) return false;
       advance_to(next);
     }
+    run_due_jobs();
     loops[draw(loops.size())]->turn(false);
     now_ns_ += static_cast<std::int64_t>(draw(kTurnNsMax));
   }
@@ -69,7 +70,7 @@ bool World::anything_ready(Loops loops) const {
 }
 
 std::int64_t World::next_event_ns(Loops loops) const {
-  std::int64_t next = INT64_MAX;
+  std::int64_t next = next_job_ns();
   for (const Kernel* kernel : kernels_) next = std::min(next, kernel->next_due_ns());
   for (loop::Loop* loop : loops) {
     const std::int64_t due_ms = loop->timers().next_due_ms();
@@ -77,6 +78,29 @@ std::int64_t World::next_event_ns(Loops loops) const {
     if (loop->metrics().mailbox_stash > 0) next = std::min(next, now_ns_);
   }
   return next;
+}
+
+void World::later(const void* owner, Job job) {
+  jobs_.push_back({.owner = owner, .due_ns = now_ns_ + delay_ns(), .job = std::move(job)});
+}
+
+void World::forget(const void* owner) {
+  std::erase_if(jobs_, [owner](const Later& one) { return one.owner == owner; });
+}
+
+std::int64_t World::next_job_ns() const noexcept {
+  std::int64_t next = INT64_MAX;
+  for (const Later& one : jobs_) next = std::min(next, one.due_ns);
+  return next;
+}
+
+void World::run_due_jobs() {
+  for (std::int64_t due = next_job_ns(); due <= now_ns_; due = next_job_ns()) {
+    const auto first = std::ranges::find(jobs_, due, &Later::due_ns);
+    Job job = std::move(first->job);
+    jobs_.erase(first);
+    job();
+  }
 }
 
 void World::crash(bool complete) {

@@ -1,5 +1,5 @@
 // The simulated world: one thread, any number of loops, virtual time, a disk that forgets, all from one seed. Link loop_sim_dep before the layers
-// under test: its ring, disk, clock and random number functions take the place of the real ones.
+// under test: its ring, disk, workers, clock and random number functions take the place of the real ones.
 //
 //   sim::World world(seed);                 // first: rings and clocks need one
 //   loop::Mailboxes mailboxes(1);
@@ -68,7 +68,12 @@ class World {
   void crash(bool complete = false);
   void reboot() noexcept { disk_.power_on(); }
 
-  // For the seam's functions.
+  // For the seam's functions. `later`: calls `job` after a random time; `forget`: nothing more of this owner's.
+  using Job = std::move_only_function<void()>;
+  void later(const void* owner, Job job);
+  void forget(const void* owner);
+  void run_due_jobs();
+  std::int64_t next_job_ns() const noexcept;
   std::int64_t delay_ns();
   std::int64_t wall_ms() const noexcept { return kStartWallMs + wall_offset_ms_ + now_ns_ / 1'000'000; }
   std::uint64_t product_random() { return product_random_(); }
@@ -77,6 +82,12 @@ class World {
 
  private:
   static constexpr std::int64_t kStartWallMs = 1'767'225'600'000;  // 2026-01-01
+
+  struct Later {
+    const void* owner;
+    std::int64_t due_ns;
+    Job job;
+  };
 
   bool anything_ready(Loops loops) const;
   std::int64_t next_event_ns(Loops loops) const;
@@ -88,6 +99,7 @@ class World {
   std::int64_t delay_least_ns_ = 1'000;
   std::int64_t delay_most_ns_ = 2'000'000;
   std::vector<Kernel*> kernels_;
+  std::vector<Later> jobs_;
   Disk disk_{*this};
 };
 

@@ -8,6 +8,7 @@
 
 #include "ringline/base/clock.hpp"
 #include "ringline/base/random.hpp"
+#include "ringline/loop/workers.hpp"
 
 namespace ringline::sim::test {
 namespace {
@@ -297,6 +298,35 @@ TEST(Sim, DirectoriesAndLists) {
   EXPECT_EQ(*disk::list("d/e"), std::vector<std::string>{"f"});
   EXPECT_TRUE(disk::list("nowhere")->empty());
   EXPECT_EQ(world.disk().open_files(), 0U);
+}
+
+base::Task<void> preallocate(loop::Workers& workers, loop::Loop& on, std::vector<std::string>& order, const char* name) {
+  auto job = workers.run(on, [name] {
+    const auto file = disk::open(name, disk::Open::create);
+    return file ? disk::preallocate(*file, 1000) : base::fail_sys(file.error().sys, file.error().message);
+  });
+  const auto done = co_await job;
+  order.emplace_back(done && *done ? name : "failed");
+}
+
+TEST(Sim, WorkersRunInTheSameStory) {
+  std::set<std::vector<std::string>> orders;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Simulated sim(seed);
+    std::vector<std::string> order;
+    {
+      loop::Workers workers(2, "none", 3);
+      for (const char* name : {"a", "b", "c", "d"}) sim.loop.scope().spawn(preallocate(workers, sim.loop, order, name));
+      EXPECT_EQ(order, std::vector<std::string>{"failed"});  // the fourth: the queue is full
+      EXPECT_TRUE(sim.world.run_until(sim.loop, [&] { return order.size() == 4; }));
+      sim.loop.scope().spawn(preallocate(workers, sim.loop, order, "e"));
+      sim.world.crash();
+    }
+    EXPECT_TRUE(sim.world.run_until(sim.loop, [&] { return order.size() == 5; }));
+    EXPECT_EQ(order.back(), "failed");
+    orders.insert(order);
+  }
+  EXPECT_EQ(orders.size(), 1U);
 }
 
 // What several loops that write and send mail see, in one text.

@@ -97,10 +97,22 @@ TEST_F(RingFile, AShortWriteIsAnErrorAndNotSynced) {
   ASSERT_TRUE(run_until(*ring_, [&] { return ring_->in_kernel() == 0; }));
   ring_->write_sync(refused.op, file_, bytes_of(text), 8192);  // nothing fits
   ASSERT_TRUE(run_until(*ring_, [&] { return ring_->in_kernel() == 0; }));
+  // With one entry left in a queue of four: the link must not be torn between two submissions, else the short write looks synced.
+  auto ring = open_ring(0, 0, 4);
+  ring->enter(false, 0);
+  Recorder one;
+  Recorder whole;
+  Recorder at_the_end;
+  ring->write(one.op, file_, bytes_of("1"), 0);
+  ring->write_sync(whole.op, file_, bytes_of("2"), 0);
+  ring->write_sync(at_the_end.op, file_, bytes_of(text), 4096);
+  ASSERT_TRUE(run_until(*ring, [&] { return ring->in_kernel() == 0; }));
   ::setrlimit(RLIMIT_FSIZE, &old);
   std::signal(SIGXFSZ, old_handler);
   EXPECT_EQ(short_one.results, std::vector{-EIO});
   EXPECT_EQ(refused.results, std::vector{-EFBIG});
+  EXPECT_EQ(whole.results, std::vector{1});
+  EXPECT_EQ(at_the_end.results, std::vector{-EIO});
 }
 
 TEST_F(RingFile, CancelOfAWriteSyncStillCompletesOnce) {

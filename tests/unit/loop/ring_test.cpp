@@ -9,6 +9,7 @@
 #include <cstring>
 #include <thread>
 
+#include "asan.hpp"
 #include "ringline/loop/tcp.hpp"
 #include "support.hpp"
 
@@ -251,6 +252,30 @@ TEST(Ring, MoreOpsThanTheQueueHasRoomFor) {
   EXPECT_EQ(ring->in_kernel(), 0U);
 }
 
+// A full completion queue may end multishot operations, the doorbell's own too.
+TEST(Ring, TheDoorbellSurvivesAFullCompletionQueue) {
+  auto ring = open_ring(16, 256, 8);
+  std::vector<std::unique_ptr<SocketPair>> pairs;
+  std::vector<std::unique_ptr<Recorder>> receives;
+  for (int i = 0; i < 100; ++i) {
+    pairs.push_back(std::make_unique<SocketPair>());
+    receives.push_back(std::make_unique<Recorder>());
+    ring->receive_multishot(receives.back()->op, pairs.back()->ours);
+  }
+  ring->enter(false, 0);
+  for (const auto& pair : pairs) pair->close_theirs();
+  ring->enter(false, 0);  // 100 completions into a queue of 32
+  ring->wake_from_thread();
+  ring->enter(false, 0);
+  ASSERT_TRUE(run_until(*ring, [&] { return ring->in_kernel() == 0; }));
+  while (ring->reap() > 0) ring->enter(false, 0);
+  for (int i = 0; i < 3; ++i) {
+    ring->wake_from_thread();
+    ring->enter(true, base::monotonic_ns() + 2'000'000'000);
+    EXPECT_GE(ring->reap(), 1U);
+  }
+}
+
 TEST(Ring, PollTellsOnceAndAgainWhenAskedAgain) {
   auto ring = open_ring();
   SocketPair pair;
@@ -342,6 +367,41 @@ TEST(RingDeath, CloseOfADescriptorThatIsNotOpenIsOurMistake) {
       },
       "EBADF");
 }
+
+#ifdef RINGLINE_ASAN
+// AddressSanitizer does not see the kernel's accesses; these are our own checks.
+TEST(RingDeath, MemoryIsCheckedWhenItIsHandedOver) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        auto ring = open_ring();
+        Recorder write;
+        const std::string small(16, 'x');
+        ring->write(write.op, {1}, std::span(bytes_of(small).data(), 40), 0);
+      },
+      "addressable");
+}
+
+TEST(RingDeath, AReceivedBufferIsNotLookedAtAfterItsHandler) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  struct Keeper {
+    std::span<const std::byte> kept;
+    void on_complete(Completion completion) { kept = completion.bytes; }
+    OpOf<Keeper, &Keeper::on_complete> op{*this};
+  };
+  EXPECT_DEATH(
+      {
+        auto ring = open_ring();
+        SocketPair pair;
+        Keeper keeper;
+        ring->receive_multishot(keeper.op, pair.ours);
+        pair.write("x");
+        run_until(*ring, [&] { return !keeper.kept.empty(); });
+        std::string copy(text_of(keeper.kept));
+      },
+      "use-after-poison");
+}
+#endif
 
 }  // namespace
 }  // namespace ringline::loop::test

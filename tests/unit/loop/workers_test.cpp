@@ -19,6 +19,7 @@ TEST(Workers, RunsWhatIsQueuedBeforeItGoes) {
   std::atomic<int> ran{0};
   {
     Workers workers(3, "test-worker", 1000);
+    for (int i = 0; i < 3; ++i) workers.submit([] { std::this_thread::sleep_for(20ms); });
     for (int i = 0; i < 500; ++i) EXPECT_TRUE(workers.submit([&] { ++ran; }));
   }
   EXPECT_EQ(ran, 500);
