@@ -1,5 +1,5 @@
-// RapidJSON behind a small door: the flags that input from outside needs, a depth bound before parsing, an arena that is reused, and no way to write
-// `value == 1` (in C++20 that recurses for ever in RapidJSON 1.1.0; scripts/tidy looks for it).
+// RapidJSON behind a small door: the flags that input from outside needs, a depth bound before parsing, an arena that is reused, and `value == 1`
+// taken away (in C++20 it recurses for ever in RapidJSON 1.1.0).
 #pragma once
 
 #define RAPIDJSON_HAS_STDSTRING 1
@@ -12,9 +12,20 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "ringline/base/ids.hpp"
 #include "ringline/base/result.hpp"
+
+namespace rapidjson {
+// Found before the members of the same form.
+template <class T>
+  requires std::is_arithmetic_v<T>
+void operator==(const Value& value, T number) = delete;
+template <class T>
+  requires std::is_arithmetic_v<T>
+void operator!=(const Value& value, T number) = delete;
+}  // namespace rapidjson
 
 namespace ringline::base::json {
 

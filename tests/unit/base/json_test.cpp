@@ -12,6 +12,13 @@ std::string nested(int depth) {
   return std::string(static_cast<std::size_t>(depth), '[') + std::string(static_cast<std::size_t>(depth), ']');
 }
 
+template <class T>
+concept ComparesWith = requires(const Value& value, T other) { value == other; };
+template <class T>
+concept DiffersFrom = requires(const Value& value, T other) { value != other; };
+static_assert(!ComparesWith<int> && !ComparesWith<bool> && !ComparesWith<double> && !ComparesWith<std::uint64_t>);
+static_assert(!DiffersFrom<int> && !DiffersFrom<bool> && !DiffersFrom<double>);
+
 TEST(JsonReader, reads_members) {
   Reader reader;
   const Value* value = reader.parse(R"({"s":"grüß","i":-5,"b":true,"n":null,"d":1.5,"w":2e2,"big":9223372036854775808})");
