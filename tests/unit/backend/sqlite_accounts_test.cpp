@@ -1,0 +1,132 @@
+// Accounts, guests and sessions.
+#include "sqlite_support.hpp"
+
+namespace ringline::backend::test {
+namespace {
+
+using Accounts = StoreTest;
+
+TEST_F(Accounts, AreFoundByIdAndByNameRegardlessOfCase) {
+  Account made = account(5, "Ärger");
+  made.user.email = "a@example.org";
+  made.user.role = chat::UserRole::moderator;
+  made.user.bio = std::string("zero\0byte", 9);
+  ASSERT_TRUE(run(store().create_account(made)));
+  for (auto found : {run(store().find_account(UserId{5})), run(store().find_account_by_name("äRGER"))}) {
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->user.username, "Ärger");
+    EXPECT_EQ(found->user.email, "a@example.org");
+    EXPECT_EQ(found->user.role, chat::UserRole::moderator);
+    EXPECT_EQ(found->user.bio, made.user.bio);
+    EXPECT_EQ(found->password_hash, "$2b$04$hash");
+    EXPECT_EQ(found->user.created_ms, kNow);
+    EXPECT_FALSE(found->banned);
+  }
+  EXPECT_EQ(run(store().find_account(UserId{6})).error().code, Errc::not_found);
+  EXPECT_EQ(run(store().find_account_by_name("nobody")).error().code, Errc::not_found);
+}
+
+TEST_F(Accounts, ANameIsTakenOnce) {
+  add_user(5, "Ann");
+  auto again = run(store().create_account(account(6, "aNN")));
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, Errc::conflict);
+  EXPECT_EQ(run(store().find_account(UserId{6})).error().code, Errc::not_found);
+}
+
+TEST_F(Accounts, AGuestWhoseNameIsTakenGetsTheNextNumber) {
+  add_user(5, "Ann");
+  add_user(6, "ann-3");
+  EXPECT_EQ(run(store().create_guest(account(10, "Ann", true)))->user.username, "Ann-2");
+  auto next = run(store().create_guest(account(11, "ANN", true)));
+  EXPECT_EQ(next->user.username, "ANN-4");
+  EXPECT_EQ(next->user.display_name, "ANN-4");
+  EXPECT_EQ(run(store().create_guest(account(12, "ann", true)))->user.username, "ann-5");
+  EXPECT_EQ(run(store().create_guest(account(13, "bob", true)))->user.username, "bob");
+  EXPECT_TRUE(run(store().find_account(UserId{12}))->user.guest);
+}
+
+TEST_F(Accounts, ANumberedNameStaysWithinTheLengthOfAName) {
+  std::string longest;
+  for (int i = 0; i < 64; ++i) longest += "ü";
+  EXPECT_EQ(run(store().create_guest(account(10, longest, true)))->user.username, longest);
+  EXPECT_EQ(run(store().create_guest(account(11, longest, true)))->user.username, longest.substr(0, std::size_t{62} * 2) + "-2");
+}
+
+TEST_F(Accounts, AGuestBecomesAnAccountUnderHisId) {
+  ASSERT_TRUE(run(store().create_guest(account(10, "guest-1", true))));
+  add_user(5, "Ann");
+  auto taken = run(store().promote_guest(UserId{10}, account(10, "ann")));
+  EXPECT_EQ(taken.error().code, Errc::conflict);
+  auto made = run(store().promote_guest(UserId{10}, account(10, "Bob")));
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(made->user.id, UserId{10});
+  EXPECT_EQ(made->user.username, "Bob");
+  EXPECT_FALSE(made->user.guest);
+  EXPECT_EQ(made->password_hash, "$2b$04$hash");
+  EXPECT_EQ(run(store().promote_guest(UserId{10}, account(10, "Bobby"))).error().code, Errc::conflict);
+  EXPECT_EQ(run(store().promote_guest(UserId{99}, account(99, "Cy"))).error().code, Errc::not_found);
+}
+
+TEST_F(Accounts, PasswordAndLastSeenAreKept) {
+  add_user(5, "Ann");
+  ASSERT_TRUE(run(store().set_password_hash(UserId{5}, "other")));
+  ASSERT_TRUE(run(store().set_last_seen(UserId{5}, kNow + 9)));
+  ASSERT_TRUE(run(store().set_last_seen(UserId{5}, kNow + 3)));
+  reopen();
+  auto found = run(store().find_account(UserId{5}));
+  EXPECT_EQ(found->password_hash, "other");
+  EXPECT_EQ(found->user.last_seen_ms, kNow + 9);
+  EXPECT_EQ(run(store().set_password_hash(UserId{6}, "x")).error().code, Errc::not_found);
+}
+
+class Sessions : public StoreTest {
+ protected:
+  chat::SessionRow session(std::uint64_t id, std::int64_t expires_in_ms = 60'000) {
+    std::int64_t now = base::wall_ms();
+    return {.id = SessionId{id}, .user = UserId{5}, .rotated_ms = now, .created_ms = now, .last_used_ms = now, .expires_ms = now + expires_in_ms,
+            .user_agent = "agent", .address = "::1"};
+  }
+};
+
+TEST_F(Sessions, AreThereUntilTheyEndOrExpire) {
+  add_user(5, "Ann");
+  ASSERT_TRUE(run(store().create_session(session(20))));
+  ASSERT_TRUE(run(store().create_session(session(21))));
+  ASSERT_TRUE(run(store().create_session(session(22, -1))));
+  auto found = run(store().find_session(SessionId{20}));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->user, UserId{5});
+  EXPECT_EQ(found->user_agent, "agent");
+  EXPECT_EQ(found->address, "::1");
+  EXPECT_EQ(run(store().find_session(SessionId{22})).error().code, Errc::not_found);
+  EXPECT_EQ(run(store().sessions_of(UserId{5}))->size(), 2U);
+  ASSERT_TRUE(run(store().end_session(SessionId{20})));
+  EXPECT_EQ(run(store().find_session(SessionId{20})).error().code, Errc::not_found);
+  EXPECT_EQ(run(store().sessions_of(UserId{5}))->at(0).id, SessionId{21});
+}
+
+TEST_F(Sessions, ANewOneRemovesExpiredOnes) {
+  add_user(5, "Ann");
+  for (std::uint64_t id = 20; id < 30; ++id) ASSERT_TRUE(run(store().create_session(session(id, -1))));
+  EXPECT_EQ(raw("SELECT count(*) FROM sessions"), "1");
+}
+
+TEST_F(Sessions, NeedAUser) { EXPECT_EQ(run(store().create_session(session(20))).error().code, Errc::not_found); }
+
+TEST_F(Sessions, RotateOnceAGeneration) {
+  add_user(5, "Ann");
+  ASSERT_TRUE(run(store().create_session(session(20))));
+  std::int64_t now = base::wall_ms();
+  auto rotated = run(store().rotate_session(SessionId{20}, 0, now, now + 100'000));
+  ASSERT_TRUE(rotated);
+  EXPECT_EQ(rotated->generation, 1U);
+  EXPECT_EQ(rotated->rotated_ms, now);
+  EXPECT_EQ(rotated->expires_ms, now + 100'000);
+  EXPECT_EQ(run(store().rotate_session(SessionId{20}, 0, now, now + 1)).error().code, Errc::conflict);
+  EXPECT_EQ(run(store().rotate_session(SessionId{99}, 0, now, now + 1)).error().code, Errc::not_found);
+  EXPECT_EQ(run(store().find_session(SessionId{20}))->generation, 1U);
+}
+
+}  // namespace
+}  // namespace ringline::backend::test

@@ -1,0 +1,163 @@
+// Taking events in: again, in parts, with holes, with rows that are refused; what they do to rooms and members.
+#include "sqlite_support.hpp"
+
+namespace ringline::backend::test {
+namespace {
+
+class Ingest : public StoreTest {
+ protected:
+  Ingest() {
+    ann_ = add_user(5, "ann");
+    bob_ = add_user(6, "bob");
+    add_room(100, "Team", ann_);
+  }
+  Event joined(std::uint64_t seq, UserId user) {
+    return event(kRoom, seq, EventKind::member_joined, user, R"(,"member":{"user":{"id":")" + user.text() + R"("},"role":"member","joinedAt":null})");
+  }
+  std::uint64_t ingested() { return run(store().load_room(kRoom))->room.last_seq; }
+
+  static constexpr RoomId kRoom{100};
+  UserId ann_;
+  UserId bob_;
+};
+
+TEST_F(Ingest, WhatIsThereIsPassedOver) {
+  std::vector<Event> batch{message(kRoom, 1, ann_, "one", "a"), message(kRoom, 2, ann_, "two"), joined(3, bob_)};
+  ASSERT_TRUE(ingest(batch));
+  ASSERT_TRUE(ingest(batch));
+  reopen();
+  batch.push_back(message(kRoom, 4, bob_, "four"));
+  ASSERT_TRUE(ingest(batch));
+  auto room = run(store().load_room(kRoom));
+  EXPECT_EQ(room->room.last_seq, 4U);
+  EXPECT_EQ(room->room.message_count, 3U);
+  EXPECT_EQ(room->members.size(), 2U);
+  EXPECT_EQ(raw("SELECT count(*) FROM dead_letters"), "0");
+  EXPECT_EQ(raw("SELECT last_seq FROM rooms WHERE id = 100"), "4");
+}
+
+TEST_F(Ingest, AHoleIsAnErrorAndNothingOfTheBatchIsTaken) {
+  add_room(101, "Other", ann_);
+  auto taken = ingest({message(RoomId{101}, 1, ann_, "x"), message(kRoom, 1, ann_, "one"), message(kRoom, 4, ann_, "four")});
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().code, Errc::internal);
+  EXPECT_EQ(taken.error().message, "room 100: events 2 to 3 are missing before 4");
+  EXPECT_EQ(ingested(), 0U);
+  EXPECT_EQ(run(store().load_room(RoomId{101}))->room.last_seq, 0U);
+}
+
+TEST_F(Ingest, MembersComeAndGo) {
+  ASSERT_TRUE(ingest({message(kRoom, 1, ann_, "one"), joined(2, bob_)}));
+  auto room = run(store().load_room(kRoom));
+  ASSERT_EQ(room->members.size(), 2U);
+  const chat::Member& bob = room->members[1].member;
+  EXPECT_EQ(bob.user, bob_);
+  EXPECT_EQ(bob.joined_ms, kNow + 2);
+  EXPECT_EQ(bob.read_seq, 2U);
+  EXPECT_EQ(bob.read_count, 1U);
+  ASSERT_TRUE(ingest({event(kRoom, 3, EventKind::role_changed, ann_, R"(,"userId":"6","role":"admin")")}));
+  EXPECT_EQ(run(store().load_room(kRoom))->members[1].member.role, chat::MemberRole::admin);
+  ASSERT_TRUE(ingest({event(kRoom, 4, EventKind::member_left, bob_, R"(,"userId":"6","reason":"left")")}));
+  EXPECT_EQ(run(store().load_room(kRoom))->members.size(), 1U);
+  EXPECT_TRUE(run(store().rooms_of(bob_))->empty());
+}
+
+TEST_F(Ingest, ARoomChanges) {
+  auto updated = [&](std::uint64_t seq, const char* name, const char* is_private) {
+    return event(kRoom, seq, EventKind::room_updated, ann_,
+                 std::string(R"(,"room":{"name":")") + name + R"(","description":"new","avatarUrl":null,"private":)" + is_private + "}");
+  };
+  ASSERT_TRUE(ingest({updated(1, "Crew", "false")}));
+  EXPECT_EQ(*run(store().find_room_by_name("crew")), kRoom);
+  EXPECT_EQ(run(store().find_room_by_name("team")).error().code, Errc::not_found);
+  EXPECT_EQ(run(store().load_room(kRoom))->room.description, "new");
+  // A name that is another room's: the event stands, the room keeps its name.
+  ASSERT_TRUE(ingest({updated(2, "LOBBY", "false")}));
+  EXPECT_EQ(*run(store().find_room_by_name("crew")), kRoom);
+  EXPECT_EQ(raw("SELECT count(*) FROM dead_letters WHERE seq = 2"), "1");
+  ASSERT_TRUE(ingest({updated(3, "Crew", "true")}));
+  EXPECT_EQ(run(store().find_room_by_name("crew")).error().code, Errc::not_found);
+  EXPECT_TRUE(run(store().load_room(kRoom))->room.is_private);
+}
+
+TEST_F(Ingest, WhatIsRefusedIsADeadLetterAndLeavesNoHole) {
+  Event rubbish = event(kRoom, 2, EventKind::message_created, ann_, "");
+  rubbish.body = base::Blob::copy_of("{not json");
+  std::vector<Event> batch{message(kRoom, 1, ann_, "one", "same"), rubbish, message(kRoom, 3, ann_, "again", "same"),
+                           message(kRoom, 4, UserId{404}, "no such user"), joined(5, UserId{404}), message(kRoom, 6, ann_, "last")};
+  ASSERT_TRUE(ingest(batch));
+  EXPECT_EQ(raw("SELECT group_concat(seq) FROM (SELECT seq FROM dead_letters ORDER BY seq)"), "2,3,4,5");
+  EXPECT_EQ(raw("SELECT reason FROM dead_letters WHERE seq = 2"), "the body is not a JSON object");
+  EXPECT_NE(raw("SELECT reason FROM dead_letters WHERE seq = 3").find("UNIQUE"), std::string::npos);
+  EXPECT_NE(raw("SELECT reason FROM dead_letters WHERE seq = 4").find("FOREIGN KEY"), std::string::npos);
+  EXPECT_EQ(raw("SELECT body FROM dead_letters WHERE seq = 2"), "{not json");
+  EXPECT_EQ(ingested(), 6U);
+  auto events = run(store().events_after(kRoom, 0, 100));
+  ASSERT_EQ(events->size(), 6U);
+  for (std::size_t i = 0; i < 6; ++i) EXPECT_EQ(events->at(i).body, batch[i].body.view());
+  EXPECT_EQ(run(store().history({.room = kRoom}))->messages.size(), 2U);
+}
+
+TEST_F(Ingest, AnEventOfNoRoomIsADeadLetter) {
+  ASSERT_TRUE(ingest({message(RoomId{999}, 7, ann_, "lost"), message(kRoom, 1, ann_, "kept")}));
+  EXPECT_EQ(raw("SELECT room_id || ' ' || seq || ' ' || reason FROM dead_letters"), "999 7 no such room");
+  EXPECT_EQ(ingested(), 1U);
+}
+
+TEST_F(Ingest, AMessageThatIsNotItsEventsIsRefused) {
+  Event odd = message(kRoom, 1, ann_, "one");
+  odd.id = EventId{4242};
+  ASSERT_TRUE(ingest({odd}));
+  EXPECT_EQ(raw("SELECT reason FROM dead_letters"), "the message is not the event's");
+}
+
+TEST_F(Ingest, AnEphemeralRoomKeepsKeysAndNoContent) {
+  add_room(101, "Gone", ann_, true);
+  const RoomId gone{101};
+  std::int64_t before = base::wall_ms() - 1;
+  std::vector<Event> batch{message(gone, 1, ann_, "secret", "k1"), message(gone, 2, ann_, "secret"),
+                           event(gone, 3, EventKind::role_changed, ann_, R"(,"userId":"5","role":"owner")"), message(gone, 4, ann_, "secret", "k1")};
+  for (Event& e : batch) e.at_ms = base::wall_ms();
+  ASSERT_TRUE(ingest(batch));
+  EXPECT_EQ(run(store().load_room(gone))->room.last_seq, 4U);
+  EXPECT_EQ(run(store().load_room(gone))->room.message_count, 3U);
+  EXPECT_TRUE(run(store().history({.room = gone}))->messages.empty());
+  EXPECT_EQ(run(store().events_after(gone, 0, 10)).error().code, Errc::not_found);
+  EXPECT_EQ(run(store().events_after(gone, 2, 10))->size(), 1U);
+  auto found = run(store().find_by_client_id(gone, ann_, "k1"));
+  ASSERT_TRUE(found && *found);
+  EXPECT_EQ((*found)->seq, 1U);
+  EXPECT_EQ((*found)->text, "");
+  EXPECT_EQ(*run(store().recent_client_keys(gone, before, 10)), (std::vector<std::uint64_t>{chat::client_key(ann_, "k1")}));
+  client_.reset();
+  store_.reset();
+  for (const char* table : {"messages", "room_events", "dead_letters"})
+    EXPECT_EQ(raw(std::string("SELECT count(*) FROM ") + table + (table == std::string("messages") ? "" : " WHERE body LIKE '%secret%'")), "0");
+}
+
+TEST_F(Ingest, OldKeysOfEphemeralRoomsGo) {
+  add_room(101, "Gone", ann_, true);
+  std::vector<Event> batch;
+  for (std::uint64_t seq = 1; seq <= 10; ++seq) {
+    batch.push_back(message(RoomId{101}, seq, ann_, "x", "k" + std::to_string(seq)));
+    batch.back().at_ms = base::wall_ms() - 26 * 3600 * 1000;
+  }
+  ASSERT_TRUE(ingest(batch));
+  EXPECT_EQ(raw("SELECT count(*) FROM ephemeral_sends"), "1");
+}
+
+TEST_F(Ingest, TheHighestIdCountsWhatIsGoneToo) {
+  EXPECT_EQ(*store_->highest_id(), 100U);
+  Event one = message(kRoom, 1, ann_, "one");
+  ASSERT_TRUE(store_->ingest({one}));
+  EXPECT_EQ(*store_->highest_id(), one.id.value);
+  std::int64_t now = base::wall_ms();
+  chat::SessionRow session{.id = SessionId{one.id.value + 5}, .user = ann_, .created_ms = now, .expires_ms = now + 1000};
+  ASSERT_TRUE(run(store().create_session(session)));
+  ASSERT_TRUE(run(store().end_session(session.id)));
+  reopen();
+  EXPECT_EQ(*store_->highest_id(), one.id.value + 5);
+}
+
+}  // namespace
+}  // namespace ringline::backend::test
