@@ -36,10 +36,11 @@ std::string_view text_claim(jwt_t* token, const char* name) noexcept {
   return text ? std::string_view(text) : std::string_view();
 }
 
+// Whole seconds only: what is no integer reads as 0.
 std::optional<std::int64_t> time_claim_ms(jwt_t* token, const char* name) noexcept {
   errno = 0;
   long seconds = jwt_get_grant_int(token, name);
-  if (errno != 0 || seconds < 0 || seconds > kSecondsMax) return std::nullopt;
+  if (errno != 0 || seconds <= 0 || seconds > kSecondsMax) return std::nullopt;
   return seconds * 1000;
 }
 
@@ -185,7 +186,7 @@ base::Result<RefreshClaims> Tokens::parse_refresh(std::string_view token) const 
 
 RefreshDecision decide_refresh(const SessionRow& session, std::uint64_t generation, std::int64_t now_ms) noexcept {
   if (generation == session.generation) return RefreshDecision::rotate;
-  bool before = generation + 1 == session.generation;
+  bool before = session.generation > 0 && generation == session.generation - 1;
   if (before && now_ms - session.rotated_ms <= kRefreshRepeatMs) return RefreshDecision::repeat;
   return RefreshDecision::reused;
 }
