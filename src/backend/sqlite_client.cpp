@@ -85,7 +85,7 @@ class SqliteClient final : public chat::Store {
   }
 
   Task<Result<void>> ingest(std::vector<Event> events) override {
-    return write<void>([events = std::move(events)](Connection& c) { return backend::ingest(c, events); });
+    return write<void>([events = std::move(events)](Connection& c) { return backend::ingest(c, events, Gaps::refuse); });
   }
   Task<Result<HistoryPage>> history(HistoryQuery query) override {
     return read<HistoryPage>([query](Connection& c) { return backend::history(c, query); });

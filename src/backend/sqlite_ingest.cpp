@@ -59,7 +59,7 @@ std::optional<std::string_view> unless_empty(const Text& text) {
 
 class Ingest {
  public:
-  explicit Ingest(Connection& c) : c_(c), db_(c.db) {}
+  Ingest(Connection& c, Gaps gaps) : c_(c), db_(c.db), gaps_(gaps) {}
 
   Result<void> take(const Event& event) {
     auto loaded = room_of(event.room);
@@ -68,9 +68,12 @@ class Ingest {
     c_.note(event.id);
     if (!room.exists) return bury(event, event.body.view(), "no such room");
     if (event.seq <= room.ingested) return {};
-    if (event.seq != room.ingested + 1)
+    if (event.seq != room.ingested + 1 && gaps_ == Gaps::new_epoch) {
+      if (auto begun = begin_epoch(event.room); !begun) return begun;
+    } else if (event.seq != room.ingested + 1) {
       return base::fail(Errc::internal, fmt::format("room {}: events {} to {} are missing before {}", event.room.value, room.ingested + 1,
                                                     event.seq - 1, event.seq));
+    }
     auto taken = apply(event, room);
     if (!taken && taken.error().code == Errc::conflict) taken = set_aside(event, room, taken.error().message);
     if (!taken) return taken;
@@ -91,6 +94,9 @@ class Ingest {
   }
 
  private:
+  // Events of this room are lost: nobody may believe that he can resume over them.
+  Result<void> begin_epoch(RoomId id) { return db_.run("UPDATE rooms SET epoch = epoch + 1 WHERE id = ?1", id); }
+
   Result<RoomState*> room_of(RoomId id) {
     auto [slot, fresh] = rooms_.try_emplace(id);
     RoomState& room = slot->second;
@@ -219,14 +225,15 @@ class Ingest {
 
   Connection& c_;
   Db& db_;
+  Gaps gaps_;
   base::json::Reader json_;
   std::unordered_map<RoomId, RoomState> rooms_;
 };
 
 }  // namespace
 
-Result<void> ingest(Connection& c, const std::vector<Event>& events) {
-  Ingest work(c);
+Result<void> ingest(Connection& c, const std::vector<Event>& events, Gaps gaps) {
+  Ingest work(c, gaps);
   for (const Event& event : events)
     if (auto taken = work.take(event); !taken) return taken;
   return work.finish();

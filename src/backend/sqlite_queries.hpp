@@ -63,7 +63,10 @@ Result<std::optional<chat::Message>> last_message(Connection& c, RoomId room);
 Result<std::vector<chat::StoredEvent>> events_after(Connection& c, RoomId room, std::uint64_t after, std::size_t limit);
 Result<std::optional<chat::Message>> find_by_client_id(Connection& c, RoomId room, UserId sender, std::string_view client_id);
 Result<std::vector<std::uint64_t>> recent_client_keys(Connection& c, RoomId room, std::int64_t since_ms, std::size_t limit);
-Result<void> ingest(Connection& c, const std::vector<chat::Event>& events);
+// What becomes of a room whose next event is not there. At work it is an error: the batch is tried again. At start-up a journal may have lost it for good
+// (and named it): what is behind is taken, in a new epoch of the room, so that no client resumes over the hole.
+enum class Gaps : std::uint8_t { refuse, new_epoch };
+Result<void> ingest(Connection& c, const std::vector<chat::Event>& events, Gaps gaps);
 
 // ---- Shared by them: a user in the columns of RINGLINE_USER_COLUMNS, the first being `column`; and the name under which a public room is unique.
 #define RINGLINE_USER_COLUMNS \

@@ -158,7 +158,7 @@ base::Result<void> SqliteStore::bump_epochs() {
 }
 
 base::Result<void> SqliteStore::ingest(std::vector<chat::Event> events) {
-  return write_now<void>(*parts_, [events = std::move(events)](Connection& c) { return backend::ingest(c, events); });
+  return write_now<void>(*parts_, [events = std::move(events)](Connection& c) { return backend::ingest(c, events, Gaps::new_epoch); });
 }
 
 }  // namespace ringline::backend

@@ -171,7 +171,9 @@ Task<void> answer_join(Parts& p, RoomId id, UserCard user, ReplyTo to) {
   for (const auto& [member_id, member] : room->members) {
     if (member.online == 0 && member_id != user->id) continue;  // who is here comes first
     if (++count > base::limits::kJoinMembers) break;
-    write_member(out, member);
+    HomeMember shown = member;
+    shown.online = std::max(shown.online, 1U);  // he who joins is here, though his seat is still to come
+    write_member(out, shown);
   }
   for (const auto& [member_id, member] : room->members) {
     if (member.online > 0 || member_id == user->id) continue;

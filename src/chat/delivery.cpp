@@ -220,6 +220,7 @@ void Delivery::fed(ConnectionId connection, const Feed& read) {
     feed_again_.push_back(connection);
     return;
   }
+  bool advanced = false;
   for (const Session::Seat& seat : session->seats) {
     if (seat.room->id != read.room) continue;
     std::uint64_t& next = seat.room->seats[seat.index].next_seq;
@@ -235,10 +236,12 @@ void Delivery::fed(ConnectionId connection, const Feed& read) {
     if (size > 0 && session->out.send_shared(chunk, 0, size)) {
       p_.o.metrics.deliveries += after - next;
       next = after;
+      advanced = true;
     }
     break;
   }
-  feed(*session);
+  if (advanced) return feed(*session);
+  if (session->out.has_room()) feed_again_.push_back(connection);  // the log had not what is wanted next
 }
 
 void Delivery::resume(Session& session, const std::vector<ResumePoint>& points) {

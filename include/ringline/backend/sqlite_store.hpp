@@ -46,6 +46,7 @@ class SqliteStore {
   // For start-up: these block.
   base::Result<std::uint64_t> highest_id();  // of all that was ever stored here, also when it is deleted since
   base::Result<void> bump_epochs();          // of every room: relaxed mode, after an unclean stop
+  // Of journals: events that are missing before one that is there are lost; the room gets a new epoch.
   base::Result<void> ingest(std::vector<chat::Event> events);
 
   struct Parts;

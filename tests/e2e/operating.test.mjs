@@ -1,0 +1,86 @@
+// For operators: health, metrics, statistics, a clean stop, settings.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+import { Client, get } from './client.mjs';
+import { kBinary, startServer } from './server.mjs';
+
+const run = promisify(execFile);
+let server;
+before(async () => {
+  server = await startServer({ cores: 2 });
+});
+after(() => server?.stop());
+
+test('/health, /livez, /readyz, /api/socket/stats', async () => {
+  const health = await get(server.url, '/health');
+  assert.equal(health.status, 200);
+  assert.equal(health.body.status, 'ok');
+  for (const field of ['timestamp', 'uptime', 'version', 'components']) assert.ok(field in health.body);
+  assert.equal((await get(server.url, '/livez')).status, 200);
+  assert.equal((await get(server.url, '/readyz')).status, 200);
+  const client = await Client.connect(server.url, { name: 'counted' });
+  const stats = await get(server.url, '/api/socket/stats');
+  assert.equal(stats.body.connections, 1);
+  assert.equal(stats.body.cores.length, 2);
+  assert.deepEqual(stats.body.namespaces, ['/']);
+  await client.close();
+});
+
+test('/metrics in Prometheus text', async () => {
+  const { text, headers } = await get(server.url, '/metrics');
+  assert.match(headers.get('content-type'), /^text\/plain; version=0\.0\.4/);
+  for (const metric of ['ringline_connections', 'ringline_messages_total', 'ringline_journal_commit_seconds_bucket', 'process_cpu_seconds_total'])
+    assert.match(text, new RegExp(`^${metric}`, 'm'));
+  assert.equal((await fetch(`${server.url}/metrics`, { headers: { 'X-Forwarded-For': '192.0.2.1' } })).status, 404);
+});
+
+test('the page is served with its type, policy and ETag; a conditional GET is 304', async () => {
+  const page = await get(server.url, '/');
+  assert.equal(page.status, 200);
+  assert.match(page.headers.get('content-type'), /^text\/html/);
+  assert.match(page.headers.get('content-security-policy'), /default-src 'self'/);
+  const again = await fetch(server.url, { headers: { 'If-None-Match': page.headers.get('etag') } });
+  assert.equal(again.status, 304);
+  const head = await fetch(server.url, { method: 'HEAD' });
+  assert.equal(Number(head.headers.get('content-length')), Buffer.byteLength(page.text));
+});
+
+test('origins: the same and localhost are allowed, others not', async () => {
+  const ask = (origin) => fetch(`${server.url}/health`, { headers: { Origin: origin } });
+  assert.equal((await ask('http://localhost:5173')).headers.get('access-control-allow-origin'), 'http://localhost:5173');
+  assert.equal((await ask('https://evil.example')).headers.get('access-control-allow-origin'), null);
+  const foreign = new Client(server.url, { origin: 'https://evil.example' });
+  await assert.rejects(foreign.open(), /403/);
+  const preflight = await fetch(`${server.url}/api/v1/rooms`, { method: 'OPTIONS', headers: { Origin: 'http://localhost:5173', 'Access-Control-Request-Method': 'POST' } });
+  assert.equal(preflight.status, 204);
+});
+
+test('SIGTERM: clients are told, closed with 1001, and it stops within 5 s', async () => {
+  const other = await startServer({ cores: 2 });
+  const client = await Client.connect(other.url, { name: 'told' });
+  await client.command('join', { room: 'lobby' });
+  const started = Date.now();
+  const stopped = other.stop();
+  assert.equal(typeof (await client.event('server_draining')).reconnectAfterMs, 'number');
+  assert.equal((await client.closed).code, 1001);
+  await stopped;
+  assert.ok(Date.now() - started < 5500);
+});
+
+test('a second process on one data directory is refused, and says who holds it', async () => {
+  await assert.rejects(run(kBinary, ['--data-dir', server.dataDir, '--port', '0']), (error) => {
+    assert.match(error.stderr, /in use by process \d+/);
+    return true;
+  });
+});
+
+test('--help, --version, --check-config, unknown settings', async () => {
+  assert.match((await run(kBinary, ['--help'])).stdout, /--port/);
+  assert.match((await run(kBinary, ['--version'])).stdout, /\d+\.\d+\.\d+/);
+  assert.equal((await run(kBinary, ['--check-config'])).stdout.length > 0, true);
+  await assert.rejects(run(kBinary, ['--check-config', '--cores', 'many']), (error) => /cores/.test(error.stderr));
+  await assert.rejects(run(kBinary, ['--check-config'], { env: { ...process.env, DURABILITY: 'maybe' } }), (error) => /DURABILITY/i.test(error.stderr));
+});
+
