@@ -7,16 +7,16 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
-import WebSocket from 'ws';
+import { Client } from './client.mjs';
 
-const kUrl = process.env.RINGLINE_URL;
+const kUrl = process.env.RINGLINE_URL?.replace(/\/$/, '');
 const kShots = process.env.RINGLINE_SHOTS;
 const kWaitMs = 60_000; // the machine may be busy
 const kMark = Math.random().toString(36).slice(2, 8);
 
 let browser;
 const contexts = [];
-const sockets = [];
+const guests = [];
 
 before(async () => {
   assert.ok(kUrl, 'RINGLINE_URL is not set');
@@ -29,7 +29,7 @@ before(async () => {
 });
 
 afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.close();
+  for (const guest of guests.splice(0)) guest.close();
   await Promise.all(contexts.splice(0).map((context) => context.close()));
 });
 
@@ -64,7 +64,7 @@ const state = (page, name) => page.locator(`#status[data-state="${name}"]`).wait
 /** Stands between the page's socket and the server. */
 async function gate(page) {
   let closed = false;
-  let drops = (text) => false;
+  let drops = () => false;
   const live = new Set();
   await page.routeWebSocket(/\/ws$/, (socket) => {
     if (closed) {
@@ -113,40 +113,14 @@ async function texts(page, topic) {
   return all.filter((text) => text.startsWith(`${kMark} ${topic}`));
 }
 
-/** A guest without a page, who shares the lobby. Answers its function to send a command. */
-async function guest(name) {
-  const socket = new WebSocket(`${kUrl.replace(/^http/, 'ws').replace(/\/$/, '')}/ws`);
-  sockets.push(socket);
-  const waiting = new Map();
-  let nextId = 1;
-  await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
-  socket.on('message', (data) => {
-    const answer = JSON.parse(data);
-    waiting.get(answer.id)?.(answer);
-  });
-  const command = async (cmd, data) => {
-    const id = nextId++;
-    const answer = await new Promise((resolve) => {
-      waiting.set(id, resolve);
-      socket.send(JSON.stringify({ id, cmd, data }));
-    });
-    assert.ok(answer.ok, `${cmd}: ${JSON.stringify(answer.error)}`);
-    return answer.data;
-  };
-  await command('connect', { name });
-  const { room } = await command('join', { room: 'lobby' });
-  return { command, roomId: room.id };
-}
-
 /** Ten messages from each, as often as it takes until the lobby is longer than one page of history. */
-async function fillPage(guests) {
-  const [{ command: ask, roomId }] = guests;
+async function fillPage(roomId) {
   for (let number = 0; number < 60; number++) {
-    for (const { command } of guests) {
-      await command('send_message', { roomId, text: line('old', number) });
+    for (const guest of guests) {
+      await guest.command('send_message', { roomId, text: line('old', number) });
     }
     if (number % 10 !== 9) continue;
-    if ((await ask('get_history', { roomId, limit: 50 })).hasBefore) return;
+    if ((await guests[0].command('get_history', { roomId, limit: 50 })).hasBefore) return;
     await new Promise((resolve) => setTimeout(resolve, 10_500)); // the rate limit's window
   }
   assert.fail('the lobby does not grow');
@@ -342,13 +316,14 @@ test('by keyboard alone; a sent-too-fast message waits and goes by itself', asyn
 });
 
 test('scrolling up brings older messages and keeps the place; none is missing or twice', async () => {
-  const guests = await Promise.all(['Ned', 'Oda', 'Pia'].map(guest));
-  await fillPage(guests);
+  for (const name of ['Ned', 'Oda', 'Pia']) guests.push(await Client.connect(kUrl, { name }));
+  const joined = await Promise.all(guests.map((guest) => guest.command('join', { room: 'lobby' })));
+  const roomId = joined[0].room.id;
+  await fillPage(roomId);
   const { page } = await open('Quin');
   await say(page, line('old', 'end'));
   await sent(page, line('old', 'end'));
-  const { command, roomId } = guests[0];
-  const { messages } = await command('get_history', { roomId, limit: 100 });
+  const { messages } = await guests[0].command('get_history', { roomId, limit: 100 });
 
   const held = page.locator('.message .text');
   const timeline = page.locator('#timeline');

@@ -26,6 +26,7 @@ export class Client extends Emitter {
   roomId = null; // the room on the screen
   #session;
   #older = new Map();
+  #textLengthMax = limits.textCodePointsMax;
   #visit = 0; // counts `ready`; what waits for an older one is given up
 
   constructor({ url, session, storage, openSocket, random }) {
@@ -67,6 +68,11 @@ export class Client extends Emitter {
     this.connection.close();
     this.#forget();
     await this.#session.signOut().catch(() => {}); // offline: the session runs out by itself
+  }
+
+  /** In code points; the server says so in `ready`. */
+  get textLengthMax() {
+    return this.#textLengthMax;
   }
 
   send(text) {
@@ -136,6 +142,7 @@ export class Client extends Emitter {
   #onReady(ready) {
     if (this.store.me && this.store.me.id !== ready.user.id) this.#forget();
     this.store.me = ready.user;
+    this.#textLengthMax = ready.limits?.textLength ?? limits.textCodePointsMax;
     this.outbox.restore(ready.user.id);
     this.#older.clear();
     const visit = ++this.#visit;

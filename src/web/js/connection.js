@@ -186,7 +186,7 @@ export class Connection extends Emitter {
   #onClosed(code) {
     if (code === kTokenInvalid || code === kSessionEnded) {
       const reason = code === kTokenInvalid ? 'token_invalid' : 'session_ended';
-      this.#refused(new CommandError({ code: 'unauthenticated', reason }));
+      this.#signOut(new CommandError({ code: 'unauthenticated', reason }));
     } else if (staysAway(code)) {
       this.#giveUp(new CommandError({ code: 'sent_away', reason: String(code) }));
     } else {

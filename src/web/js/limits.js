@@ -28,7 +28,7 @@ export const limits = Object.freeze({
   outboxMax: 200,
   sendRetriesMax: 8,
   sendRetryMs: 1000,
-  textCodePointsMax: 4000,
+  textCodePointsMax: 4000, // until `ready` says it
 
   // Typing.
   typingRepeatMs: 3000,

@@ -50,6 +50,7 @@ const composer = new Composer(app, {
     return taken;
   },
   typing: (on) => client.setTyping(on),
+  lengthMax: () => client.textLengthMax,
 });
 
 function start(name) {

@@ -13,7 +13,7 @@ export class Composer {
   #actions;
   #typingUntil = 0;
 
-  /** `actions`: send(text) → whether it was taken, typing(bool) */
+  /** `actions`: send(text) → whether it was taken, typing(bool), lengthMax() in code points */
   constructor(root, actions) {
     this.#text = root.querySelector('#composer-text');
     this.#send = root.querySelector('#composer-send');
@@ -80,7 +80,7 @@ export class Composer {
   }
 
   get #remaining() {
-    return limits.textCodePointsMax - [...this.#text.value.trim()].length;
+    return this.#actions.lengthMax() - [...this.#text.value.trim()].length;
   }
 
   #render() {
