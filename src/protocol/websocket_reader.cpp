@@ -279,7 +279,9 @@ void FrameReader::park(FrameContexts& contexts) noexcept {
 }
 
 void FrameReader::release(FrameContexts& contexts) noexcept {
-  if (context_) contexts.give_back(std::exchange(context_, nullptr), context_->clean());
+  if (!context_) return;
+  const bool reusable = context_->clean();  // before the exchange: arguments have no order to rely on
+  contexts.give_back(std::exchange(context_, nullptr), reusable);
 }
 
 }  // namespace ringline::protocol
