@@ -149,7 +149,7 @@ struct RequestReader::Impl {
     return {consumed, Status::failed};
   }
   Step feed_head(std::string_view input);
-  Step head_complete(std::size_t consumed);
+  Step head_complete(std::string_view input, std::size_t consumed);
   Step feed_body(std::string_view input);
   Failure check_unfinished() const;
   Failure check_fields();
@@ -212,7 +212,7 @@ RequestReader::Step RequestReader::Impl::feed_head(std::string_view input) {
   if (end != std::string::npos) {
     std::size_t surplus = unread.size() - (end + 4);
     unread.resize(end + 4);
-    return head_complete(taken.size() - surplus);
+    return head_complete(input, taken.size() - surplus);
   }
   Failure problem = check_unfinished();
   return problem.status == 0 ? Step{taken.size(), Status::need_more} : fail(problem, taken.size());
@@ -227,7 +227,8 @@ Failure RequestReader::Impl::check_unfinished() const {
   return unread.size() > limits.head_bytes ? Failure{431, "the request head is too large"} : Failure{};
 }
 
-RequestReader::Step RequestReader::Impl::head_complete(std::size_t consumed) {
+// `consumed` bytes of `input` belong to the head; what follows is read on at once.
+RequestReader::Step RequestReader::Impl::head_complete(std::string_view input, std::size_t consumed) {
   if (unread.size() > limits.head_bytes) return fail({431, "the request head is too large"}, consumed);
   if (Failure problem = check_head(unread); problem.status != 0) return fail(problem, consumed);
   error_code error;
@@ -243,8 +244,13 @@ RequestReader::Step RequestReader::Impl::head_complete(std::size_t consumed) {
   }
   state = State::body;
   parser.eager(true);
-  bool waits = request.version == 11 && count("Expect") > 0;
-  return {consumed, waits ? Status::want_continue : Status::need_more};
+  if (consumed == input.size()) {
+    bool waits = request.version == 11 && count("Expect") > 0;
+    return {consumed, waits ? Status::want_continue : Status::need_more};
+  }
+  Step body = feed_body(input.substr(consumed));
+  body.consumed += consumed;
+  return body;
 }
 
 Failure RequestReader::Impl::check_fields() {

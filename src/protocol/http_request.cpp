@@ -120,7 +120,8 @@ bool origin_allowed(std::string_view origin, std::string_view host, std::span<co
   // The same host and port. The scheme is not compared: behind a proxy that ends TLS the server does not know its own.
   std::string_view authority = origin.substr(origin.find("://") + 3);
   if (same_text(authority, host)) return true;
-  auto own = split_origin(std::string(parts->scheme) + "://" + std::string(host));
+  std::string own_text = std::string(parts->scheme) + "://" + std::string(host);
+  auto own = split_origin(own_text);
   return own && same_text(own->host, parts->host) && own->port == parts->port;
 }
 

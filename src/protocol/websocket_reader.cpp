@@ -187,6 +187,7 @@ void FrameContexts::Context::on_message(const wslay_event_on_msg_recv_arg& arriv
       event.payload = control;
       return;
     case Opcode::close:
+      if (bytes.size() == 1) return fail(close_code::kProtocol);  // half a code: wslay takes it for none
       control = bytes.substr(std::min<std::size_t>(2, bytes.size()));
       event.kind = FrameEvent::Kind::close;
       event.code = arrived.status_code == 0 ? close_code::kNone : arrived.status_code;

@@ -1,0 +1,231 @@
+// Requests: whole, cut at every byte, pipelined, over the limits, and those that two readers may read in two ways.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "ringline/protocol/http.hpp"
+
+namespace ringline::protocol {
+namespace {
+
+using Status = RequestReader::Status;
+
+struct Outcome {
+  std::vector<Request> requests;
+  int status = 0;  // of the refusal
+  int continues = 0;
+  bool unfinished = false;
+};
+
+// Feeds `text` in pieces; each request gets a reader of its own, as a connection does it.
+Outcome read_all(const std::vector<std::string_view>& pieces, HttpLimits limits = {}) {
+  Outcome outcome;
+  std::unique_ptr<RequestReader> reader;
+  for (std::string_view piece : pieces) {
+    while (!piece.empty()) {
+      if (!reader) reader = std::make_unique<RequestReader>(limits);
+      RequestReader::Step step = reader->feed(piece);
+      EXPECT_LE(step.consumed, piece.size());
+      piece.remove_prefix(step.consumed);
+      if (step.status == Status::want_continue) ++outcome.continues;
+      if (step.status == Status::failed) {
+        outcome.status = reader->error_status();
+        EXPECT_FALSE(reader->error().empty());
+        return outcome;
+      }
+      if (step.status == Status::need_more) EXPECT_TRUE(piece.empty());
+      if (step.status != Status::complete) continue;
+      outcome.requests.push_back(reader->take());
+      reader.reset();
+    }
+  }
+  outcome.unfinished = reader != nullptr;
+  return outcome;
+}
+Outcome read(std::string_view text, HttpLimits limits = {}) { return read_all({text}, limits); }
+
+// The status with which a request is refused, and the same whichever way it is cut. 0: it is taken or not finished.
+int refusal(std::string_view text, HttpLimits limits = {}) {
+  int whole = read(text, limits).status;
+  for (std::size_t cut = 1; cut < text.size(); ++cut)
+    EXPECT_EQ(read_all({text.substr(0, cut), text.substr(cut)}, limits).status, whole) << "cut at " << cut << " of " << text;
+  return whole;
+}
+
+std::string get_with(std::string_view lines) { return "GET / HTTP/1.1\r\nHost: a\r\n" + std::string(lines) + "\r\n"; }
+std::string chunked(std::string_view body) {
+  return "POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string(body);
+}
+
+TEST(HttpReader, ReadsTheParts) {
+  Outcome outcome = read("GET /a%20b/c?x=1%2B1&y=a+b&z HTTP/1.1\r\nHost: chat.example:3080\r\nX-One: 1\r\nx-ONE:  2  \r\n\r\n");
+  ASSERT_EQ(outcome.requests.size(), 1U);
+  const Request& request = outcome.requests[0];
+  EXPECT_EQ(request.method, Method::get);
+  EXPECT_EQ(request.method_text, "GET");
+  EXPECT_EQ(request.path, "/a b/c");
+  EXPECT_EQ(request.query("x"), "1+1");
+  EXPECT_EQ(request.query("y"), "a b");
+  EXPECT_EQ(request.query("z"), "");
+  EXPECT_FALSE(request.query("w"));
+  EXPECT_EQ(request.header("host"), "chat.example:3080");
+  EXPECT_EQ(request.header("X-One"), "1");
+  EXPECT_TRUE(request.header_has("X-One", "2"));
+  EXPECT_TRUE(request.keep_alive);
+  EXPECT_FALSE(request.upgrade_websocket);
+}
+
+TEST(HttpReader, CutAtEveryByteGivesTheSame) {
+  std::string text = "\r\nPOST /one HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello" + chunked("3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: t\r\n\r\n") +
+                     "GET /three HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  std::vector<std::vector<std::string_view>> ways;
+  for (std::size_t cut = 1; cut < text.size(); ++cut) ways.push_back({std::string_view(text).substr(0, cut), std::string_view(text).substr(cut)});
+  ways.emplace_back();
+  for (std::size_t i = 0; i < text.size(); ++i) ways.back().push_back(std::string_view(text).substr(i, 1));
+  for (const auto& pieces : ways) {
+    Outcome outcome = read_all(pieces);
+    ASSERT_EQ(outcome.requests.size(), 3U) << "cut after " << pieces[0];
+    EXPECT_EQ(outcome.requests[0].body, "hello");
+    EXPECT_EQ(outcome.requests[1].body, "abcde");
+    EXPECT_FALSE(outcome.requests[1].header("Trailer")) << "trailer fields must not pass for headers";
+    EXPECT_EQ(outcome.requests[2].path, "/three");
+    EXPECT_FALSE(outcome.requests[2].keep_alive);
+    EXPECT_FALSE(outcome.unfinished);
+  }
+}
+
+TEST(HttpReader, LeavesWhatFollowsAnUpgrade) {
+  std::string head = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+  std::string text = head + "\x81\x85....";
+  RequestReader reader;
+  RequestReader::Step step = reader.feed(text);
+  ASSERT_EQ(step.status, Status::complete);
+  EXPECT_EQ(step.consumed, head.size());
+  EXPECT_TRUE(reader.take().upgrade_websocket);
+}
+
+TEST(HttpReader, KeepAliveByVersionAndHeader) {
+  EXPECT_TRUE(read(get_with("")).requests.at(0).keep_alive);
+  EXPECT_FALSE(read(get_with("Connection: Close\r\n")).requests.at(0).keep_alive);
+  EXPECT_FALSE(read("GET / HTTP/1.0\r\n\r\n").requests.at(0).keep_alive);
+  EXPECT_TRUE(read("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").requests.at(0).keep_alive);
+}
+
+TEST(HttpReader, SaysContinueOnce) {
+  std::string head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n";
+  Outcome outcome = read_all({head, "o", "k"});
+  EXPECT_EQ(outcome.continues, 1);
+  EXPECT_EQ(outcome.requests.at(0).body, "ok");
+  EXPECT_EQ(read(get_with("Expect: 100-continue\r\n")).continues, 0) << "there is no body to wait for";
+  EXPECT_EQ(refusal(get_with("Expect: a-miracle\r\n")), 417);
+}
+
+TEST(HttpReader, KnowsWhereItStands) {
+  RequestReader reader;
+  EXPECT_EQ(reader.feed("POST / HTTP/1.1\r\nHost: a\r\n").status, Status::need_more);
+  EXPECT_FALSE(reader.in_body());
+  EXPECT_EQ(reader.feed("Content-Length: 1\r\n\r\n").status, Status::need_more);
+  EXPECT_TRUE(reader.in_body());
+}
+
+TEST(HttpReader, FormsOfTheTarget) {
+  Outcome absolute = read("GET http://b.example:80/x?q=1 HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(absolute.requests.at(0).path, "/x");
+  EXPECT_EQ(absolute.requests.at(0).query("q"), "1");
+  EXPECT_EQ(absolute.requests.at(0).header("Host"), "b.example:80") << "the target's host goes before the header's";
+  EXPECT_EQ(read("GET http://b HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).path, "/");
+  EXPECT_EQ(read("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).path, "*");
+  EXPECT_EQ(read("GET /s?q={a|b} HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).query("q"), "{a|b}") << "as browsers send it";
+  EXPECT_EQ(refusal("GET * HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("GET x HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("GET /% HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+}
+
+TEST(HttpReader, RefusesWhatCanBeReadInTwoWays) {
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc"), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc"), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x3\r\n\r\nabc"), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), 501);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"), 501);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400);
+  EXPECT_EQ(refusal(get_with("X: a\r\n b\r\n")), 400) << "a folded line";
+  EXPECT_EQ(refusal(get_with(" X: a\r\n")), 400);
+  EXPECT_EQ(refusal(get_with("X : a\r\n")), 400) << "white space before the colon";
+  EXPECT_EQ(refusal(get_with("Transfer-Encoding : chunked\r\n")), 400);
+  EXPECT_EQ(refusal(get_with("X\r\n")), 400);
+  EXPECT_EQ(refusal(get_with(": a\r\n")), 400);
+  EXPECT_EQ(refusal(get_with("X: a\nY: b\r\n")), 400) << "a lone LF";
+  EXPECT_EQ(refusal(get_with("X: a\rY: b\r\n")), 400) << "a lone CR";
+  EXPECT_EQ(refusal(get_with(std::string_view("X: a\0b\r\n", 8))), 400);
+  EXPECT_EQ(refusal(get_with("Host: b\r\n")), 400) << "two hosts";
+  EXPECT_EQ(refusal("GET / HTTP/1.1\r\n\r\n"), 400) << "no host";
+  EXPECT_EQ(refusal("GET / HTTP/1.1\r\nHost: a b\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"), 400);
+}
+
+TEST(HttpReader, RefusesBadRequestLines) {
+  EXPECT_EQ(refusal("GET  / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("GET / HTTP/1.1 \r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("GET /\tx HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("GET /\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("G(T / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("GET / http/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("GET / HTTP/2.0\r\nHost: a\r\n\r\n"), 505);
+  EXPECT_EQ(refusal("GET / HTTP/1.2\r\nHost: a\r\n\r\n"), 505);
+  EXPECT_EQ(refusal("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), 505);
+  EXPECT_EQ(refusal("\x16\x03\x01\x02"), 400) << "a TLS hello is not waited for";
+  EXPECT_EQ(refusal("\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+  EXPECT_EQ(read("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").requests.size(), 1U);
+}
+
+TEST(HttpReader, RefusesBadChunks) {
+  EXPECT_EQ(refusal(chunked("g\r\n")), 400);
+  EXPECT_EQ(refusal(chunked("-1\r\n")), 400);
+  EXPECT_EQ(refusal(chunked("0x3\r\nabc\r\n0\r\n\r\n")), 400);
+  EXPECT_EQ(refusal(chunked(" 3\r\nabc\r\n0\r\n\r\n")), 400);
+  EXPECT_EQ(refusal(chunked("3\nabc\r\n0\r\n\r\n")), 400);
+  EXPECT_EQ(refusal(chunked("3\r\nabcd\r\n0\r\n\r\n")), 400) << "longer than said";
+  EXPECT_EQ(refusal(chunked("3;a\nb\r\nabc\r\n0\r\n\r\n")), 400) << "a line break in an extension";
+  EXPECT_EQ(refusal(chunked("fffffffffffffffff\r\n")), 400);
+  EXPECT_EQ(refusal(chunked("\r\n")), 400);
+  EXPECT_EQ(refusal(chunked("3\r\nabc0\r\n\r\n")), 400);
+}
+
+TEST(HttpReader, Limits) {
+  HttpLimits limits{.head_bytes = 256, .body_bytes = 8, .target_bytes = 64};
+  EXPECT_EQ(refusal("GET /" + std::string(100, 'x') + " HTTP/1.1\r\nHost: a\r\n\r\n", limits), 414);
+  EXPECT_EQ(refusal("GET /" + std::string(64, 'x') + " HTTP/1.1\r\nHost: a\r\n\r\n", limits), 414);
+  EXPECT_EQ(refusal("GET /" + std::string(500, 'x'), limits), 414) << "not waited for";
+  EXPECT_EQ(refusal(get_with("X: " + std::string(300, 'x') + "\r\n"), limits), 431);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", limits), 413) << "before the body comes";
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", limits), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n", limits), 413);
+  EXPECT_EQ(refusal(chunked("9\r\n123456789\r\n0\r\n\r\n"), limits), 413);
+  EXPECT_EQ(refusal(chunked("5\r\n12345\r\n4\r\n1234\r\n0\r\n\r\n"), limits), 413);
+  EXPECT_EQ(read(chunked("5\r\n12345\r\n3\r\n123\r\n0\r\n\r\n"), limits).requests.at(0).body, "12345123");
+  EXPECT_NE(read(chunked("3;" + std::string(20'000, 'x')), limits).status, 0) << "an endless extension";
+  EXPECT_NE(read(chunked("0\r\n" + std::string(20'000, 'x')), limits).status, 0) << "an endless trailer";
+}
+
+TEST(HttpReader, AnyMethodIsRead) {
+  EXPECT_EQ(read("DELETE /x HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).method, Method::del);
+  EXPECT_EQ(read("PATCH /x HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).method, Method::patch);
+  Outcome other = read("BREW /x HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(other.requests.at(0).method, Method::other);
+  EXPECT_EQ(other.requests.at(0).method_text, "BREW");
+}
+
+}  // namespace
+}  // namespace ringline::protocol

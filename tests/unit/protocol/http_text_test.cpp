@@ -1,0 +1,98 @@
+// Responses, dates, escapes, origins.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "ringline/protocol/http.hpp"
+
+namespace ringline::protocol {
+namespace {
+
+TEST(HttpResponse, HeadAndBody) {
+  std::array<Header, 1> headers = {Header{"ETag", "\"1\""}};
+  std::string out = "before";
+  append_response(out, {.status = 200, .content_type = "text/plain", .date = "D", .headers = headers}, "hello");
+  EXPECT_EQ(out, "beforeHTTP/1.1 200 OK\r\nDate: D\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nETag: \"1\"\r\n"
+                 "Connection: keep-alive\r\n\r\nhello");
+}
+
+TEST(HttpResponse, HeadHasTheLengthOnly) {
+  std::string out;
+  append_response(out, {.keep_alive = false, .head_only = true}, "hello");
+  EXPECT_EQ(out, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n");
+}
+
+TEST(HttpResponse, NoContentHasNoLength) {
+  for (int status : {204, 304}) {
+    std::string out;
+    append_response(out, {.status = status}, "");
+    EXPECT_EQ(out.find("Content-Length"), std::string::npos);
+  }
+}
+
+TEST(HttpResponse, EveryStatusThatIsUsedHasItsPhrase) {
+  for (int status : {200, 201, 204, 304, 400, 401, 403, 404, 405, 408, 409, 413, 414, 417, 426, 429, 431, 500, 501, 503, 505})
+    EXPECT_NE(reason_phrase(status), "Unknown") << status;
+}
+
+TEST(HttpDate, ImfFixdate) {
+  std::string out;
+  append_http_date(out, 784'111'777'999);
+  EXPECT_EQ(out, "Sun, 06 Nov 1994 08:49:37 GMT");
+}
+
+TEST(PercentDecode, TakesWhatIsRight) {
+  EXPECT_EQ(percent_decode("a%20b+c"), "a b+c");
+  EXPECT_EQ(percent_decode("a%20b+c", true), "a b c");
+  EXPECT_EQ(percent_decode("%E2%82%ac"), "\xe2\x82\xac");
+  for (std::string_view bad : {"%", "%a", "a%2", "%gg", "%0g", "%00"}) EXPECT_FALSE(percent_decode(bad)) << bad;
+}
+
+TEST(Query, FirstOfANameAndBadEscapesAreKept) {
+  RequestReader reader;
+  reader.feed("GET /?a=1&a=2&%62=3&c=%zz&&=x HTTP/1.1\r\nHost: h\r\n\r\n");
+  Request request = reader.take();
+  EXPECT_EQ(request.query("a"), "1");
+  EXPECT_EQ(request.query("b"), "3");
+  EXPECT_EQ(request.query("c"), "%zz");
+}
+
+TEST(Origin, ByList) {
+  std::vector<std::string> list = {"https://a.example", "https://*.example.org", "http://b.example:8080/"};
+  auto allowed = [&](std::string_view origin) { return origin_allowed(origin, "whatever", list, true); };
+  EXPECT_TRUE(allowed("https://a.example"));
+  EXPECT_TRUE(allowed("HTTPS://A.example:443"));
+  EXPECT_FALSE(allowed("http://a.example"));
+  EXPECT_FALSE(allowed("https://a.example:444"));
+  EXPECT_FALSE(allowed("https://a.example.evil"));
+  EXPECT_TRUE(allowed("https://x.example.org"));
+  EXPECT_TRUE(allowed("https://y.x.example.org"));
+  EXPECT_FALSE(allowed("https://example.org"));
+  EXPECT_FALSE(allowed("https://evilexample.org"));
+  EXPECT_FALSE(allowed("https://evil.test/.example.org"));
+  EXPECT_TRUE(allowed("http://b.example:8080"));
+  EXPECT_FALSE(allowed("null"));
+  EXPECT_FALSE(allowed(""));
+  std::vector<std::string> any = {"*"};
+  EXPECT_TRUE(origin_allowed("null", "h", any, true));
+}
+
+TEST(Origin, SameOneOrLocalhost) {
+  auto allowed = [](std::string_view origin, std::string_view host, bool production) { return origin_allowed(origin, host, {}, production); };
+  EXPECT_TRUE(allowed("https://chat.example", "chat.example", true));
+  EXPECT_TRUE(allowed("https://chat.example", "chat.example:443", true));
+  EXPECT_TRUE(allowed("http://chat.example:3080", "chat.example:3080", true));
+  EXPECT_FALSE(allowed("http://chat.example:3081", "chat.example:3080", true));
+  EXPECT_FALSE(allowed("http://other.example", "chat.example", true));
+  EXPECT_TRUE(allowed("http://localhost:5173", "chat.example", false));
+  EXPECT_TRUE(allowed("http://127.0.0.1:1", "chat.example", false));
+  EXPECT_TRUE(allowed("http://[::1]:5173", "chat.example", false));
+  EXPECT_FALSE(allowed("http://localhost:5173", "chat.example", true));
+  EXPECT_FALSE(allowed("http://localhost.evil.example", "chat.example", false));
+  EXPECT_FALSE(allowed("null", "null", false));
+}
+
+}  // namespace
+}  // namespace ringline::protocol
