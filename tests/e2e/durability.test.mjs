@@ -19,7 +19,7 @@ async function room(server, name) {
 
 async function send(client, roomId, texts) {
   const sent = [];
-  for (const text of texts) sent.push((await client.command('send_message', { roomId, text, clientId: text })).message);
+  for (const text of texts) sent.push((await client.command('send_message', { roomId, text, clientId: text.replaceAll(' ', '-') })).message);
   return sent;
 }
 
