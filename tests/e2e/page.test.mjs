@@ -173,6 +173,26 @@ test('a reload is the same guest, with the history', async () => {
   assert.equal(await row(page, line('history', 0)).getAttribute('data-state'), 'SENT');
 });
 
+test('a token that has run out is renewed; worthless ones lead back to choosing a name', async () => {
+  const { page } = await open('Rae');
+  const name = await page.locator('#me-name').textContent();
+  const spoil = (change) => page.evaluate((values) => {
+    const key = 'ringline.session';
+    const session = JSON.parse(localStorage.getItem(key));
+    localStorage.setItem(key, JSON.stringify({ ...session, ...values }));
+  }, change);
+
+  await spoil({ expiresAt: 0 });
+  await page.reload();
+  await entered(page);
+  assert.equal(await page.locator('#me-name').textContent(), name);
+
+  await spoil({ accessToken: 'worthless', refreshToken: 'worthless' });
+  await page.reload();
+  await page.getByText('Choose a name to come back').waitFor();
+  assert.equal(await page.getByLabel('Your name').inputValue(), name);
+});
+
 test('typing is shown and goes, by sending and by itself', async () => {
   const dora = await open('Dora');
   const emil = await open('Emil');

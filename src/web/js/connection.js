@@ -204,8 +204,8 @@ export class Connection extends Emitter {
         return;
       }
       this.#signOut(error);
-    } else if (error.code === 'invalid' || error.code === 'forbidden') {
-      this.#signOut(error);
+    } else if (!this.#session.signedIn && (error.code === 'invalid' || error.code === 'forbidden')) {
+      this.#signOut(error); // of the name; tokens are never given up for less than `unauthenticated`
     } else {
       this.#lost(error);
     }

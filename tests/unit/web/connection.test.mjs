@@ -220,7 +220,14 @@ test('a rate limit at connect is waited for', async () => {
   assert.equal(delay(), 42_000);
 });
 
-test('a refused name goes back to the person', async () => {
+test('a refused name goes back to the person; tokens are not given up for it', async () => {
+  await open();
+  wire.last.onopen();
+  await wire.last.refuse('connect', { code: 'invalid' });
+  assert.equal(connection.status.state, State.RECONNECTING);
+  connection.close();
+
+  session.signedIn = false;
   const signedOut = mock.fn();
   connection.on('signedOut', signedOut);
   await open();
