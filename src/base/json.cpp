@@ -28,8 +28,10 @@ ParseError scan(std::string_view text) noexcept {
     const char c = text[i];
     if (c == '\0') return ParseError::syntax;
     if (in_string) {
-      if (c == '\\') ++i;
-      else if (c == '"') in_string = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
@@ -107,8 +109,7 @@ void write_error(Writer& out, const Error& error) {
   out.begin_object().key("code").string(name_of(error.code)).key("message").string(error.message);
   if (error.code == Errc::rate_limited || error.code == Errc::unavailable)
     out.key("retryAfterMs").unsigned_integer(error.retry_after_ms);
-  if (!error.field.empty())
-    out.key("fields").begin_object().key(error.field).string(error.message).end_object();
+  if (!error.field.empty()) out.key("fields").begin_object().key(error.field).string(error.message).end_object();
   if (!error.reason.empty()) out.key("reason").string(error.reason);
   out.end_object();
 }

@@ -39,10 +39,14 @@ void write_whole(int fd, std::string_view bytes) noexcept {
 
 std::string_view name_of(LogLevel level) noexcept {
   switch (level) {
-    case LogLevel::debug: return "debug";
-    case LogLevel::info: return "info";
-    case LogLevel::warn: return "warn";
-    case LogLevel::error: return "error";
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warn:
+      return "warn";
+    case LogLevel::error:
+      return "error";
   }
   return "error";
 }
@@ -83,7 +87,13 @@ void put_field(json::Writer& out, const Field& field) {
 std::string_view line_of(LogLevel level, std::string_view event, Fields fields) {
   thread_local json::Writer out;
   out.clear();
-  out.begin_object().key("time").string(rfc3339(wall_ms())).key("level").string(name_of(level)).key("event").string(event);
+  out.begin_object()
+      .key("time")
+      .string(rfc3339(wall_ms()))
+      .key("level")
+      .string(name_of(level))
+      .key("event")
+      .string(event);
   if (this_core >= 0) out.key("core").integer(this_core);
   for (const Field& field : fields) put_field(out, field);
   out.end_object();

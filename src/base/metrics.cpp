@@ -65,7 +65,7 @@ Memory memory() noexcept {
 
 // Since Linux 6.2 the size of /proc/self/fd is the number of open descriptors; before it is 0 and they are counted.
 std::uint64_t open_fds() noexcept {
-  struct stat info {};
+  struct stat info{};
   if (::stat("/proc/self/fd", &info) == 0 && info.st_size > 0) return static_cast<std::uint64_t>(info.st_size);
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/fd"), &::closedir);
   if (!folder) return 0;
@@ -101,14 +101,13 @@ void Histogram::record(std::int64_t ns) noexcept {
 
 void Metrics::add(const Metrics& other) noexcept {
 #define X(field, name, help) field += other.field;
-  RINGLINE_COUNTERS(X)
-  RINGLINE_GAUGES(X)
+    RINGLINE_COUNTERS(X) RINGLINE_GAUGES(X)
 #undef X
-#define X(field, name, help)                                                                              \
-  for (std::size_t i = 0; i < Histogram::kBuckets; ++i) field.buckets[i] += other.field.buckets[i];       \
-  field.count += other.field.count;                                                                       \
+#define X(field, name, help)                                                                        \
+  for (std::size_t i = 0; i < Histogram::kBuckets; ++i) field.buckets[i] += other.field.buckets[i]; \
+  field.count += other.field.count;                                                                 \
   field.sum_ns += other.field.sum_ns;
-  RINGLINE_HISTOGRAMS(X)
+        RINGLINE_HISTOGRAMS(X)
 #undef X
 }
 
@@ -129,11 +128,13 @@ std::string render_prometheus(std::span<const Metrics> cores, double uptime_seco
 #undef X
   put_head(out, "ringline_core_connections", "gauge", "Open sockets of a core.");
   for (std::size_t core = 0; core < cores.size(); ++core)
-    fmt::format_to(std::back_inserter(out), "ringline_core_connections{{core=\"{}\"}} {}\n", core, cores[core].connections);
+    fmt::format_to(std::back_inserter(out), "ringline_core_connections{{core=\"{}\"}} {}\n", core,
+                   cores[core].connections);
   put(out, "ringline_cores", "gauge", "Cores that serve.", cores.size());
   put(out, "ringline_uptime_seconds", "gauge", "Time since the start.", uptime_seconds);
   put_head(out, "ringline_build_info", "gauge", "What is running; always 1.");
-  fmt::format_to(std::back_inserter(out), "ringline_build_info{{version=\"{}\",compiler=\"{}\"}} 1\n", version(), compiler());
+  fmt::format_to(std::back_inserter(out), "ringline_build_info{{version=\"{}\",compiler=\"{}\"}} 1\n", version(),
+                 compiler());
   put_process(out, uptime_seconds);
   return out;
 }

@@ -13,15 +13,24 @@ struct Row {
 
 Row row_of(Errc code) noexcept {
   switch (code) {
-    case Errc::invalid: return {"invalid", 400};
-    case Errc::unauthenticated: return {"unauthenticated", 401};
-    case Errc::forbidden: return {"forbidden", 403};
-    case Errc::not_found: return {"not_found", 404};
-    case Errc::conflict: return {"conflict", 409};
-    case Errc::too_large: return {"too_large", 413};
-    case Errc::rate_limited: return {"rate_limited", 429};
-    case Errc::unavailable: return {"unavailable", 503};
-    case Errc::internal: return {"internal", 500};
+    case Errc::invalid:
+      return {"invalid", 400};
+    case Errc::unauthenticated:
+      return {"unauthenticated", 401};
+    case Errc::forbidden:
+      return {"forbidden", 403};
+    case Errc::not_found:
+      return {"not_found", 404};
+    case Errc::conflict:
+      return {"conflict", 409};
+    case Errc::too_large:
+      return {"too_large", 413};
+    case Errc::rate_limited:
+      return {"rate_limited", 429};
+    case Errc::unavailable:
+      return {"unavailable", 503};
+    case Errc::internal:
+      return {"internal", 500};
   }
   ASSERT(false);  // not of the list
   return {};

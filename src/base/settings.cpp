@@ -55,7 +55,8 @@ class Source {
   Result<bool> take(std::string_view name, std::string_view text, std::string from) {
     if (const std::string_view stem = stem_of(name); !stem.empty()) {
       auto content = read_file(std::string(text));
-      if (!content) return fail_field(std::string(name), std::string(name) + " (" + from + "): " + content.error().message);
+      if (!content)
+        return fail_field(std::string(name), std::string(name) + " (" + from + "): " + content.error().message);
       return take(stem, strip(*content), from.append(", ").append(name));
     }
     if (!renamed(name).empty()) {
@@ -168,14 +169,18 @@ Result<void> apply_rows(const GivenByName& all, Settings& settings) {
 // What no single value can say.
 Result<void> check_together(const Settings& settings) {
   if (!settings.redis_url.empty() && settings.jwt_secret.empty())
-    return fail_field("JWT_SECRET", "JWT_SECRET: set it together with REDIS_URL, the same on every host; the one made here would be this host's only");
+    return fail_field("JWT_SECRET",
+                      "JWT_SECRET: set it together with REDIS_URL, the same on every host; the one made here would be "
+                      "this host's only");
   if (!settings.redis_url.empty())
-    return fail_field("REDIS_URL", "REDIS_URL: Redis is not built yet; take the setting away, and this host stands alone");
+    return fail_field("REDIS_URL",
+                      "REDIS_URL: Redis is not built yet; take the setting away, and this host stands alone");
   if (settings.data_dir.empty()) return fail_field("DATA_DIR", "DATA_DIR: a folder is needed");
   for (const std::string& secret : settings.jwt_secret) {
     if (secret.size() >= kSecretBytesMin) continue;
     if (settings.production)
-      return fail_field("JWT_SECRET", "JWT_SECRET: each must have at least 32 characters; `openssl rand -base64 32` makes one");
+      return fail_field("JWT_SECRET",
+                        "JWT_SECRET: each must have at least 32 characters; `openssl rand -base64 32` makes one");
     log::warn("weak_secret", {{"name", "JWT_SECRET"}, {"bytes", secret.size()}, {"bytes_min", kSecretBytesMin}});
   }
   return {};
@@ -186,7 +191,8 @@ void print(const Settings& settings, const GivenByName& all) {
     const auto found = all.find(row.name);
     const std::string value = row.show(settings);
     const std::string shown = row.secrecy != Secrecy::none && !value.empty() ? "(set)" : value;
-    std::printf("%s = %s  # %s\n", row.name.data(), shown.c_str(), found == all.end() ? "default" : found->second.from.c_str());
+    std::printf("%s = %s  # %s\n", row.name.data(), shown.c_str(),
+                found == all.end() ? "default" : found->second.from.c_str());
   }
 }
 

@@ -15,8 +15,10 @@ namespace {
 constexpr std::size_t kHelpColumn = 36;
 
 constexpr const char* kFooter =
-    "\nEach setting is also an environment variable (PORT for --port) and a line `PORT = 3080` of the file. A flag goes before the\n"
-    "environment, the environment before the file. NAME_FILE, in environment or file, reads the value of NAME from a file.\n"
+    "\nEach setting is also an environment variable (PORT for --port) and a line `PORT = 3080` of the file. A flag "
+    "goes before the\n"
+    "environment, the environment before the file. NAME_FILE, in environment or file, reads the value of NAME from a "
+    "file.\n"
     "Durations are seconds or carry ms, s, m, h; sizes K, M, G.";
 
 std::string describe(const SettingRow& row, const Settings& defaults) {
@@ -48,10 +50,13 @@ Result<Flags> read_flags(int argc, const char* const* argv) {
   app.allow_extras();
   app.footer(kFooter);
   app.set_help_flag("-h,--help", "Print this and end")->group("Commands");
-  app.set_version_flag("--version", "ringline " + std::string(version()), "Print the version and end")->group("Commands");
+  app.set_version_flag("--version", "ringline " + std::string(version()), "Print the version and end")
+      ->group("Commands");
   bool check = false;
   app.add_flag("--check-config", check, "Check the settings, print them and end")->group("Commands");
-  app.add_option("--config", flags.config_path, "Settings file; also RINGLINE_CONFIG")->type_name("PATH")->group("Commands");
+  app.add_option("--config", flags.config_path, "Settings file; also RINGLINE_CONFIG")
+      ->type_name("PATH")
+      ->group("Commands");
   std::map<std::string, std::pair<std::string, CLI::Option*>> texts;  // by the flag's name; stable addresses for CLI11
   for (const SettingRow& row : setting_rows()) {
     const std::string flag = flag_of(row);
@@ -74,7 +79,8 @@ Result<Flags> read_flags(int argc, const char* const* argv) {
   for (const SettingRow& row : setting_rows()) {
     const std::string flag = flag_of(row);
     const auto& [text, option] = texts.at(flag);
-    if (option->count() > 0) flags.values.push_back({std::string(row.name) + (by_file(row) ? "_FILE" : ""), flag, text});
+    if (option->count() > 0)
+      flags.values.push_back({std::string(row.name) + (by_file(row) ? "_FILE" : ""), flag, text});
   }
   return flags;
 }

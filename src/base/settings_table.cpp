@@ -36,70 +36,67 @@ struct Door {
 };
 
 template <auto kMember>
-constexpr Door kText{
-    [](Settings& s, std::string_view text) {
-      s.*kMember = std::string(text);
-      return std::string();
-    },
-    [](const Settings& s) { return s.*kMember; }};
+constexpr Door kText{[](Settings& s, std::string_view text) {
+                       s.*kMember = std::string(text);
+                       return std::string();
+                     },
+                     [](const Settings& s) { return s.*kMember; }};
 
 template <auto kMember, std::uint64_t kMin, std::uint64_t kMax>
-constexpr Door kNumber{
-    [](Settings& s, std::string_view text) {
-      const auto number = text_to_number(text);
-      if (!number || *number < kMin || *number > kMax)
-        return kMax == kAnyNumber ? "a number from " + std::to_string(kMin) + " on"
-                                  : "a number from " + std::to_string(kMin) + " to " + std::to_string(kMax);
-      s.*kMember = static_cast<std::remove_cvref_t<decltype(s.*kMember)>>(*number);
-      return std::string();
-    },
-    [](const Settings& s) { return std::to_string(s.*kMember); }};
+constexpr Door kNumber{[](Settings& s, std::string_view text) {
+                         const auto number = text_to_number(text);
+                         if (!number || *number < kMin || *number > kMax)
+                           return kMax == kAnyNumber
+                                      ? "a number from " + std::to_string(kMin) + " on"
+                                      : "a number from " + std::to_string(kMin) + " to " + std::to_string(kMax);
+                         s.*kMember = static_cast<std::remove_cvref_t<decltype(s.*kMember)>>(*number);
+                         return std::string();
+                       },
+                       [](const Settings& s) { return std::to_string(s.*kMember); }};
 
 template <auto kMember, std::int64_t kMinMs, std::int64_t kMaxMs>
-constexpr Door kDuration{
-    [](Settings& s, std::string_view text) {
-      const auto duration = parse_duration(text);
-      if (!duration || duration->count() < kMinMs || duration->count() > kMaxMs)
-        return "a duration such as 30, 1500ms, 10s, 5m or 2h, from " +
-               duration_to_text(milliseconds(kMinMs)) + " to " + duration_to_text(milliseconds(kMaxMs));
-      s.*kMember = *duration;
-      return std::string();
-    },
-    [](const Settings& s) { return duration_to_text(s.*kMember); }};
+constexpr Door kDuration{[](Settings& s, std::string_view text) {
+                           const auto duration = parse_duration(text);
+                           if (!duration || duration->count() < kMinMs || duration->count() > kMaxMs)
+                             return "a duration such as 30, 1500ms, 10s, 5m or 2h, from " +
+                                    duration_to_text(milliseconds(kMinMs)) + " to " +
+                                    duration_to_text(milliseconds(kMaxMs));
+                           s.*kMember = *duration;
+                           return std::string();
+                         },
+                         [](const Settings& s) { return duration_to_text(s.*kMember); }};
 
 template <auto kMember, std::uint64_t kMin, std::uint64_t kMax>
-constexpr Door kSize{
-    [](Settings& s, std::string_view text) {
-      const auto size = parse_size(text);
-      if (!size || *size < kMin || *size > kMax)
-        return "a size such as 512, 64K, 1M or 2G, from " + size_to_text(kMin) + " to " + size_to_text(kMax);
-      s.*kMember = *size;
-      return std::string();
-    },
-    [](const Settings& s) { return size_to_text(s.*kMember); }};
+constexpr Door kSize{[](Settings& s, std::string_view text) {
+                       const auto size = parse_size(text);
+                       if (!size || *size < kMin || *size > kMax)
+                         return "a size such as 512, 64K, 1M or 2G, from " + size_to_text(kMin) + " to " +
+                                size_to_text(kMax);
+                       s.*kMember = *size;
+                       return std::string();
+                     },
+                     [](const Settings& s) { return size_to_text(s.*kMember); }};
 
 template <auto kMember>
-constexpr Door kSwitch{
-    [](Settings& s, std::string_view text) {
-      const auto on = text_to_switch(text);
-      if (!on) return std::string("on or off");
-      s.*kMember = *on;
-      return std::string();
-    },
-    [](const Settings& s) { return std::string(s.*kMember ? "on" : "off"); }};
+constexpr Door kSwitch{[](Settings& s, std::string_view text) {
+                         const auto on = text_to_switch(text);
+                         if (!on) return std::string("on or off");
+                         s.*kMember = *on;
+                         return std::string();
+                       },
+                       [](const Settings& s) { return std::string(s.*kMember ? "on" : "off"); }};
 
 template <auto kMember>
-constexpr Door kAddress{
-    [](Settings& s, std::string_view text) {
-      const std::string address(text == "localhost" ? "127.0.0.1" : text);
-      std::array<unsigned char, sizeof(in6_addr)> bytes{};
-      if (::inet_pton(AF_INET, address.c_str(), bytes.data()) != 1 &&
-          ::inet_pton(AF_INET6, address.c_str(), bytes.data()) != 1)
-        return std::string("an IPv4 or IPv6 address, such as 0.0.0.0, 127.0.0.1 or ::");
-      s.*kMember = address;
-      return std::string();
-    },
-    [](const Settings& s) { return s.*kMember; }};
+constexpr Door kAddress{[](Settings& s, std::string_view text) {
+                          const std::string address(text == "localhost" ? "127.0.0.1" : text);
+                          std::array<unsigned char, sizeof(in6_addr)> bytes{};
+                          if (::inet_pton(AF_INET, address.c_str(), bytes.data()) != 1 &&
+                              ::inet_pton(AF_INET6, address.c_str(), bytes.data()) != 1)
+                            return std::string("an IPv4 or IPv6 address, such as 0.0.0.0, 127.0.0.1 or ::");
+                          s.*kMember = address;
+                          return std::string();
+                        },
+                        [](const Settings& s) { return s.*kMember; }};
 
 std::string set_environment(Settings& s, std::string_view text) {
   if (text != "production" && text != "development") return "production or development";
@@ -145,8 +142,7 @@ std::string show_client_origin(const Settings& s) { return join_list(s.client_or
 // What follows `sqlite:` is a path, also in the URL form with empty host.
 std::string set_database(Settings& s, std::string_view text) {
   constexpr std::string_view kSqlite = "sqlite:";
-  if (!text.starts_with(kSqlite))
-    return "sqlite: or sqlite:PATH; PostgreSQL is not built yet";
+  if (!text.starts_with(kSqlite)) return "sqlite: or sqlite:PATH; PostgreSQL is not built yet";
   std::string_view path = text.substr(kSqlite.size());
   if (path.starts_with("///")) path.remove_prefix(2);
   s.database_url = path.empty() ? std::string() : std::string(kSqlite).append(path);
@@ -159,9 +155,7 @@ std::string set_durability(Settings& s, std::string_view text) {
   s.durability = text == "strict" ? Durability::strict : Durability::relaxed;
   return {};
 }
-std::string show_durability(const Settings& s) {
-  return s.durability == Durability::strict ? "strict" : "relaxed";
-}
+std::string show_durability(const Settings& s) { return s.durability == Durability::strict ? "strict" : "relaxed"; }
 
 std::string set_jwt_secret(Settings& s, std::string_view text) {
   s.jwt_secret = split_list(text);

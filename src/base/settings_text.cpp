@@ -131,7 +131,8 @@ bool is_cidr(std::string_view text) {
 bool is_origin(std::string_view text) {
   if (text == "*") return true;
   const std::size_t colon = text.find("://");
-  if (colon == std::string_view::npos || (text.substr(0, colon) != "http" && text.substr(0, colon) != "https")) return false;
+  if (colon == std::string_view::npos || (text.substr(0, colon) != "http" && text.substr(0, colon) != "https"))
+    return false;
   std::string_view host = text.substr(colon + 3);
   if (host.starts_with("*.")) host.remove_prefix(2);
   return is_host(host);

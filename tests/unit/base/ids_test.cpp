@@ -42,7 +42,8 @@ TEST(Ids, text_goes_there_and_back) {
 }
 
 TEST(Ids, other_texts_are_none) {
-  for (const char* text : {"", "0", "01", "-1", "+1", " 1", "1 ", "1x", "x", "9223372036854775808", "99999999999999999999", "1.0"})
+  for (const char* text :
+       {"", "0", "01", "-1", "+1", " 1", "1 ", "1x", "x", "9223372036854775808", "99999999999999999999", "1.0"})
     EXPECT_FALSE(UserId::parse(text)) << text;
 }
 

@@ -21,7 +21,8 @@ static_assert(!DiffersFrom<int> && !DiffersFrom<bool> && !DiffersFrom<double>);
 
 TEST(JsonReader, reads_members) {
   Reader reader;
-  const Value* value = reader.parse(R"({"s":"grüß","i":-5,"b":true,"n":null,"d":1.5,"w":2e2,"big":9223372036854775808})");
+  const Value* value =
+      reader.parse(R"({"s":"grüß","i":-5,"b":true,"n":null,"d":1.5,"w":2e2,"big":9223372036854775808})");
   ASSERT_NE(value, nullptr);
   EXPECT_EQ(find_string(*value, "s"), "grüß");
   EXPECT_EQ(find_integer(*value, "i"), -5);
@@ -55,8 +56,8 @@ TEST(JsonReader, names_with_a_nul_are_told_apart) {
 
 TEST(JsonReader, refuses_what_is_no_json) {
   Reader reader;
-  for (const char* text : {"", " ", "{", "}", "{\"a\"}", "[1,]", "{\"a\":1,}", "nul", "'a'", "01", "1 2", "{}x", "\"a", "\"\\x\"", "\"\t\"",
-                           "NaN", "Infinity", "1e999", "// c\n1", "]["}) {
+  for (const char* text : {"",    " ",   "{",   "}",       "{\"a\"}", "[1,]", "{\"a\":1,}", "nul",   "'a'",     "01",
+                           "1 2", "{}x", "\"a", "\"\\x\"", "\"\t\"",  "NaN",  "Infinity",   "1e999", "// c\n1", "]["}) {
     EXPECT_EQ(reader.parse(text), nullptr) << text;
     EXPECT_EQ(reader.error(), ParseError::syntax) << text;
   }
@@ -122,7 +123,15 @@ TEST(JsonReader, goes_on_after_errors_and_large_texts) {
 
 TEST(JsonWriter, writes_what_the_contract_says) {
   Writer out;
-  out.begin_object().key("id").id(UserId{42}).key("none").id(UserId{}).key("at").time(0).key("then").time(1'769'903'999'123);
+  out.begin_object()
+      .key("id")
+      .id(UserId{42})
+      .key("none")
+      .id(UserId{})
+      .key("at")
+      .time(0)
+      .key("then")
+      .time(1'769'903'999'123);
   out.key("text").string("<script>\"\\\n\x01ü").key("list").begin_array().integer(-1).unsigned_integer(1).number(0.5);
   out.boolean(false).null().raw("{\"x\":1}").end_array().end_object();
   EXPECT_EQ(out.view(),

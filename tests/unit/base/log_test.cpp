@@ -61,7 +61,9 @@ TEST_F(LogTest, stays_json_whatever_the_bytes) {
   ASSERT_TRUE(start(settings_));
   const std::string bytes("\xff\xfe\0\x01<script>", 12);
   const std::string long_text = std::string(2047, 'x') + "ü" + std::string(100'000, 'y');
-  warn("odd", {{"bytes", bytes}, {"nan", std::nan("")}, {"inf", std::numeric_limits<double>::infinity()}, {"long", long_text}});
+  warn(
+      "odd",
+      {{"bytes", bytes}, {"nan", std::nan("")}, {"inf", std::numeric_limits<double>::infinity()}, {"long", long_text}});
   stop();
   json::Reader reader;
   const auto all = lines();
@@ -136,8 +138,10 @@ TEST_F(LogTest, a_flood_is_bounded_and_counted) {
   for (const std::string& text : lines()) {
     const json::Value* line = reader.parse(text);
     ASSERT_NE(line, nullptr) << text;
-    if (json::find_string(*line, "event") == "log_lines_lost") lost += *json::find_integer(*line, "lines");
-    else ++written;
+    if (json::find_string(*line, "event") == "log_lines_lost")
+      lost += *json::find_integer(*line, "lines");
+    else
+      ++written;
   }
   EXPECT_EQ(written + lost, kThreads * kLines);
 }

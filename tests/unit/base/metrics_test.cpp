@@ -33,8 +33,10 @@ TEST(Metrics, keep_the_rules_of_prometheus) {
     std::string mark, kind, name, rest;
     if (line.starts_with("# ")) {
       words >> mark >> kind >> name >> rest;
-      if (kind == "HELP") helps[name] = !rest.empty();
-      else EXPECT_TRUE(types.emplace(name, rest).second) << "twice: " << name;
+      if (kind == "HELP")
+        helps[name] = !rest.empty();
+      else
+        EXPECT_TRUE(types.emplace(name, rest).second) << "twice: " << name;
       continue;
     }
     std::smatch match;
@@ -46,7 +48,9 @@ TEST(Metrics, keep_the_rules_of_prometheus) {
     EXPECT_TRUE(helps[name]) << name;
     EXPECT_EQ(name.ends_with("_total"), type == "counter") << name;
     EXPECT_TRUE(name.starts_with("ringline_") || name.starts_with("process_")) << name;
-    EXPECT_FALSE(std::regex_search(name, std::regex("_(ms|milliseconds|us|ns|kb|mb|minutes|hours|counter|gauge|histogram)(_|$)"))) << name;
+    EXPECT_FALSE(std::regex_search(
+        name, std::regex("_(ms|milliseconds|us|ns|kb|mb|minutes|hours|counter|gauge|histogram)(_|$)")))
+        << name;
   }
 }
 

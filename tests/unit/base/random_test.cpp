@@ -30,7 +30,8 @@ TEST(Random, tokens_are_base64url_without_padding) {
   EXPECT_EQ(random_token(3).size(), 4U);
   const std::string token = random_token(32);
   EXPECT_EQ(token.size(), 43U);
-  EXPECT_EQ(token.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"), std::string::npos);
+  EXPECT_EQ(token.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
+            std::string::npos);
   EXPECT_NE(token, random_token(32));
 }
 

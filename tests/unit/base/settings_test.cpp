@@ -73,9 +73,10 @@ TEST_F(SettingsTest, the_file_may_be_named_by_the_environment) {
 }
 
 TEST_F(SettingsTest, every_kind_is_read) {
-  const auto settings = load({"--host=::", "--admin-port=0", "--env=production", "--durability", "relaxed", "--allow-guests", "off",
-                              "--send-queue", "2M", "--rate-limit-window", "1500ms", "--client-origin", "https://a.example, https://*.b.example",
-                              "--journal-segment=16M", "--rate-limit-messages=0", "--database-url=sqlite:///srv/x.db"});
+  const auto settings = load({"--host=::", "--admin-port=0", "--env=production", "--durability", "relaxed",
+                              "--allow-guests", "off", "--send-queue", "2M", "--rate-limit-window", "1500ms",
+                              "--client-origin", "https://a.example, https://*.b.example", "--journal-segment=16M",
+                              "--rate-limit-messages=0", "--database-url=sqlite:///srv/x.db"});
   ASSERT_TRUE(settings) << settings.error().message;
   EXPECT_EQ(settings->host, "::");
   EXPECT_EQ(settings->admin_port, 0);
@@ -111,7 +112,8 @@ TEST_F(SettingsTest, secrets_come_from_files) {
   EXPECT_THAT(load({}, {"JWT_SECRET_FILE=" + secret})->jwt_secret, ElementsAre(one, two));
   EXPECT_THAT(load({"--jwt-secret-file", secret})->jwt_secret, ElementsAre(one, two));
   EXPECT_THAT(load({"--config", file("conf", "JWT_SECRET_FILE = " + secret)})->jwt_secret, ElementsAre(one, two));
-  EXPECT_THAT(error_of({}, {"JWT_SECRET_FILE=/nowhere"}), AllOf(HasSubstr("JWT_SECRET_FILE"), HasSubstr("cannot read /nowhere")));
+  EXPECT_THAT(error_of({}, {"JWT_SECRET_FILE=/nowhere"}),
+              AllOf(HasSubstr("JWT_SECRET_FILE"), HasSubstr("cannot read /nowhere")));
   EXPECT_THAT(error_of({}, {"JWT_SECRET=" + one, "JWT_SECRET_FILE=" + secret}), HasSubstr("set twice"));
 }
 
@@ -123,7 +125,8 @@ TEST_F(SettingsTest, a_weak_secret_is_refused_in_production) {
 }
 
 TEST_F(SettingsTest, errors_name_the_setting_its_source_and_what_is_right) {
-  EXPECT_EQ(error_of({}, {"PORT=99999"}), "PORT (environment): \"99999\" is not right; expected a number from 0 to 65535");
+  EXPECT_EQ(error_of({}, {"PORT=99999"}),
+            "PORT (environment): \"99999\" is not right; expected a number from 0 to 65535");
   EXPECT_THAT(error_of({"--cores", "65"}), AllOf(HasSubstr("CORES (--cores)"), HasSubstr("from 0 to 64")));
   EXPECT_THAT(error_of({"--host", "example.org"}), HasSubstr("HOST (--host)"));
   EXPECT_THAT(error_of({}, {"LOG_LEVEL=loud"}), HasSubstr("debug, info, warn or error"));
@@ -148,29 +151,33 @@ TEST_F(SettingsTest, a_wrong_line_is_named) {
   const std::string config = file("conf", "PORT=1\n\nLOGLEVEL=debug\n");
   EXPECT_EQ(error_of({"--config", config}), config + ":3: there is no setting LOGLEVEL; did you mean LOG_LEVEL?");
   EXPECT_THAT(error_of({"--config", file("other", "[server]\n")}), HasSubstr(":1: a line is NAME = value"));
-  EXPECT_THAT(error_of({"--config", file("twice", "PORT=1\nport=2\n")}), AllOf(HasSubstr("set twice"), HasSubstr(":1"), HasSubstr(":2")));
+  EXPECT_THAT(error_of({"--config", file("twice", "PORT=1\nport=2\n")}),
+              AllOf(HasSubstr("set twice"), HasSubstr(":1"), HasSubstr(":2")));
   EXPECT_THAT(error_of({"--config", "/nowhere"}), HasSubstr("cannot read /nowhere"));
   EXPECT_THAT(error_of({"--config", folder_.string()}), HasSubstr("cannot read"));
-  EXPECT_THAT(error_of({"--config", file("odd", "ZZZZZZZZZZ=1\n")}), testing::EndsWith("there is no setting ZZZZZZZZZZ"));
+  EXPECT_THAT(error_of({"--config", file("odd", "ZZZZZZZZZZ=1\n")}),
+              testing::EndsWith("there is no setting ZZZZZZZZZZ"));
   EXPECT_THAT(error_of({"--config", file("large", std::string(300'000, '#'))}), HasSubstr("larger than 256K"));
 }
 
 TEST_F(SettingsTest, what_is_not_built_yet_is_said) {
-  EXPECT_THAT(error_of({}, {"DATABASE_URL=postgres://u:hidden@h/d"}), AllOf(HasSubstr("PostgreSQL is not built yet"), testing::Not(HasSubstr("hidden"))));
+  EXPECT_THAT(error_of({}, {"DATABASE_URL=postgres://u:hidden@h/d"}),
+              AllOf(HasSubstr("PostgreSQL is not built yet"), testing::Not(HasSubstr("hidden"))));
   EXPECT_THAT(error_of({}, {"S3_ENDPOINT=http://h"}), HasSubstr("S3 is not built yet"));
   EXPECT_THAT(error_of({}, {"DB_HOST=h"}), HasSubstr("PostgreSQL is not built yet"));
   EXPECT_THAT(error_of({}, {"USE_MINIO=true"}), HasSubstr("S3 is not built yet"));
   EXPECT_EQ(error_of({}, {"USE_MINIO=false", "S3_REGION=x", "WEBRTC_STUN=stun:h"}), "no error");
   EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h"}), HasSubstr("JWT_SECRET: set it together with REDIS_URL"));
-  EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h", "JWT_SECRET=" + std::string(32, 'a')}), HasSubstr("Redis is not built yet"));
+  EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h", "JWT_SECRET=" + std::string(32, 'a')}),
+              HasSubstr("Redis is not built yet"));
 }
 
 TEST_F(SettingsTest, old_names_are_taken_and_the_new_one_is_named) {
   testing::internal::CaptureStderr();
   EXPECT_THAT(error_of({}, {"MARIADB_HOST=h"}), HasSubstr("DB_HOST (environment, MARIADB_HOST)"));
   EXPECT_EQ(error_of({}, {"MONGO_ROOT_USER=u"}), "no error");
-  EXPECT_THAT(testing::internal::GetCapturedStderr(),
-              AllOf(HasSubstr(R"("old":"MARIADB_HOST","new":"DB_HOST")"), HasSubstr(R"("old":"MONGO_ROOT_USER","new":"DB_USER")")));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), AllOf(HasSubstr(R"("old":"MARIADB_HOST","new":"DB_HOST")"),
+                                                            HasSubstr(R"("old":"MONGO_ROOT_USER","new":"DB_USER")")));
 }
 
 TEST_F(SettingsTest, help_has_groups_and_defaults) {
@@ -179,7 +186,8 @@ TEST_F(SettingsTest, help_has_groups_and_defaults) {
   const std::string help = testing::internal::GetCapturedStdout();
   ASSERT_TRUE(settings);
   EXPECT_EQ(settings->mode, RunMode::done);
-  EXPECT_THAT(help, AllOf(HasSubstr("Listening:"), HasSubstr("--port NUMBER"), HasSubstr("[3080]"), HasSubstr("--check-config")));
+  EXPECT_THAT(help, AllOf(HasSubstr("Listening:"), HasSubstr("--port NUMBER"), HasSubstr("[3080]"),
+                          HasSubstr("--check-config")));
 }
 
 TEST_F(SettingsTest, version_is_one_line) {

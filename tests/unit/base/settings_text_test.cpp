@@ -46,13 +46,15 @@ TEST(SettingsText, lists) {
 }
 
 TEST(SettingsText, addresses_and_blocks) {
-  for (const char* text : {"10.0.0.0/8", "127.0.0.1", "::1", "fd00::/8", "0.0.0.0/0", "::/0"}) EXPECT_TRUE(is_cidr(text)) << text;
+  for (const char* text : {"10.0.0.0/8", "127.0.0.1", "::1", "fd00::/8", "0.0.0.0/0", "::/0"})
+    EXPECT_TRUE(is_cidr(text)) << text;
   for (const char* text : {"", "10.0.0.0/33", "10.0.0", "::/129", "a.example", "10.0.0.0/", "10.0.0.0/x"})
     EXPECT_FALSE(is_cidr(text)) << text;
 }
 
 TEST(SettingsText, origins) {
-  for (const char* text : {"*", "https://chat.example.org", "https://*.example.org", "http://localhost:5173", "http://[::1]:80"})
+  for (const char* text :
+       {"*", "https://chat.example.org", "https://*.example.org", "http://localhost:5173", "http://[::1]:80"})
     EXPECT_TRUE(is_origin(text)) << text;
   for (const char* text : {"", "example.org", "ftp://x", "https://", "https://a/b", "https://a b", "https://*"})
     EXPECT_FALSE(is_origin(text)) << text;

@@ -43,7 +43,9 @@ TEST(Task, runs_to_its_first_wait_and_on_when_that_is_over) {
 TEST(Task, that_nobody_awaits_does_nothing) {
   Gate gate;
   std::string out;
-  { const Task<void> task = store_text(gate, out); }
+  {
+    const Task<void> task = store_text(gate, out);
+  }
   EXPECT_FALSE(gate.waiting);
 }
 

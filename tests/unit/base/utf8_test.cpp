@@ -7,15 +7,34 @@ namespace ringline::base {
 namespace {
 
 TEST(Utf8, takes_every_right_form) {
-  for (const char* text : {"", "plain ascii that is longer than eight", "é", "€", "😀", "\u07ff\u0800\ud7ff\ue000\uffff", "\U0010ffff", "12345678é"})
+  for (const char* text : {"", "plain ascii that is longer than eight", "é", "€", "😀",
+                           "\u07ff\u0800\ud7ff\ue000\uffff", "\U0010ffff", "12345678é"})
     EXPECT_TRUE(valid_utf8(text)) << text;
   EXPECT_TRUE(valid_utf8(std::string_view("a\0b", 3)));
 }
 
 TEST(Utf8, refuses_every_wrong_form) {
-  for (const char* text : {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc3", "\xc3(", "\xe0\x80\x80", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xed\xbf\xbf",
-                           "\xe2\x82", "\xe2(\x80", "\xf0\x80\x80\x80", "\xf0\x8f\xbf\xbf", "\xf0\x9f\x98", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
-                           "\xff", "\xfe", "12345678\xff", "1234567\xc3"})
+  for (const char* text : {"\x80",
+                           "\xbf",
+                           "\xc0\x80",
+                           "\xc1\xbf",
+                           "\xc3",
+                           "\xc3(",
+                           "\xe0\x80\x80",
+                           "\xe0\x9f\xbf",
+                           "\xed\xa0\x80",
+                           "\xed\xbf\xbf",
+                           "\xe2\x82",
+                           "\xe2(\x80",
+                           "\xf0\x80\x80\x80",
+                           "\xf0\x8f\xbf\xbf",
+                           "\xf0\x9f\x98",
+                           "\xf4\x90\x80\x80",
+                           "\xf5\x80\x80\x80",
+                           "\xff",
+                           "\xfe",
+                           "12345678\xff",
+                           "1234567\xc3"})
     EXPECT_FALSE(valid_utf8(text)) << text;
 }
 
@@ -49,7 +68,8 @@ TEST(Utf8, trims_every_kind_of_space) {
 
 TEST(Utf8, names_are_one_line_in_one_direction) {
   for (const char* name : {"Anna", "Ærø 😀", "שלום", "a\u00a0b", ""}) EXPECT_TRUE(is_clean_name(name)) << name;
-  for (const char* name : {"a\nb", "a\tb", "a\rb", "a\u0085b", "a\u2028b", "a\u2029b", "a\u202eb", "a\u202ab", "a\u2066b", "a\u2069b", "a\x7f", "\x01"})
+  for (const char* name : {"a\nb", "a\tb", "a\rb", "a\u0085b", "a\u2028b", "a\u2029b", "a\u202eb", "a\u202ab",
+                           "a\u2066b", "a\u2069b", "a\x7f", "\x01"})
     EXPECT_FALSE(is_clean_name(name)) << name;
 }
 
