@@ -93,6 +93,7 @@ function paint() {
     composer.focus();
   }
   const entries = outbox.entries.filter((entry) => entry.roomId === client.roomId);
+  showTitle();
   $('room-name').textContent = room.info.name;
   $('me-name').textContent = store.me.username;
   timeline.render({ room, entries, me: store.me, older: client.older() });

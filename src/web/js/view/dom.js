@@ -44,7 +44,7 @@ export function avatar({ id, username }) {
 
 /**
  * Makes the children of `parent` be `items`, reusing a child while its key and signature stay.
- * `build(item)` answers [attributes' class name, children] for what is new or has changed.
+ * `build(element, item)` fills the element of an item that is new or has changed.
  */
 export function reconcile(parent, rows, items, build) {
   const keep = new Set(items.map((item) => item.key));
