@@ -51,11 +51,12 @@ Result<bool> insert_account(Connection& c, const Account& account) {
   const chat::User& user = account.user;
   c.note(user.id);
   auto done = c.db.run(
-      "INSERT INTO users (id, username, username_folded, display_name, avatar_url, bio, email, role, guest, banned, password_hash, created_ms,"
-      " updated_ms, last_seen_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
-      " ON CONFLICT (username_folded) DO NOTHING",
+      "INSERT INTO users (id, username, username_folded, display_name, avatar_url, bio, email, role, guest, banned,"
+      " password_hash, created_ms, updated_ms, last_seen_ms)"
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (username_folded) DO NOTHING",
       user.id, user.username, base::fold_case(user.username), user.display_name, user.avatar_url, user.bio, user.email,
-      static_cast<int>(user.role), user.guest, account.banned, account.password_hash, user.created_ms, user.updated_ms, user.last_seen_ms);
+      static_cast<int>(user.role), user.guest, account.banned, account.password_hash, user.created_ms, user.updated_ms,
+      user.last_seen_ms);
   if (!done) return std::unexpected(done.error());
   return c.db.changes() == 1;
 }
@@ -119,7 +120,9 @@ Result<Account> create_guest(Connection& c, Account account) {
     made = insert_account(c, account);
     if (!made) return std::unexpected(made.error());
     if (!*made) continue;
-    auto kept = c.db.run("INSERT INTO guest_names VALUES (?1, ?2) ON CONFLICT (folded) DO UPDATE SET next = excluded.next", folded, number + 1);
+    auto kept =
+        c.db.run("INSERT INTO guest_names VALUES (?1, ?2) ON CONFLICT (folded) DO UPDATE SET next = excluded.next",
+                 folded, number + 1);
     if (!kept) return std::unexpected(kept.error());
     return account;
   }
@@ -128,10 +131,10 @@ Result<Account> create_guest(Connection& c, Account account) {
 
 Result<Account> promote_guest(Connection& c, UserId guest, const Account& account) {
   auto done = c.db.run(
-      "UPDATE users SET username = ?2, username_folded = ?3, display_name = ?4, email = ?5, password_hash = ?6, updated_ms = ?7, guest = 0"
-      " WHERE id = ?1 AND guest = 1",
-      guest, account.user.username, base::fold_case(account.user.username), account.user.display_name, account.user.email,
-      account.password_hash, account.user.updated_ms);
+      "UPDATE users SET username = ?2, username_folded = ?3, display_name = ?4, email = ?5, password_hash = ?6,"
+      " updated_ms = ?7, guest = 0 WHERE id = ?1 AND guest = 1",
+      guest, account.user.username, base::fold_case(account.user.username), account.user.display_name,
+      account.user.email, account.password_hash, account.user.updated_ms);
   if (!done && done.error().code == Errc::conflict) return name_taken();
   if (!done) return std::unexpected(done.error());
   bool was_guest = c.db.changes() == 1;
@@ -162,17 +165,20 @@ Result<void> set_last_seen(Connection& c, UserId id, std::int64_t at_ms) {
 
 Result<void> create_session(Connection& c, const SessionRow& s) {
   c.note(s.id);
-  auto removed = c.db.run("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)",
-                          base::wall_ms(), kExpiredRemoved);
+  auto removed = c.db.run(
+      "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)",
+      base::wall_ms(), kExpiredRemoved);
   if (!removed) return removed;
-  auto done = c.db.run("INSERT INTO sessions (" SESSION_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", s.id, s.user, s.generation,
-                       s.rotated_ms, s.created_ms, s.last_used_ms, s.expires_ms, s.user_agent, s.address);
+  auto done =
+      c.db.run("INSERT INTO sessions (" SESSION_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", s.id, s.user,
+               s.generation, s.rotated_ms, s.created_ms, s.last_used_ms, s.expires_ms, s.user_agent, s.address);
   if (!done && done.error().sys == SQLITE_CONSTRAINT_FOREIGNKEY) return no_such_user();
   return done;
 }
 
 Result<SessionRow> find_session(Connection& c, SessionId id) {
-  Query row = c.db.query("SELECT " SESSION_COLUMNS " FROM sessions WHERE id = ?1 AND expires_ms > ?2", id, base::wall_ms());
+  Query row =
+      c.db.query("SELECT " SESSION_COLUMNS " FROM sessions WHERE id = ?1 AND expires_ms > ?2", id, base::wall_ms());
   if (row.next()) return read_session(row);
   if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
   return no_such_session();
@@ -180,13 +186,16 @@ Result<SessionRow> find_session(Connection& c, SessionId id) {
 
 Result<std::vector<SessionRow>> sessions_of(Connection& c, UserId user) {
   std::vector<SessionRow> sessions;
-  Query row = c.db.query("SELECT " SESSION_COLUMNS " FROM sessions WHERE user_id = ?1 AND expires_ms > ?2 ORDER BY id DESC", user, base::wall_ms());
+  Query row =
+      c.db.query("SELECT " SESSION_COLUMNS " FROM sessions WHERE user_id = ?1 AND expires_ms > ?2 ORDER BY id DESC",
+                 user, base::wall_ms());
   while (row.next()) sessions.push_back(read_session(row));
   if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
   return sessions;
 }
 
-Result<SessionRow> rotate_session(Connection& c, SessionId id, std::uint64_t generation, std::int64_t now_ms, std::int64_t expires_ms) {
+Result<SessionRow> rotate_session(Connection& c, SessionId id, std::uint64_t generation, std::int64_t now_ms,
+                                  std::int64_t expires_ms) {
   Query row = c.db.query(
       "UPDATE sessions SET generation = generation + 1, rotated_ms = ?3, last_used_ms = ?3, expires_ms = ?4"
       " WHERE id = ?1 AND generation = ?2 AND expires_ms > ?3 RETURNING " SESSION_COLUMNS,

@@ -20,17 +20,20 @@ namespace {
 
 class SqliteClient final : public chat::Store {
  public:
-  SqliteClient(SqliteStore::Parts& parts, loop::Loop& loop) : parts_(parts), loop_(loop), door_(std::make_shared<Door>(loop)) {}
+  SqliteClient(SqliteStore::Parts& parts, loop::Loop& loop)
+      : parts_(parts), loop_(loop), door_(std::make_shared<Door>(loop)) {}
   ~SqliteClient() override { door_->shut(); }
 
   Task<Result<Account>> create_account(Account account) override {
-    return write<Account>([account = std::move(account)](Connection& c) { return backend::create_account(c, account); });
+    return write<Account>(
+        [account = std::move(account)](Connection& c) { return backend::create_account(c, account); });
   }
   Task<Result<Account>> create_guest(Account account) override {
     return write<Account>([account = std::move(account)](Connection& c) { return backend::create_guest(c, account); });
   }
   Task<Result<Account>> promote_guest(UserId guest, Account account) override {
-    return write<Account>([guest, account = std::move(account)](Connection& c) { return backend::promote_guest(c, guest, account); });
+    return write<Account>(
+        [guest, account = std::move(account)](Connection& c) { return backend::promote_guest(c, guest, account); });
   }
   Task<Result<Account>> find_account(UserId id) override {
     return read<Account>([id](Connection& c) { return backend::find_account(c, id); });
@@ -54,17 +57,18 @@ class SqliteClient final : public chat::Store {
   Task<Result<std::vector<SessionRow>>> sessions_of(UserId user) override {
     return read<std::vector<SessionRow>>([user](Connection& c) { return backend::sessions_of(c, user); });
   }
-  Task<Result<SessionRow>> rotate_session(SessionId id, std::uint64_t generation, std::int64_t now_ms, std::int64_t expires_ms) override {
-    return write<SessionRow>([=](Connection& c) { return backend::rotate_session(c, id, generation, now_ms, expires_ms); });
+  Task<Result<SessionRow>> rotate_session(SessionId id, std::uint64_t generation, std::int64_t now_ms,
+                                          std::int64_t expires_ms) override {
+    return write<SessionRow>(
+        [=](Connection& c) { return backend::rotate_session(c, id, generation, now_ms, expires_ms); });
   }
   Task<Result<void>> end_session(SessionId id) override {
     return write<void>([id](Connection& c) { return backend::end_session(c, id); });
   }
 
   Task<Result<StoredRoom>> create_room(Room room, std::vector<Member> members, std::string direct_key) override {
-    return write<StoredRoom>([room = std::move(room), members = std::move(members), direct_key = std::move(direct_key)](Connection& c) {
-      return backend::create_room(c, room, members, direct_key);
-    });
+    return write<StoredRoom>([room = std::move(room), members = std::move(members), direct_key = std::move(direct_key)](
+                                 Connection& c) { return backend::create_room(c, room, members, direct_key); });
   }
   Task<Result<StoredRoom>> load_room(RoomId id) override {
     return read<StoredRoom>([id](Connection& c) { return backend::load_room(c, id); });
@@ -85,7 +89,8 @@ class SqliteClient final : public chat::Store {
   }
 
   Task<Result<void>> ingest(std::vector<Event> events) override {
-    return write<void>([events = std::move(events)](Connection& c) { return backend::ingest(c, events, Gaps::refuse); });
+    return write<void>(
+        [events = std::move(events)](Connection& c) { return backend::ingest(c, events, Gaps::refuse); });
   }
   Task<Result<HistoryPage>> history(HistoryQuery query) override {
     return read<HistoryPage>([query](Connection& c) { return backend::history(c, query); });
@@ -94,11 +99,14 @@ class SqliteClient final : public chat::Store {
     return read<std::vector<StoredEvent>>([=](Connection& c) { return backend::events_after(c, room, after, limit); });
   }
   Task<Result<std::optional<Message>>> find_by_client_id(RoomId room, UserId sender, std::string client_id) override {
-    return read<std::optional<Message>>(
-        [room, sender, client_id = std::move(client_id)](Connection& c) { return backend::find_by_client_id(c, room, sender, client_id); });
+    return read<std::optional<Message>>([room, sender, client_id = std::move(client_id)](Connection& c) {
+      return backend::find_by_client_id(c, room, sender, client_id);
+    });
   }
-  Task<Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms, std::size_t limit) override {
-    return read<std::vector<std::uint64_t>>([=](Connection& c) { return backend::recent_client_keys(c, room, since_ms, limit); });
+  Task<Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms,
+                                                              std::size_t limit) override {
+    return read<std::vector<std::uint64_t>>(
+        [=](Connection& c) { return backend::recent_client_keys(c, room, since_ms, limit); });
   }
 
   bool healthy() const noexcept override { return parts_.healthy.load(std::memory_order_relaxed); }
@@ -116,7 +124,8 @@ class SqliteClient final : public chat::Store {
   // Given to the threads when the task starts, not when it is made.
   template <class T>
   Task<Result<T>> run(std::shared_ptr<Call<T>> call, bool (SqliteStore::Parts::*submit)(JobRef)) {
-    if (!(parts_.*submit)(call)) co_return base::fail_later(base::Errc::unavailable, 1000, "too much waits for the database; try again");
+    if (!(parts_.*submit)(call))
+      co_return base::fail_later(base::Errc::unavailable, 1000, "too much waits for the database; try again");
     Wait<T> wait(loop_, parts_.options.timeout, *call);
     Result<T> answer = co_await wait;
     co_return answer;
@@ -129,6 +138,8 @@ class SqliteClient final : public chat::Store {
 
 }  // namespace
 
-std::unique_ptr<chat::Store> SqliteStore::client(loop::Loop& loop) { return std::make_unique<SqliteClient>(*parts_, loop); }
+std::unique_ptr<chat::Store> SqliteStore::client(loop::Loop& loop) {
+  return std::make_unique<SqliteClient>(*parts_, loop);
+}
 
 }  // namespace ringline::backend

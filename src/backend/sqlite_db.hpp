@@ -23,7 +23,8 @@ class Query {
  public:
   // Values are bound to ?1, ?2, …. A view must outlive the query; a string is copied.
   template <class... Values>
-  explicit Query(sqlite3* db, sqlite3_stmt* statement, const Values&... values) noexcept : db_(db), statement_(statement) {
+  explicit Query(sqlite3* db, sqlite3_stmt* statement, const Values&... values) noexcept
+      : db_(db), statement_(statement) {
     if (!statement_) code_ = sqlite3_errcode(db_);
     int index = 0;
     (bind(++index, values), ...);
@@ -43,7 +44,9 @@ class Query {
   std::string_view text(int column) const noexcept;
 
  private:
-  void bind(int index, std::integral auto value) noexcept { keep(sqlite3_bind_int64(statement_, index, static_cast<sqlite3_int64>(value))); }
+  void bind(int index, std::integral auto value) noexcept {
+    keep(sqlite3_bind_int64(statement_, index, static_cast<sqlite3_int64>(value)));
+  }
   template <class Tag>
   void bind(int index, base::Id<Tag> id) noexcept {
     bind(index, id.value);

@@ -2,7 +2,7 @@
 //
 // What the database refuses of one event goes to dead_letters with the reason, and the rest go on; the event itself stays in `room_events`, so that no seq
 // is missing. Only an event of a room that is not there has nothing but its dead letter.
-// Invariant: a room's ingested_seq moves by one an event, in the transaction that writes it.
+// Invariant: a room's ingested_seq moves by one an event, in the transaction that writes it (Gaps::new_epoch: over what is lost, into a new epoch).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -71,8 +71,8 @@ class Ingest {
     if (event.seq != room.ingested + 1 && gaps_ == Gaps::new_epoch) {
       if (auto begun = begin_epoch(event.room); !begun) return begun;
     } else if (event.seq != room.ingested + 1) {
-      return base::fail(Errc::internal, fmt::format("room {}: events {} to {} are missing before {}", event.room.value, room.ingested + 1,
-                                                    event.seq - 1, event.seq));
+      return base::fail(Errc::internal, fmt::format("room {}: events {} to {} are missing before {}", event.room.value,
+                                                    room.ingested + 1, event.seq - 1, event.seq));
     }
     auto taken = apply(event, room);
     if (!taken && taken.error().code == Errc::conflict) taken = set_aside(event, room, taken.error().message);
@@ -86,8 +86,10 @@ class Ingest {
   Result<void> finish() {
     for (const auto& [id, room] : rooms_) {
       if (room.ingested == room.first) continue;
-      auto done = db_.run("UPDATE rooms SET last_seq = max(last_seq, ?2), ingested_seq = ?2, message_count = ?3, updated_ms = ?4 WHERE id = ?1", id,
-                          room.ingested, room.message_count, room.updated_ms);
+      auto done = db_.run(
+          "UPDATE rooms SET last_seq = max(last_seq, ?2), ingested_seq = ?2, message_count = ?3, updated_ms = ?4"
+          " WHERE id = ?1",
+          id, room.ingested, room.message_count, room.updated_ms);
       if (!done) return done;
     }
     return {};
@@ -101,10 +103,16 @@ class Ingest {
     auto [slot, fresh] = rooms_.try_emplace(id);
     RoomState& room = slot->second;
     if (!fresh) return &room;
-    Query row = db_.query("SELECT ephemeral, type, ingested_seq, message_count, updated_ms FROM rooms WHERE id = ?1", id);
+    Query row =
+        db_.query("SELECT ephemeral, type, ingested_seq, message_count, updated_ms FROM rooms WHERE id = ?1", id);
     if (row.next()) {
-      room = {.exists = true, .ephemeral = row.flag(0), .type = static_cast<chat::RoomType>(row.integer(1)), .first = row.number(2),
-              .ingested = row.number(2), .message_count = row.number(3), .updated_ms = row.integer(4)};
+      room = {.exists = true,
+              .ephemeral = row.flag(0),
+              .type = static_cast<chat::RoomType>(row.integer(1)),
+              .first = row.number(2),
+              .ingested = row.number(2),
+              .message_count = row.number(3),
+              .updated_ms = row.integer(4)};
     }
     if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
     return &room;
@@ -114,7 +122,8 @@ class Ingest {
   Result<void> apply(const Event& event, const RoomState& room) {
     const Value* body = json_.parse(event.body.view());
     if (!body || !body->IsObject()) return refused("the body is not a JSON object");
-    if (event.kind == EventKind::message_created) return room.ephemeral ? keep_key(event, *body) : keep_message(event, *body);
+    if (event.kind == EventKind::message_created)
+      return room.ephemeral ? keep_key(event, *body) : keep_message(event, *body);
     auto kept = keep_body(event);
     return kept ? change(event, room, *body) : kept;
   }
@@ -126,9 +135,10 @@ class Ingest {
     if (message->room != event.room || message->seq != event.seq || message->id != event.id)
       return refused("the message is not the event's");
     auto reply_to = message->reply_to ? std::optional(message->reply_to) : std::nullopt;
-    return db_.run("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)", event.room, event.seq, event.id,
-                   message->sender, find_string(body, "clientId"), std::string_view(message->type), std::string_view(message->text), reply_to,
-                   mentions_json(message->mentions), unless_empty(message->extra), message->created_ms, message->edited_ms, message->deleted_ms);
+    return db_.run("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)", event.room,
+                   event.seq, event.id, message->sender, find_string(body, "clientId"), std::string_view(message->type),
+                   std::string_view(message->text), reply_to, mentions_json(message->mentions),
+                   unless_empty(message->extra), message->created_ms, message->edited_ms, message->deleted_ms);
   }
 
   Result<void> keep_key(const Event& event, const Value& body) {
@@ -136,25 +146,32 @@ class Ingest {
     if (!client_id) return {};
     auto removed = db_.run(
         "DELETE FROM ephemeral_sends WHERE (room_id, sender_id, client_id) IN"
-        " (SELECT room_id, sender_id, client_id FROM ephemeral_sends WHERE created_ms < ?1 ORDER BY created_ms LIMIT ?2)",
+        " (SELECT room_id, sender_id, client_id FROM ephemeral_sends WHERE created_ms < ?1"
+        " ORDER BY created_ms LIMIT ?2)",
         base::wall_ms() - kEphemeralKeyMs, kEphemeralKeysRemoved);
     if (!removed) return removed;
-    return db_.run("INSERT INTO ephemeral_sends VALUES (?1, ?2, ?3, ?4, ?5, ?6)", event.room, event.actor, *client_id, event.seq, event.id, event.at_ms);
+    return db_.run("INSERT INTO ephemeral_sends VALUES (?1, ?2, ?3, ?4, ?5, ?6)", event.room, event.actor, *client_id,
+                   event.seq, event.id, event.at_ms);
   }
 
   Result<void> keep_body(const Event& event) {
-    return db_.run("INSERT INTO room_events VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING", event.room, event.seq, static_cast<int>(event.kind),
-                   event.body.view());
+    return db_.run("INSERT INTO room_events VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING", event.room, event.seq,
+                   static_cast<int>(event.kind), event.body.view());
   }
 
   // What an event that is not a new message does to its room.
   Result<void> change(const Event& event, const RoomState& room, const Value& body) {
     switch (event.kind) {
-      case EventKind::member_joined: return add_member(event, room, body);
-      case EventKind::member_left: return remove_member(event, body);
-      case EventKind::role_changed: return set_role(event, body);
-      case EventKind::room_updated: return update_room(event, room, body);
-      case EventKind::room_deleted: return delete_room(event);
+      case EventKind::member_joined:
+        return add_member(event, room, body);
+      case EventKind::member_left:
+        return remove_member(event, body);
+      case EventKind::role_changed:
+        return set_role(event, body);
+      case EventKind::room_updated:
+        return update_room(event, room, body);
+      case EventKind::room_deleted:
+        return delete_room(event);
       case EventKind::room_created:
       case EventKind::message_created:
       case EventKind::message_edited:
@@ -162,7 +179,8 @@ class Ingest {
       case EventKind::reaction_added:
       case EventKind::reaction_removed:
       case EventKind::message_pinned:
-      case EventKind::message_unpinned: return {};
+      case EventKind::message_unpinned:
+        return {};
     }
     return refused("the event is of an unknown kind");
   }
@@ -175,8 +193,8 @@ class Ingest {
     auto name = member && member->IsObject() ? find_string(*member, "role") : std::nullopt;
     auto role = name ? chat::member_role(*name) : std::nullopt;
     if (!id || !role) return refused("the member cannot be read");
-    return db_.run("INSERT INTO members VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0) ON CONFLICT DO NOTHING", event.room, id, static_cast<int>(*role),
-                   event.at_ms, event.seq, room.message_count);
+    return db_.run("INSERT INTO members VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0) ON CONFLICT DO NOTHING", event.room, id,
+                   static_cast<int>(*role), event.at_ms, event.seq, room.message_count);
   }
 
   Result<void> remove_member(const Event& event, const Value& body) {
@@ -190,7 +208,8 @@ class Ingest {
     auto name = find_string(body, "role");
     auto role = name ? chat::member_role(*name) : std::nullopt;
     if (!id || !role) return refused("the role cannot be read");
-    return db_.run("UPDATE members SET role = ?3 WHERE room_id = ?1 AND user_id = ?2", event.room, id, static_cast<int>(*role));
+    return db_.run("UPDATE members SET role = ?3 WHERE room_id = ?1 AND user_id = ?2", event.room, id,
+                   static_cast<int>(*role));
   }
 
   // A name that became another room's meanwhile is refused: the room keeps the name it had.
@@ -199,15 +218,18 @@ class Ingest {
     if (!object || !object->IsObject()) return refused("the room cannot be read");
     auto name = find_string(*object, "name").value_or("");
     bool is_private = base::json::find_bool(*object, "private").value_or(false);
-    return db_.run("UPDATE rooms SET name = ?2, name_folded = ?3, description = ?4, avatar_url = ?5, private = ?6 WHERE id = ?1 AND deleted_ms = 0",
-                   event.room, name, public_name(room.type, is_private, name), find_string(*object, "description").value_or(""),
-                   find_string(*object, "avatarUrl").value_or(""), is_private);
+    return db_.run(
+        "UPDATE rooms SET name = ?2, name_folded = ?3, description = ?4, avatar_url = ?5, private = ?6"
+        " WHERE id = ?1 AND deleted_ms = 0",
+        event.room, name, public_name(room.type, is_private, name), find_string(*object, "description").value_or(""),
+        find_string(*object, "avatarUrl").value_or(""), is_private);
   }
 
   Result<void> delete_room(const Event& event) {
     auto done = db_.run("DELETE FROM members WHERE room_id = ?1", event.room);
     if (!done) return done;
-    return db_.run("UPDATE rooms SET deleted_ms = ?2, name_folded = NULL, direct_key = NULL WHERE id = ?1", event.room, event.at_ms);
+    return db_.run("UPDATE rooms SET deleted_ms = ?2, name_folded = NULL, direct_key = NULL WHERE id = ?1", event.room,
+                   event.at_ms);
   }
 
   // What was said in an ephemeral room is not kept here either.
@@ -218,9 +240,12 @@ class Ingest {
   }
 
   Result<void> bury(const Event& event, std::string_view body, std::string_view reason) {
-    base::log::error("event_refused", {{"room", event.room.value}, {"seq", event.seq}, {"event", chat::name_of(event.kind)}, {"why", reason}});
-    return db_.run("INSERT INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING", event.room, event.seq, event.id,
-                   static_cast<int>(event.kind), event.actor, event.at_ms, base::wall_ms(), body, reason);
+    base::log::error(
+        "event_refused",
+        {{"room", event.room.value}, {"seq", event.seq}, {"event", chat::name_of(event.kind)}, {"why", reason}});
+    return db_.run("INSERT INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+                   event.room, event.seq, event.id, static_cast<int>(event.kind), event.actor, event.at_ms,
+                   base::wall_ms(), body, reason);
   }
 
   Connection& c_;

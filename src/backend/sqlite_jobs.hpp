@@ -92,7 +92,8 @@ class Call final : public JobOf<T>, public std::enable_shared_from_this<Call<T>>
 template <class T>
 class Wait {
  public:
-  Wait(loop::Loop& loop, std::chrono::milliseconds timeout, Call<T>& call) noexcept : loop_(loop), timeout_(timeout), call_(call) {}
+  Wait(loop::Loop& loop, std::chrono::milliseconds timeout, Call<T>& call) noexcept
+      : loop_(loop), timeout_(timeout), call_(call) {}
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> waiting) {

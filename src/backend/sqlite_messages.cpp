@@ -1,5 +1,6 @@
 // Messages and events out of SQLite: pages of history, what followed a seq, and sends by their clientId.
-// Invariant: the seqs of `messages` and `room_events` together are 1 to ingested_seq, but for messages of ephemeral rooms.
+// Invariant: the seqs of `messages` and `room_events` together are 1 to ingested_seq, but for messages of ephemeral rooms and for what a journal lost
+// (which began a new epoch).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -24,9 +25,9 @@ constexpr std::uint64_t kSeqMax = INT64_MAX;
 constexpr unsigned kOldRun = 1000;  // messages in a row that are too old: so are those before them
 
 // m: the message, u: its sender.
-#define MESSAGE_COLUMNS \
-  "m.seq, m.id, m.sender_id, u.username, u.avatar_url, m.client_id, m.type, m.text, m.reply_to, m.mentions, m.extra, m.created_ms, m.edited_ms," \
-  " m.deleted_ms"
+#define MESSAGE_COLUMNS                                                                                                \
+  "m.seq, m.id, m.sender_id, u.username, u.avatar_url, m.client_id, m.type, m.text, m.reply_to, m.mentions, m.extra, " \
+  "m.created_ms, m.edited_ms, m.deleted_ms"
 #define MESSAGES "messages m JOIN users u ON u.id = m.sender_id"
 
 std::vector<UserId> read_mentions(std::string_view json) {
@@ -71,15 +72,17 @@ Result<std::vector<Message>> read_all(Query& row, RoomId room) {
 
 // With seq < before, newest first.
 Result<std::vector<Message>> older(Connection& c, RoomId room, std::uint64_t before, std::size_t limit) {
-  Query row = c.db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES " WHERE m.room_id = ?1 AND m.seq < ?2 ORDER BY m.seq DESC LIMIT ?3", room,
-                         std::min(before, kSeqMax), limit);
+  Query row = c.db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES
+                         " WHERE m.room_id = ?1 AND m.seq < ?2 ORDER BY m.seq DESC LIMIT ?3",
+                         room, std::min(before, kSeqMax), limit);
   return read_all(row, room);
 }
 
 // With seq >= from, oldest first.
 Result<std::vector<Message>> newer(Connection& c, RoomId room, std::uint64_t from, std::size_t limit) {
-  Query row = c.db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES " WHERE m.room_id = ?1 AND m.seq >= ?2 ORDER BY m.seq LIMIT ?3", room,
-                         std::min(from, kSeqMax), limit);
+  Query row = c.db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES
+                         " WHERE m.room_id = ?1 AND m.seq >= ?2 ORDER BY m.seq LIMIT ?3",
+                         room, std::min(from, kSeqMax), limit);
   return read_all(row, room);
 }
 
@@ -95,7 +98,8 @@ Result<HistoryPage> page_around(Connection& c, RoomId room, std::uint64_t positi
   HistoryPage page{.messages = {}, .has_before = before->size() > take_before, .has_after = after->size() > take_after};
   auto oldest = before->begin() + static_cast<std::ptrdiff_t>(take_before);
   std::move(std::make_reverse_iterator(oldest), before->rend(), std::back_inserter(page.messages));
-  std::move(after->begin(), after->begin() + static_cast<std::ptrdiff_t>(take_after), std::back_inserter(page.messages));
+  std::move(after->begin(), after->begin() + static_cast<std::ptrdiff_t>(take_after),
+            std::back_inserter(page.messages));
   return page;
 }
 
@@ -135,7 +139,13 @@ std::string created_body(const Message& message, std::uint64_t epoch) {
   base::json::Writer out;
   out.begin_object().key("roomId").id(message.room).key("seq").unsigned_integer(message.seq);
   out.key("epoch").unsigned_integer(epoch).key("id").id(message.id).key("at").time(message.created_ms);
-  out.key("actor").begin_object().key("id").id(message.sender).key("username").string(message.sender_username).end_object();
+  out.key("actor")
+      .begin_object()
+      .key("id")
+      .id(message.sender)
+      .key("username")
+      .string(message.sender_username)
+      .end_object();
   chat::write_message(out.key("message"), message);
   if (!message.client_id.empty()) out.key("clientId").string(message.client_id);
   out.end_object();
@@ -144,10 +154,14 @@ std::string created_body(const Message& message, std::uint64_t epoch) {
 
 Result<std::vector<StoredEvent>> other_events(Connection& c, RoomId room, std::uint64_t after, std::size_t limit) {
   std::vector<StoredEvent> events;
-  Query row = c.db.query("SELECT seq, kind, body FROM room_events WHERE room_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3", room, after, limit);
+  Query row =
+      c.db.query("SELECT seq, kind, body FROM room_events WHERE room_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3", room,
+                 after, limit);
   while (row.next()) {
     auto kind = chat::event_kind(static_cast<std::uint8_t>(row.integer(1)));
-    if (!kind) return base::fail(Errc::internal, fmt::format("room {}: seq {} is of an unknown kind", room.value, row.number(0)));
+    if (!kind)
+      return base::fail(Errc::internal,
+                        fmt::format("room {}: seq {} is of an unknown kind", room.value, row.number(0)));
     events.push_back({.seq = row.number(0), .kind = *kind, .body = std::string(row.text(2))});
   }
   if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
@@ -155,8 +169,8 @@ Result<std::vector<StoredEvent>> other_events(Connection& c, RoomId room, std::u
 }
 
 // By seq, as far as it is without a hole.
-std::vector<StoredEvent> join_events(std::vector<StoredEvent> others, const std::vector<Message>& messages, std::uint64_t after, std::uint64_t epoch,
-                                     std::size_t limit) {
+std::vector<StoredEvent> join_events(std::vector<StoredEvent> others, const std::vector<Message>& messages,
+                                     std::uint64_t after, std::uint64_t epoch, std::size_t limit) {
   std::vector<StoredEvent> joined;
   auto other = others.begin();
   auto message = messages.begin();
@@ -174,9 +188,10 @@ std::vector<StoredEvent> join_events(std::vector<StoredEvent> others, const std:
 
 // Of a room without kept messages: what is known of a send. Its text is gone.
 Result<std::optional<Message>> find_ephemeral(Connection& c, RoomId room, UserId sender, std::string_view client_id) {
-  Query row = c.db.query("SELECT e.seq, e.id, u.username, u.avatar_url, e.created_ms FROM ephemeral_sends e JOIN users u ON u.id = e.sender_id"
-                         " WHERE e.room_id = ?1 AND e.sender_id = ?2 AND e.client_id = ?3",
-                         room, sender, client_id);
+  Query row = c.db.query(
+      "SELECT e.seq, e.id, u.username, u.avatar_url, e.created_ms FROM ephemeral_sends e"
+      " JOIN users u ON u.id = e.sender_id WHERE e.room_id = ?1 AND e.sender_id = ?2 AND e.client_id = ?3",
+      room, sender, client_id);
   if (row.next()) {
     Message message{.id = EventId{row.number(1)}, .room = room, .seq = row.number(0), .sender = sender};
     message.sender_username = row.text(2);
@@ -194,11 +209,16 @@ Result<std::optional<Message>> find_ephemeral(Connection& c, RoomId room, UserId
 Result<HistoryPage> history(Connection& c, const HistoryQuery& query) {
   std::size_t limit = std::clamp<std::size_t>(query.limit, 1, kHistoryMax);
   switch (query.from) {
-    case HistoryQuery::From::newest: return page_before(c, query.room, kSeqMax, limit);
-    case HistoryQuery::From::before: return page_before(c, query.room, query.position, limit);
-    case HistoryQuery::From::after: return page_after(c, query.room, query.position, limit);
-    case HistoryQuery::From::around: return page_around(c, query.room, query.position, limit);
-    case HistoryQuery::From::around_id: break;
+    case HistoryQuery::From::newest:
+      return page_before(c, query.room, kSeqMax, limit);
+    case HistoryQuery::From::before:
+      return page_before(c, query.room, query.position, limit);
+    case HistoryQuery::From::after:
+      return page_after(c, query.room, query.position, limit);
+    case HistoryQuery::From::around:
+      return page_around(c, query.room, query.position, limit);
+    case HistoryQuery::From::around_id:
+      break;
   }
   auto seq = seq_of(c, query.room, query.position);
   if (!seq) return std::unexpected(seq.error());
@@ -229,14 +249,17 @@ Result<std::vector<StoredEvent>> events_after(Connection& c, RoomId room, std::u
   auto messages = newer(c, room, after + 1, limit);
   if (!messages) return std::unexpected(messages.error());
   auto events = join_events(std::move(*others), *messages, after, epoch, limit);
-  if (events.empty()) return base::fail(Errc::not_found, fmt::format("room {}: event {} is not kept", room.value, after + 1));
+  if (events.empty())
+    return base::fail(Errc::not_found, fmt::format("room {}: event {} is not kept", room.value, after + 1));
   return events;
 }
 
-Result<std::optional<Message>> find_by_client_id(Connection& c, RoomId room, UserId sender, std::string_view client_id) {
+Result<std::optional<Message>> find_by_client_id(Connection& c, RoomId room, UserId sender,
+                                                 std::string_view client_id) {
   {
-    Query row = c.db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES " WHERE m.room_id = ?1 AND m.sender_id = ?2 AND m.client_id = ?3", room, sender,
-                           client_id);
+    Query row = c.db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES
+                           " WHERE m.room_id = ?1 AND m.sender_id = ?2 AND m.client_id = ?3",
+                           room, sender, client_id);
     if (row.next()) return read_message(row, room);
     if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
   }
@@ -244,16 +267,20 @@ Result<std::optional<Message>> find_by_client_id(Connection& c, RoomId room, Use
 }
 
 // Backwards from the newest message. Their order is not quite that of time (a clock that was set, a message that waited to be sequenced).
-Result<std::vector<std::uint64_t>> recent_client_keys(Connection& c, RoomId room, std::int64_t since_ms, std::size_t limit) {
+Result<std::vector<std::uint64_t>> recent_client_keys(Connection& c, RoomId room, std::int64_t since_ms,
+                                                      std::size_t limit) {
   std::vector<std::uint64_t> keys;
   unsigned old = 0;
-  Query row = c.db.query("SELECT sender_id, client_id, created_ms FROM messages WHERE room_id = ?1 ORDER BY seq DESC", room);
+  Query row =
+      c.db.query("SELECT sender_id, client_id, created_ms FROM messages WHERE room_id = ?1 ORDER BY seq DESC", room);
   while (keys.size() < limit && old < kOldRun && row.next()) {
     old = row.integer(2) < since_ms ? old + 1 : 0;
     if (old == 0 && !row.text(1).empty()) keys.push_back(chat::client_key(UserId{row.number(0)}, row.text(1)));
   }
   if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
-  Query send = c.db.query("SELECT sender_id, client_id FROM ephemeral_sends WHERE room_id = ?1 AND created_ms >= ?2 ORDER BY seq DESC", room, since_ms);
+  Query send = c.db.query(
+      "SELECT sender_id, client_id FROM ephemeral_sends WHERE room_id = ?1 AND created_ms >= ?2 ORDER BY seq DESC",
+      room, since_ms);
   while (keys.size() < limit && send.next()) keys.push_back(chat::client_key(UserId{send.number(0)}, send.text(1)));
   if (auto ok = send.check(); !ok) return std::unexpected(ok.error());
   return keys;

@@ -32,12 +32,15 @@ Result<std::size_t> examine(Db& db, const std::string& path) {
   auto application = read_number(db, "PRAGMA application_id");
   auto version = read_number(db, "PRAGMA user_version");
   auto tables = read_number(db, "SELECT count(*) FROM sqlite_schema");
-  if (!application || !version || !tables) return refuse(path, "cannot be read: is it an SQLite file, and is it whole?");
+  if (!application || !version || !tables)
+    return refuse(path, "cannot be read: is it an SQLite file, and is it whole?");
   bool fresh = *application == 0 && *version == 0 && *tables == 0;
   if (!fresh && *application != kApplicationId) return refuse(path, "belongs to another program");
   if (*version < 0 || static_cast<std::size_t>(*version) > kMigrations.size())
-    return refuse(path, fmt::format("was written by a newer Ringline (schema {}, this one knows {}): start that one, or restore a backup",
-                                    *version, kMigrations.size()));
+    return refuse(
+        path, fmt::format(
+                  "was written by a newer Ringline (schema {}, this one knows {}): start that one, or restore a backup",
+                  *version, kMigrations.size()));
   return static_cast<std::size_t>(*version);
 }
 
@@ -46,15 +49,20 @@ Result<void> check_whole(Db& db, const std::string& path) {
   if (std::filesystem::file_size(path, ignored) > kCheckedBytes) return {};
   Query row = db.query("PRAGMA quick_check(1)");
   if (!row.next()) return refuse(path, "is damaged: restore a backup, or try `sqlite3 FILE .recover`");
-  if (row.text(0) != "ok") return refuse(path, fmt::format("is damaged ({}): restore a backup, or try `sqlite3 FILE .recover`", row.text(0)));
+  if (row.text(0) != "ok")
+    return refuse(path, fmt::format("is damaged ({}): restore a backup, or try `sqlite3 FILE .recover`", row.text(0)));
   return {};
 }
 
 Result<void> migrate(Db& db, std::size_t step) {
   auto done = db.execute("BEGIN IMMEDIATE");
   if (done) done = db.execute(kMigrations[step]);
-  if (done) done = db.run("UPDATE rooms SET created_ms = ?2, updated_ms = ?2 WHERE id = ?1 AND created_ms = 0", kLobby, base::wall_ms());
-  if (done) done = db.execute(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}; COMMIT", kApplicationId, step + 1).c_str());
+  if (done)
+    done = db.run("UPDATE rooms SET created_ms = ?2, updated_ms = ?2 WHERE id = ?1 AND created_ms = 0", kLobby,
+                  base::wall_ms());
+  if (done)
+    done = db.execute(
+        fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}; COMMIT", kApplicationId, step + 1).c_str());
   if (!done && db.in_transaction()) (void)db.execute("ROLLBACK");
   return done;
 }
@@ -65,14 +73,17 @@ Result<Connection> open_writer(const std::string& path) {
   auto db = Db::open(path, Db::Mode::write);
   if (!db) {
     bool foreign = db.error().sys == SQLITE_NOTADB;
-    return refuse(path, foreign ? "is not an SQLite file" : fmt::format("cannot be opened: {}", sqlite3_errstr(db.error().sys)));
+    return refuse(
+        path, foreign ? "is not an SQLite file" : fmt::format("cannot be opened: {}", sqlite3_errstr(db.error().sys)));
   }
   auto steps = examine(*db, path);
   if (!steps) return std::unexpected(steps.error());
   if (auto whole = check_whole(*db, path); !whole) return std::unexpected(whole.error());
   for (std::size_t step = *steps; step < kMigrations.size(); ++step) {
     auto migrated = migrate(*db, step);
-    if (!migrated) return refuse(path, fmt::format("could not be brought from schema {} to {}: {}", step, step + 1, migrated.error().message));
+    if (!migrated)
+      return refuse(
+          path, fmt::format("could not be brought from schema {} to {}: {}", step, step + 1, migrated.error().message));
   }
   return Connection(std::move(*db));
 }

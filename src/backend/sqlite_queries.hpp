@@ -45,7 +45,8 @@ Result<void> set_last_seen(Connection& c, UserId id, std::int64_t at_ms);
 Result<void> create_session(Connection& c, const chat::SessionRow& session);
 Result<chat::SessionRow> find_session(Connection& c, SessionId id);
 Result<std::vector<chat::SessionRow>> sessions_of(Connection& c, UserId user);
-Result<chat::SessionRow> rotate_session(Connection& c, SessionId id, std::uint64_t generation, std::int64_t now_ms, std::int64_t expires_ms);
+Result<chat::SessionRow> rotate_session(Connection& c, SessionId id, std::uint64_t generation, std::int64_t now_ms,
+                                        std::int64_t expires_ms);
 Result<void> end_session(Connection& c, SessionId id);
 
 // ---- Rooms (sqlite_rooms.cpp).
@@ -53,7 +54,8 @@ Result<chat::StoredRoom> create_room(Connection& c, const chat::Room& room, cons
                                      std::string_view direct_key);
 Result<chat::StoredRoom> load_room(Connection& c, RoomId id);
 Result<RoomId> find_room_by_name(Connection& c, std::string_view name);
-Result<chat::RoomPage> list_public_rooms(Connection& c, std::string_view query, std::string_view cursor, std::size_t limit);
+Result<chat::RoomPage> list_public_rooms(Connection& c, std::string_view query, std::string_view cursor,
+                                         std::size_t limit);
 Result<std::vector<RoomId>> rooms_of(Connection& c, UserId user);
 Result<std::uint64_t> rooms_made_by(Connection& c, UserId user);
 
@@ -61,16 +63,19 @@ Result<std::uint64_t> rooms_made_by(Connection& c, UserId user);
 Result<chat::HistoryPage> history(Connection& c, const chat::HistoryQuery& query);
 Result<std::optional<chat::Message>> last_message(Connection& c, RoomId room);
 Result<std::vector<chat::StoredEvent>> events_after(Connection& c, RoomId room, std::uint64_t after, std::size_t limit);
-Result<std::optional<chat::Message>> find_by_client_id(Connection& c, RoomId room, UserId sender, std::string_view client_id);
-Result<std::vector<std::uint64_t>> recent_client_keys(Connection& c, RoomId room, std::int64_t since_ms, std::size_t limit);
+Result<std::optional<chat::Message>> find_by_client_id(Connection& c, RoomId room, UserId sender,
+                                                       std::string_view client_id);
+Result<std::vector<std::uint64_t>> recent_client_keys(Connection& c, RoomId room, std::int64_t since_ms,
+                                                      std::size_t limit);
 // What becomes of a room whose next event is not there. At work it is an error: the batch is tried again. At start-up a journal may have lost it for good
 // (and named it): what is behind is taken, in a new epoch of the room, so that no client resumes over the hole.
 enum class Gaps : std::uint8_t { refuse, new_epoch };
 Result<void> ingest(Connection& c, const std::vector<chat::Event>& events, Gaps gaps);
 
 // ---- Shared by them: a user in the columns of RINGLINE_USER_COLUMNS, the first being `column`; and the name under which a public room is unique.
-#define RINGLINE_USER_COLUMNS \
-  "u.id, u.username, u.display_name, u.avatar_url, u.bio, u.email, u.role, u.guest, u.created_ms, u.updated_ms, u.last_seen_ms"
+#define RINGLINE_USER_COLUMNS                                                                                     \
+  "u.id, u.username, u.display_name, u.avatar_url, u.bio, u.email, u.role, u.guest, u.created_ms, u.updated_ms, " \
+  "u.last_seen_ms"
 inline constexpr int kUserColumns = 11;
 chat::User read_user(const Query& row, int column);
 std::optional<std::string> public_name(chat::RoomType type, bool is_private, std::string_view name);

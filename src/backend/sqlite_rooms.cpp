@@ -12,9 +12,9 @@ using chat::StoredRoom;
 
 namespace {
 
-#define ROOM_COLUMNS \
-  "r.id, r.type, r.name, r.description, r.avatar_url, r.private, r.ephemeral, r.created_by, r.created_ms, r.updated_ms, r.epoch, r.ingested_seq," \
-  " r.message_count"
+#define ROOM_COLUMNS                                                                                        \
+  "r.id, r.type, r.name, r.description, r.avatar_url, r.private, r.ephemeral, r.created_by, r.created_ms, " \
+  "r.updated_ms, r.epoch, r.ingested_seq, r.message_count"
 constexpr int kRoomColumns = 13;
 
 std::unexpected<base::Error> no_such_room() { return base::fail(Errc::not_found, "no such room"); }
@@ -69,10 +69,11 @@ Result<void> insert_room(Connection& c, const Room& room, std::string_view direc
   auto pair = direct_key.empty() ? std::nullopt : std::optional(direct_key);
   auto maker = room.created_by ? std::optional(room.created_by) : std::nullopt;
   return c.db.run(
-      "INSERT INTO rooms (id, type, name, name_folded, direct_key, description, avatar_url, private, ephemeral, created_by, created_ms, updated_ms,"
-      " epoch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-      room.id, static_cast<int>(room.type), room.name, public_name(room.type, room.is_private, room.name), pair, room.description,
-      room.avatar_url, room.is_private, room.ephemeral, maker, room.created_ms, room.updated_ms, room.epoch);
+      "INSERT INTO rooms (id, type, name, name_folded, direct_key, description, avatar_url, private, ephemeral,"
+      " created_by, created_ms, updated_ms, epoch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+      room.id, static_cast<int>(room.type), room.name, public_name(room.type, room.is_private, room.name), pair,
+      room.description, room.avatar_url, room.is_private, room.ephemeral, maker, room.created_ms, room.updated_ms,
+      room.epoch);
 }
 
 }  // namespace
@@ -82,7 +83,8 @@ std::optional<std::string> public_name(chat::RoomType type, bool is_private, std
   return base::fold_case(name);
 }
 
-Result<StoredRoom> create_room(Connection& c, const Room& room, const std::vector<chat::Member>& members, std::string_view direct_key) {
+Result<StoredRoom> create_room(Connection& c, const Room& room, const std::vector<chat::Member>& members,
+                               std::string_view direct_key) {
   if (!direct_key.empty()) {
     auto existing = [&] {
       Query row = c.db.query("SELECT id FROM rooms WHERE direct_key = ?1", direct_key);
@@ -92,11 +94,12 @@ Result<StoredRoom> create_room(Connection& c, const Room& room, const std::vecto
     if (existing.error().code != Errc::not_found) return std::unexpected(existing.error());
   }
   auto made = insert_room(c, room, direct_key);
-  if (!made && made.error().sys == SQLITE_CONSTRAINT_UNIQUE) return base::fail(Errc::conflict, "a public room of this name is there already");
+  if (!made && made.error().sys == SQLITE_CONSTRAINT_UNIQUE)
+    return base::fail(Errc::conflict, "a public room of this name is there already");
   for (const chat::Member& m : members) {
     if (!made) break;
-    made = c.db.run("INSERT INTO members VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", room.id, m.user, static_cast<int>(m.role), m.joined_ms, m.read_seq,
-                    m.read_count, m.delivered_seq);
+    made = c.db.run("INSERT INTO members VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", room.id, m.user,
+                    static_cast<int>(m.role), m.joined_ms, m.read_seq, m.read_count, m.delivered_seq);
   }
   if (!made && made.error().sys == SQLITE_CONSTRAINT_FOREIGNKEY) return base::fail(Errc::not_found, "no such user");
   if (!made) return std::unexpected(made.error());
@@ -128,7 +131,8 @@ Result<RoomId> find_room_by_name(Connection& c, std::string_view name) {
 }
 
 // The cursor is the last id of the page before: ids are in order of time.
-Result<chat::RoomPage> list_public_rooms(Connection& c, std::string_view query, std::string_view cursor, std::size_t limit) {
+Result<chat::RoomPage> list_public_rooms(Connection& c, std::string_view query, std::string_view cursor,
+                                         std::size_t limit) {
   RoomId before{static_cast<std::uint64_t>(INT64_MAX)};
   if (!cursor.empty()) {
     auto parsed = RoomId::parse(cursor);
@@ -136,10 +140,11 @@ Result<chat::RoomPage> list_public_rooms(Connection& c, std::string_view query, 
     before = *parsed;
   }
   chat::RoomPage page;
-  Query row = c.db.query("SELECT " ROOM_COLUMNS
-                         ", (SELECT count(*) FROM members m WHERE m.room_id = r.id) FROM rooms r"
-                         " WHERE r.name_folded IS NOT NULL AND r.id < ?1 AND instr(r.name_folded, ?2) > 0 ORDER BY r.id DESC LIMIT ?3",
-                         before, base::fold_case(query), limit + 1);
+  Query row = c.db.query(
+      "SELECT " ROOM_COLUMNS
+      ", (SELECT count(*) FROM members m WHERE m.room_id = r.id) FROM rooms r"
+      " WHERE r.name_folded IS NOT NULL AND r.id < ?1 AND instr(r.name_folded, ?2) > 0 ORDER BY r.id DESC LIMIT ?3",
+      before, base::fold_case(query), limit + 1);
   while (row.next()) {
     if (page.rooms.size() == limit) {
       page.next_cursor = page.rooms.back().id.text();
@@ -155,9 +160,10 @@ Result<chat::RoomPage> list_public_rooms(Connection& c, std::string_view query, 
 // The most recently active first.
 Result<std::vector<RoomId>> rooms_of(Connection& c, UserId user) {
   std::vector<RoomId> rooms;
-  Query row = c.db.query("SELECT r.id FROM members m JOIN rooms r ON r.id = m.room_id WHERE m.user_id = ?1 AND r.deleted_ms = 0"
-                         " ORDER BY r.updated_ms DESC, r.id DESC",
-                         user);
+  Query row = c.db.query(
+      "SELECT r.id FROM members m JOIN rooms r ON r.id = m.room_id WHERE m.user_id = ?1 AND r.deleted_ms = 0"
+      " ORDER BY r.updated_ms DESC, r.id DESC",
+      user);
   while (row.next()) rooms.push_back(RoomId{row.number(0)});
   if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
   return rooms;

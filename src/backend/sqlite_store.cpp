@@ -144,7 +144,8 @@ base::Result<std::unique_ptr<SqliteStore>> SqliteStore::open(std::string path, S
     if (!db) return std::unexpected(db.error());
     readers.emplace_back(std::move(*db));
   }
-  return std::unique_ptr<SqliteStore>(new SqliteStore(std::make_unique<Parts>(std::move(*writer), std::move(readers), options)));
+  return std::unique_ptr<SqliteStore>(
+      new SqliteStore(std::make_unique<Parts>(std::move(*writer), std::move(readers), options)));
 }
 
 bool SqliteStore::healthy() const noexcept { return parts_->healthy.load(std::memory_order_relaxed); }
@@ -158,7 +159,8 @@ base::Result<void> SqliteStore::bump_epochs() {
 }
 
 base::Result<void> SqliteStore::ingest(std::vector<chat::Event> events) {
-  return write_now<void>(*parts_, [events = std::move(events)](Connection& c) { return backend::ingest(c, events, Gaps::new_epoch); });
+  return write_now<void>(
+      *parts_, [events = std::move(events)](Connection& c) { return backend::ingest(c, events, Gaps::new_epoch); });
 }
 
 }  // namespace ringline::backend

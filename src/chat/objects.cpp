@@ -107,7 +107,9 @@ std::string_view name_of(MemberRole role) noexcept { return kMemberRoles[std::to
 std::optional<UserRole> user_role(std::string_view name) noexcept { return find_name<UserRole>(kUserRoles, name); }
 std::optional<Status> status(std::string_view name) noexcept { return find_name<Status>(kStatuses, name); }
 std::optional<RoomType> room_type(std::string_view name) noexcept { return find_name<RoomType>(kRoomTypes, name); }
-std::optional<MemberRole> member_role(std::string_view name) noexcept { return find_name<MemberRole>(kMemberRoles, name); }
+std::optional<MemberRole> member_role(std::string_view name) noexcept {
+  return find_name<MemberRole>(kMemberRoles, name);
+}
 
 void write_user(Writer& out, const User& user, Status status, bool own) {
   out.begin_object().key("id").id(user.id).key("username").string(user.username);

@@ -53,7 +53,8 @@ bool same(std::string_view a, std::string_view b) noexcept {
 
 // The cost of a bcrypt hash; none: it is not one.
 std::optional<unsigned> bcrypt_cost(std::string_view hash) noexcept {
-  if (hash.size() != kBcryptBytes || hash[0] != '$' || hash[1] != '2' || hash[3] != '$' || hash[6] != '$') return std::nullopt;
+  if (hash.size() != kBcryptBytes || hash[0] != '$' || hash[1] != '2' || hash[3] != '$' || hash[6] != '$')
+    return std::nullopt;
   if (hash[2] != 'a' && hash[2] != 'b' && hash[2] != 'y') return std::nullopt;
   unsigned tens = static_cast<unsigned char>(hash[4]) - unsigned{'0'};
   unsigned ones = static_cast<unsigned char>(hash[5]) - unsigned{'0'};
@@ -82,7 +83,8 @@ bool check_sha256(std::string_view hash, std::string_view password) {
   std::string hex;
   for (unsigned char byte : digest) hex.append({"0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]});
   std::string wanted(hash);
-  std::ranges::transform(wanted, wanted.begin(), [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c | 32) : c; });
+  std::ranges::transform(wanted, wanted.begin(),
+                         [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c | 32) : c; });
   return same(hex, wanted);
 }
 

@@ -27,7 +27,9 @@ using Jwt = std::unique_ptr<jwt_t, FreeJwt>;
 constexpr std::string_view kServiceRole = "service";
 constexpr std::int64_t kSecondsMax = INT64_C(1) << 40;  // above any date, below any overflow
 
-const unsigned char* bytes_of(std::string_view text) noexcept { return reinterpret_cast<const unsigned char*>(text.data()); }
+const unsigned char* bytes_of(std::string_view text) noexcept {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
 
 std::unexpected<base::Error> invalid() { return base::fail_auth("token_invalid", "the token is not valid"); }
 
@@ -99,7 +101,8 @@ RefreshBytes refresh_bytes(const std::string& secret, SessionId session, std::ui
   std::array<unsigned char, kPurpose.size() + 16> message;
   kPurpose.copy(reinterpret_cast<char*>(message.data()), kPurpose.size());
   std::copy_n(token.begin(), 16, message.begin() + kPurpose.size());
-  HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()), message.data(), message.size(), token.data() + 16, nullptr);
+  HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()), message.data(), message.size(), token.data() + 16,
+       nullptr);
   return token;
 }
 

@@ -50,7 +50,8 @@ TEST_F(Accounts, ANumberedNameStaysWithinTheLengthOfAName) {
   std::string longest;
   for (int i = 0; i < 64; ++i) longest += "ü";
   EXPECT_EQ(run(store().create_guest(account(10, longest, true)))->user.username, longest);
-  EXPECT_EQ(run(store().create_guest(account(11, longest, true)))->user.username, longest.substr(0, std::size_t{62} * 2) + "-2");
+  EXPECT_EQ(run(store().create_guest(account(11, longest, true)))->user.username,
+            longest.substr(0, std::size_t{62} * 2) + "-2");
 }
 
 TEST_F(Accounts, AGuestBecomesAnAccountUnderHisId) {
@@ -84,8 +85,14 @@ class Sessions : public StoreTest {
  protected:
   chat::SessionRow session(std::uint64_t id, std::int64_t expires_in_ms = 60'000) {
     std::int64_t now = base::wall_ms();
-    return {.id = SessionId{id}, .user = UserId{5}, .rotated_ms = now, .created_ms = now, .last_used_ms = now, .expires_ms = now + expires_in_ms,
-            .user_agent = "agent", .address = "::1"};
+    return {.id = SessionId{id},
+            .user = UserId{5},
+            .rotated_ms = now,
+            .created_ms = now,
+            .last_used_ms = now,
+            .expires_ms = now + expires_in_ms,
+            .user_agent = "agent",
+            .address = "::1"};
   }
 };
 

@@ -12,7 +12,8 @@ class Ingest : public StoreTest {
     add_room(100, "Team", ann_);
   }
   Event joined(std::uint64_t seq, UserId user) {
-    return event(kRoom, seq, EventKind::member_joined, user, R"(,"member":{"user":{"id":")" + user.text() + R"("},"role":"member","joinedAt":null})");
+    return event(kRoom, seq, EventKind::member_joined, user,
+                 R"(,"member":{"user":{"id":")" + user.text() + R"("},"role":"member","joinedAt":null})");
   }
   std::uint64_t ingested() { return run(store().load_room(kRoom))->room.last_seq; }
 
@@ -38,12 +39,26 @@ TEST_F(Ingest, WhatIsThereIsPassedOver) {
 
 TEST_F(Ingest, AHoleIsAnErrorAndNothingOfTheBatchIsTaken) {
   add_room(101, "Other", ann_);
-  auto taken = ingest({message(RoomId{101}, 1, ann_, "x"), message(kRoom, 1, ann_, "one"), message(kRoom, 4, ann_, "four")});
+  auto taken =
+      ingest({message(RoomId{101}, 1, ann_, "x"), message(kRoom, 1, ann_, "one"), message(kRoom, 4, ann_, "four")});
   ASSERT_FALSE(taken);
   EXPECT_EQ(taken.error().code, Errc::internal);
   EXPECT_EQ(taken.error().message, "room 100: events 2 to 3 are missing before 4");
   EXPECT_EQ(ingested(), 0U);
   EXPECT_EQ(run(store().load_room(RoomId{101}))->room.last_seq, 0U);
+}
+
+TEST_F(Ingest, AHoleAtStartUpBeginsANewEpoch) {
+  ASSERT_TRUE(ingest({message(kRoom, 1, ann_, "one")}));
+  ASSERT_TRUE(store_->ingest(
+      {message(kRoom, 2, ann_, "two"), message(kRoom, 5, ann_, "five"), message(kRoom, 6, ann_, "six")}));
+  auto room = run(store().load_room(kRoom));
+  EXPECT_EQ(room->room.last_seq, 6U);
+  EXPECT_EQ(room->room.epoch, 2U);
+  EXPECT_EQ(run(store().events_after(kRoom, 0, 10))->size(), 2U);
+  EXPECT_EQ(run(store().events_after(kRoom, 2, 10)).error().code, Errc::not_found);
+  EXPECT_EQ(run(store().events_after(kRoom, 4, 10))->size(), 2U);
+  EXPECT_EQ(run(store().load_room(kLobby))->room.epoch, 1U);
 }
 
 TEST_F(Ingest, MembersComeAndGo) {
@@ -65,7 +80,8 @@ TEST_F(Ingest, MembersComeAndGo) {
 TEST_F(Ingest, ARoomChanges) {
   auto updated = [&](std::uint64_t seq, const char* name, const char* is_private) {
     return event(kRoom, seq, EventKind::room_updated, ann_,
-                 std::string(R"(,"room":{"name":")") + name + R"(","description":"new","avatarUrl":null,"private":)" + is_private + "}");
+                 std::string(R"(,"room":{"name":")") + name + R"(","description":"new","avatarUrl":null,"private":)" +
+                     is_private + "}");
   };
   ASSERT_TRUE(ingest({updated(1, "Crew", "false")}));
   EXPECT_EQ(*run(store().find_room_by_name("crew")), kRoom);
@@ -83,8 +99,12 @@ TEST_F(Ingest, ARoomChanges) {
 TEST_F(Ingest, WhatIsRefusedIsADeadLetterAndLeavesNoHole) {
   Event rubbish = event(kRoom, 2, EventKind::message_created, ann_, "");
   rubbish.body = base::Blob::copy_of("{not json");
-  std::vector<Event> batch{message(kRoom, 1, ann_, "one", "same"), rubbish, message(kRoom, 3, ann_, "again", "same"),
-                           message(kRoom, 4, UserId{404}, "no such user"), joined(5, UserId{404}), message(kRoom, 6, ann_, "last")};
+  std::vector<Event> batch{message(kRoom, 1, ann_, "one", "same"),
+                           rubbish,
+                           message(kRoom, 3, ann_, "again", "same"),
+                           message(kRoom, 4, UserId{404}, "no such user"),
+                           joined(5, UserId{404}),
+                           message(kRoom, 6, ann_, "last")};
   ASSERT_TRUE(ingest(batch));
   EXPECT_EQ(raw("SELECT group_concat(seq) FROM (SELECT seq FROM dead_letters ORDER BY seq)"), "2,3,4,5");
   EXPECT_EQ(raw("SELECT reason FROM dead_letters WHERE seq = 2"), "the body is not a JSON object");
@@ -116,7 +136,8 @@ TEST_F(Ingest, AnEphemeralRoomKeepsKeysAndNoContent) {
   const RoomId gone{101};
   std::int64_t before = base::wall_ms() - 1;
   std::vector<Event> batch{message(gone, 1, ann_, "secret", "k1"), message(gone, 2, ann_, "secret"),
-                           event(gone, 3, EventKind::role_changed, ann_, R"(,"userId":"5","role":"owner")"), message(gone, 4, ann_, "secret", "k1")};
+                           event(gone, 3, EventKind::role_changed, ann_, R"(,"userId":"5","role":"owner")"),
+                           message(gone, 4, ann_, "secret", "k1")};
   for (Event& e : batch) e.at_ms = base::wall_ms();
   ASSERT_TRUE(ingest(batch));
   EXPECT_EQ(run(store().load_room(gone))->room.last_seq, 4U);
@@ -128,11 +149,14 @@ TEST_F(Ingest, AnEphemeralRoomKeepsKeysAndNoContent) {
   ASSERT_TRUE(found && *found);
   EXPECT_EQ((*found)->seq, 1U);
   EXPECT_EQ((*found)->text, "");
-  EXPECT_EQ(*run(store().recent_client_keys(gone, before, 10)), (std::vector<std::uint64_t>{chat::client_key(ann_, "k1")}));
+  EXPECT_EQ(*run(store().recent_client_keys(gone, before, 10)),
+            (std::vector<std::uint64_t>{chat::client_key(ann_, "k1")}));
   client_.reset();
   store_.reset();
   for (const char* table : {"messages", "room_events", "dead_letters"})
-    EXPECT_EQ(raw(std::string("SELECT count(*) FROM ") + table + (table == std::string("messages") ? "" : " WHERE body LIKE '%secret%'")), "0");
+    EXPECT_EQ(raw(std::string("SELECT count(*) FROM ") + table +
+                  (table == std::string("messages") ? "" : " WHERE body LIKE '%secret%'")),
+              "0");
 }
 
 TEST_F(Ingest, OldKeysOfEphemeralRoomsGo) {
@@ -152,7 +176,8 @@ TEST_F(Ingest, TheHighestIdCountsWhatIsGoneToo) {
   ASSERT_TRUE(store_->ingest({one}));
   EXPECT_EQ(*store_->highest_id(), one.id.value);
   std::int64_t now = base::wall_ms();
-  chat::SessionRow session{.id = SessionId{one.id.value + 5}, .user = ann_, .created_ms = now, .expires_ms = now + 1000};
+  chat::SessionRow session{
+      .id = SessionId{one.id.value + 5}, .user = ann_, .created_ms = now, .expires_ms = now + 1000};
   ASSERT_TRUE(run(store().create_session(session)));
   ASSERT_TRUE(run(store().end_session(session.id)));
   reopen();

@@ -17,8 +17,9 @@ class Messages : public StoreTest {
     add_room(100, "Team", ann_);
     std::vector<Event> events;
     for (std::uint64_t seq = 1; seq <= 20; ++seq) {
-      events.push_back(seq % 2 == 0 ? message(kRoom, seq, ann_, "text " + std::to_string(seq), "key-" + std::to_string(seq))
-                                    : event(kRoom, seq, EventKind::role_changed, ann_, R"(,"userId":"5","role":"owner")"));
+      events.push_back(seq % 2 == 0
+                           ? message(kRoom, seq, ann_, "text " + std::to_string(seq), "key-" + std::to_string(seq))
+                           : event(kRoom, seq, EventKind::role_changed, ann_, R"(,"userId":"5","role":"owner")"));
     }
     EXPECT_TRUE(ingest(std::move(events)));
   }
@@ -73,14 +74,20 @@ TEST_F(Messages, HistoryOfAnEmptyRoomIsEmpty) {
 }
 
 TEST_F(Messages, KeepEveryField) {
-  Message sent{.id = EventId{777'777}, .room = kRoom, .seq = 21, .sender = ann_, .type = "voice", .text = "a\"\n<script>\U0001F600"};
+  Message sent{.id = EventId{777'777},
+               .room = kRoom,
+               .seq = 21,
+               .sender = ann_,
+               .type = "voice",
+               .text = "a\"\n<script>\U0001F600"};
   sent.reply_to = EventId{55};
   sent.mentions = {UserId{5}, UserId{9'000'000'000'000'000'000}};
   sent.extra = R"({"a":[1,2.5,null,"x"]})";
   sent.created_ms = kNow + 21;
   base::json::Writer out;
   chat::write_message(out, sent);
-  Event head = event(kRoom, 21, EventKind::message_created, ann_, R"(,"message":)" + std::string(out.view()) + R"(,"clientId":"c\"1")");
+  Event head = event(kRoom, 21, EventKind::message_created, ann_,
+                     R"(,"message":)" + std::string(out.view()) + R"(,"clientId":"c\"1")");
   head.id = sent.id;
   ASSERT_TRUE(ingest({head}));
   auto got = run(store().history({.room = kRoom, .limit = 1}));
@@ -140,7 +147,8 @@ TEST_F(Messages, AreFoundByClientIdOfTheirSenderInTheirRoom) {
 TEST_F(Messages, RecentKeysAreNewestFirst) {
   auto keys = run(store().recent_client_keys(kRoom, kNow + 16, 100));
   ASSERT_TRUE(keys);
-  EXPECT_EQ(*keys, (std::vector<std::uint64_t>{chat::client_key(ann_, "key-20"), chat::client_key(ann_, "key-18"), chat::client_key(ann_, "key-16")}));
+  EXPECT_EQ(*keys, (std::vector<std::uint64_t>{chat::client_key(ann_, "key-20"), chat::client_key(ann_, "key-18"),
+                                               chat::client_key(ann_, "key-16")}));
   EXPECT_EQ(run(store().recent_client_keys(kRoom, 0, 4))->size(), 4U);
   EXPECT_TRUE(run(store().recent_client_keys(kLobby, 0, 4))->empty());
 }

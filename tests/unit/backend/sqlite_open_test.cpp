@@ -50,7 +50,8 @@ TEST_F(Open, NotOneThatIsNoDatabase) {
 }
 
 TEST_F(Open, NotOneInNoDirectory) {
-  EXPECT_NE(refusal(directory_.file("no/such.db")).find("cannot be opened: unable to open database file"), std::string::npos);
+  EXPECT_NE(refusal(directory_.file("no/such.db")).find("cannot be opened: unable to open database file"),
+            std::string::npos);
 }
 
 TEST_F(Open, NotADamagedOne) {

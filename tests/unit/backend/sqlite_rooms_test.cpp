@@ -81,7 +81,8 @@ TEST_F(Rooms, PublicOnesAreListedNewestFirstInPages) {
   add_room(100, "Apples", ann_);
   add_room(101, "Pears", ann_);
   add_room(102, "Pineapples", bob_);
-  ASSERT_TRUE(run(store().create_room({.id = RoomId{103}, .name = "Secret apples", .is_private = true, .created_by = ann_}, {}, {})));
+  ASSERT_TRUE(run(store().create_room(
+      {.id = RoomId{103}, .name = "Secret apples", .is_private = true, .created_by = ann_}, {}, {})));
   auto page = run(store().list_public_rooms("", "", 2));
   ASSERT_EQ(page->rooms.size(), 2U);
   EXPECT_EQ(page->rooms[0].name, "Pineapples");

@@ -18,7 +18,8 @@ class Threads : public StoreTest {
     auto made = co_await store.create_guest(account(id, "guest", true));
     if (!made) co_return;
     std::int64_t now = base::wall_ms();
-    chat::SessionRow session{.id = SessionId{id + 1'000'000}, .user = made->user.id, .created_ms = now, .expires_ms = now + 60'000};
+    chat::SessionRow session{
+        .id = SessionId{id + 1'000'000}, .user = made->user.id, .created_ms = now, .expires_ms = now + 60'000};
     auto kept = co_await store.create_session(session);
     auto found = co_await store.find_session(session.id);
     if (kept && found) ++done;
@@ -38,12 +39,14 @@ TEST_F(Threads, AThousandGuestsAtOnce) {
 TEST_F(Threads, OneThatFailsDoesNotUndoItsGroup) {
   unsigned made = 0;
   unsigned taken = 0;
-  auto create = [](chat::Store& store, std::uint64_t id, std::string name, unsigned& ok, unsigned& conflict) -> Task<void> {
+  auto create = [](chat::Store& store, std::uint64_t id, std::string name, unsigned& ok,
+                   unsigned& conflict) -> Task<void> {
     auto done = co_await store.create_account(account(id, std::move(name)));
     done ? ++ok : ++conflict;
   };
   base::Scope scope;
-  for (std::uint64_t id = 10; id < 110; ++id) scope.spawn(create(store(), id, "name-" + std::to_string(id / 2), made, taken));
+  for (std::uint64_t id = 10; id < 110; ++id)
+    scope.spawn(create(store(), id, "name-" + std::to_string(id / 2), made, taken));
   loop_.settle(scope);
   EXPECT_EQ(made, 50U);
   EXPECT_EQ(taken, 50U);
@@ -128,7 +131,8 @@ TEST_F(Threads, AFullDiskIsUnavailableReadsGoOnAndItRecovers) {
   add_room(100, "Team", ann);
   ASSERT_TRUE(ingest({message(RoomId{100}, 1, ann, "one")}));
   std::vector<Event> large;
-  for (std::uint64_t seq = 2; seq < 1000; ++seq) large.push_back(message(RoomId{100}, seq, ann, std::string(4000, 'x')));
+  for (std::uint64_t seq = 2; seq < 1000; ++seq)
+    large.push_back(message(RoomId{100}, seq, ann, std::string(4000, 'x')));
   {
     GrowthLimit limit(400 * 1024);
     for (int i = 0; i < 2; ++i) {
@@ -159,7 +163,8 @@ TEST_F(Threads, AKilledProcessLosesNothingThatWasAnswered) {
       auto store = SqliteStore::open(path());
       for (std::uint64_t seq = answered + 1;; seq += 10) {
         std::vector<Event> batch;
-        for (std::uint64_t i = 0; i < 10; ++i) batch.push_back(message(RoomId{100}, seq + i, ann, "text", "key-" + std::to_string(seq + i)));
+        for (std::uint64_t i = 0; i < 10; ++i)
+          batch.push_back(message(RoomId{100}, seq + i, ann, "text", "key-" + std::to_string(seq + i)));
         if (!store || !(*store)->ingest(std::move(batch))) ::_exit(1);
         std::uint64_t last = seq + 9;
         if (::write(pipe_ends[1], &last, sizeof last) != sizeof last) ::_exit(1);
@@ -173,14 +178,16 @@ TEST_F(Threads, AKilledProcessLosesNothingThatWasAnswered) {
     ::kill(child, SIGKILL);
     int status = 0;
     ::waitpid(child, &status, 0);
-    while (::read(pipe_ends[0], &last, sizeof last) == sizeof last) {}
+    while (::read(pipe_ends[0], &last, sizeof last) == sizeof last) {
+    }
     ::close(pipe_ends[0]);
     auto store = SqliteStore::open(path());
     ASSERT_TRUE(store) << store.error().message;
     answered = std::stoull(raw("SELECT ingested_seq FROM rooms WHERE id = 100"));
     EXPECT_GE(answered, last);
     EXPECT_LE(answered, last + 10);
-    EXPECT_EQ(raw("SELECT count(*) || ' ' || max(seq) FROM messages"), std::to_string(answered) + " " + std::to_string(answered));
+    EXPECT_EQ(raw("SELECT count(*) || ' ' || max(seq) FROM messages"),
+              std::to_string(answered) + " " + std::to_string(answered));
   }
 }
 

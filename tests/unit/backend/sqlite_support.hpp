@@ -107,17 +107,24 @@ inline Account account(std::uint64_t id, std::string name, bool guest = false) {
 
 // The envelope of the wire contract, then `part`.
 inline Event event(RoomId room, std::uint64_t seq, EventKind kind, UserId actor, std::string_view part) {
-  Event made{.room = room, .seq = seq, .id = EventId{room.value * 1'000'000 + seq + 10'000}, .at_ms = kNow + static_cast<std::int64_t>(seq),
-             .actor = actor, .kind = kind, .body = {}};
-  std::string body = R"({"roomId":")" + room.text() + R"(","seq":)" + std::to_string(seq) + R"(,"epoch":1,"id":")" + made.id.text() + R"(","at":")" +
-                     base::rfc3339(made.at_ms) + R"(","actor":{"id":")" + actor.text() + R"(","username":"ann"})" + std::string(part) + "}";
+  Event made{.room = room,
+             .seq = seq,
+             .id = EventId{room.value * 1'000'000 + seq + 10'000},
+             .at_ms = kNow + static_cast<std::int64_t>(seq),
+             .actor = actor,
+             .kind = kind,
+             .body = {}};
+  std::string body = R"({"roomId":")" + room.text() + R"(","seq":)" + std::to_string(seq) + R"(,"epoch":1,"id":")" +
+                     made.id.text() + R"(","at":")" + base::rfc3339(made.at_ms) + R"(","actor":{"id":")" +
+                     actor.text() + R"(","username":"ann"})" + std::string(part) + "}";
   made.body = base::Blob::copy_of(body);
   return made;
 }
 
 inline Event message(RoomId room, std::uint64_t seq, UserId sender, std::string text, std::string client_id = {}) {
   Event head = event(room, seq, EventKind::message_created, sender, "");
-  Message content{.id = head.id, .room = room, .seq = seq, .sender = sender, .sender_username = "ann", .text = std::move(text)};
+  Message content{
+      .id = head.id, .room = room, .seq = seq, .sender = sender, .sender_username = "ann", .text = std::move(text)};
   content.created_ms = head.at_ms;
   base::json::Writer out;
   chat::write_message(out, content);
@@ -155,7 +162,12 @@ class StoreTest : public testing::Test {
     return UserId{id};
   }
   chat::Room add_room(std::uint64_t id, std::string name, UserId owner, bool ephemeral = false) {
-    chat::Room room{.id = RoomId{id}, .name = std::move(name), .ephemeral = ephemeral, .created_by = owner, .created_ms = kNow, .updated_ms = kNow};
+    chat::Room room{.id = RoomId{id},
+                    .name = std::move(name),
+                    .ephemeral = ephemeral,
+                    .created_by = owner,
+                    .created_ms = kNow,
+                    .updated_ms = kNow};
     std::vector<chat::Member> members{{.user = owner, .role = chat::MemberRole::owner, .joined_ms = kNow}};
     auto made = run(store().create_room(room, members, {}));
     EXPECT_TRUE(made) << made.error().message;

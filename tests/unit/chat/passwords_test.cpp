@@ -33,7 +33,8 @@ TEST(Passwords, UpToTheirLongest) {
 
 // OpenBSD's and Openwall's test vectors.
 TEST(Passwords, OlderBcryptIsTakenAndHashedAgain) {
-  for (const char* hash : {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+  for (const char* hash : {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+                           "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
                            "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"}) {
     auto check = check_password(hash, "U*U", kCost);
     EXPECT_TRUE(check.ok) << hash;

@@ -12,7 +12,11 @@ const std::string kSecret = "first secret, long enough for its purpose";
 const std::string kOld = "second secret, which signed before it";
 
 Claims claims() {
-  return {.user = UserId{42}, .session = SessionId{43}, .role = UserRole::admin, .issued_ms = kNow, .expires_ms = kNow + 900'000};
+  return {.user = UserId{42},
+          .session = SessionId{43},
+          .role = UserRole::admin,
+          .issued_ms = kNow,
+          .expires_ms = kNow + 900'000};
 }
 
 // A token as somebody else may make it.
@@ -24,9 +28,16 @@ class Forged {
   Forged& operator=(const Forged&) = delete;
   Forged& with(const char* name, const char* value) { return jwt_add_grant(jwt_, name, value), *this; }
   Forged& with(const char* name, long value) { return jwt_add_grant_int(jwt_, name, value), *this; }
-  Forged& usual() { return with("sub", "42").with("sid", "43").with("role", "user").with("iat", kNow / 1000).with("exp", kNow / 1000 + 900); }
+  Forged& usual() {
+    return with("sub", "42")
+        .with("sid", "43")
+        .with("role", "user")
+        .with("iat", kNow / 1000)
+        .with("exp", kNow / 1000 + 900);
+  }
   std::string sign(jwt_alg_t algorithm, const std::string& key) {
-    jwt_set_alg(jwt_, algorithm, algorithm == JWT_ALG_NONE ? nullptr : reinterpret_cast<const unsigned char*>(key.data()),
+    jwt_set_alg(jwt_, algorithm,
+                algorithm == JWT_ALG_NONE ? nullptr : reinterpret_cast<const unsigned char*>(key.data()),
                 algorithm == JWT_ALG_NONE ? 0 : static_cast<int>(key.size()));
     char* text = jwt_encode_str(jwt_);
     std::string token = text ? text : "";
@@ -76,7 +87,8 @@ TEST(Tokens, OfOtherAlgorithmsAreRefused) {
     EXPECT_EQ(reason(tokens.verify(Forged().usual().sign(algorithm, kSecret), kNow)), "token_invalid");
   // RS256 with a signature of our choice: {"alg":"RS256","typ":"JWT"}
   std::string token = Forged().usual().sign(JWT_ALG_HS256, kSecret);
-  EXPECT_EQ(reason(tokens.verify("eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9" + token.substr(token.find('.')), kNow)), "token_invalid");
+  EXPECT_EQ(reason(tokens.verify("eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9" + token.substr(token.find('.')), kNow)),
+            "token_invalid");
 }
 
 TEST(Tokens, OfOtherFormsAreRefused) {
@@ -87,7 +99,8 @@ TEST(Tokens, OfOtherFormsAreRefused) {
     std::string changed = good;
     changed[i] = changed[i] == 'A' ? 'Q' : 'A';
     // The last character of a part carries bits that are thrown away.
-    if (i + 1 < good.size() && good[i + 1] != '.') EXPECT_EQ(reason(tokens.verify(changed, kNow)), "token_invalid") << i;
+    if (i + 1 < good.size() && good[i + 1] != '.')
+      EXPECT_EQ(reason(tokens.verify(changed, kNow)), "token_invalid") << i;
   }
   EXPECT_EQ(reason(tokens.verify(good + std::string("\0more", 5), kNow)), "token_invalid");
   EXPECT_EQ(reason(tokens.verify(std::string(10'000, 'a'), kNow)), "token_invalid");
@@ -95,23 +108,31 @@ TEST(Tokens, OfOtherFormsAreRefused) {
 
 TEST(Tokens, NeedTheirClaims) {
   Tokens tokens({kSecret});
-  auto judge = [&](Forged& forged) { return std::string(reason(tokens.verify(forged.sign(JWT_ALG_HS256, kSecret), kNow))); };
+  auto judge = [&](Forged& forged) {
+    return std::string(reason(tokens.verify(forged.sign(JWT_ALG_HS256, kSecret), kNow)));
+  };
   long later = kNow / 1000 + 60;
   EXPECT_EQ(judge(Forged().with("sid", "43").with("role", "user").with("exp", later)), "token_invalid");
   EXPECT_EQ(judge(Forged().with("sub", "42").with("role", "user").with("exp", later)), "token_invalid");
   EXPECT_EQ(judge(Forged().with("sub", "42").with("sid", "43").with("exp", later)), "token_invalid");
   EXPECT_EQ(judge(Forged().with("sub", "42").with("sid", "43").with("role", "user")), "token_invalid");
-  EXPECT_EQ(judge(Forged().with("sub", "42").with("sid", "43").with("role", "owner").with("exp", later)), "token_invalid");
-  EXPECT_EQ(judge(Forged().with("sub", "0x2a").with("sid", "43").with("role", "user").with("exp", later)), "token_invalid");
-  EXPECT_EQ(judge(Forged().with("sub", 42L).with("sid", "43").with("role", "user").with("exp", later)), "token_invalid");
-  EXPECT_EQ(judge(Forged().with("sub", "42").with("sid", "43").with("role", "user").with("exp", "soon")), "token_invalid");
+  EXPECT_EQ(judge(Forged().with("sub", "42").with("sid", "43").with("role", "owner").with("exp", later)),
+            "token_invalid");
+  EXPECT_EQ(judge(Forged().with("sub", "0x2a").with("sid", "43").with("role", "user").with("exp", later)),
+            "token_invalid");
+  EXPECT_EQ(judge(Forged().with("sub", 42L).with("sid", "43").with("role", "user").with("exp", later)),
+            "token_invalid");
+  EXPECT_EQ(judge(Forged().with("sub", "42").with("sid", "43").with("role", "user").with("exp", "soon")),
+            "token_invalid");
   EXPECT_EQ(judge(Forged().with("sub", "42").with("sid", "43").with("role", "user").with("exp", -1L)), "token_invalid");
-  EXPECT_EQ(judge(Forged().with("sub", "42").with("sid", "43").with("role", "user").with("exp", LONG_MAX)), "token_invalid");
+  EXPECT_EQ(judge(Forged().with("sub", "42").with("sid", "43").with("role", "user").with("exp", LONG_MAX)),
+            "token_invalid");
 }
 
 TEST(Tokens, ABackEndNamesNobodyOrSomebody) {
   Tokens tokens({kSecret});
-  auto alone = tokens.verify(Forged().with("role", "service").with("exp", kNow / 1000 + 60).sign(JWT_ALG_HS256, kSecret), kNow);
+  auto alone =
+      tokens.verify(Forged().with("role", "service").with("exp", kNow / 1000 + 60).sign(JWT_ALG_HS256, kSecret), kNow);
   ASSERT_TRUE(alone);
   EXPECT_TRUE(alone->service);
   EXPECT_FALSE(alone->user);
