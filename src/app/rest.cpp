@@ -23,8 +23,7 @@ namespace {
 constexpr std::string_view kApi = "/api/v1";
 // The page loads its own scripts and talks to its own host alone.
 constexpr std::string_view kPolicy =
-    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; object-src 'none'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+    "default-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 net::HttpResponse json_answer(int status, std::string_view body) {
   net::HttpResponse answer;

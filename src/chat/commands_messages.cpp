@@ -15,6 +15,17 @@ using base::json::find_string;
 
 constexpr std::array<std::string_view, 7> kMessageTypes = {"text", "image", "video", "audio", "file", "voice", "encrypted"};
 
+constexpr int kExtraDepth = 8;  // it lies three deep in an event's body, which must stay below json::kDepthMax
+
+int depth_of(const Value& value) {
+  int deepest = 0;
+  if (value.IsObject())
+    for (const auto& member : value.GetObject()) deepest = std::max(deepest, depth_of(member.value));
+  if (value.IsArray())
+    for (const Value& element : value.GetArray()) deepest = std::max(deepest, depth_of(element));
+  return value.IsObject() || value.IsArray() ? deepest + 1 : 0;
+}
+
 bool is_printable_ascii(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c > ' ' && c <= '~'; });
 }
@@ -47,6 +58,7 @@ Result<void> read_extras(const Value& data, Send& send) {
     }
   }
   if (const Value* extra = find(data, "extra")) {
+    if (depth_of(*extra) > kExtraDepth) return base::fail_field("extra", "must not be nested deeper than 8");
     Writer out;
     out.value(*extra);
     if (out.view().size() > base::limits::kExtraBytes) return base::fail(Errc::too_large, "extra is larger than 1 KiB");

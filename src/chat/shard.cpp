@@ -97,6 +97,7 @@ Task<Reply> Shard::call(UserCard actor, std::string name, std::string data) {
 Task<Result<UserCard>> Shard::authenticate(std::string token, SessionId* session) {
   auto claims = parts_->o.tokens.verify(token, base::wall_ms());
   if (!claims) co_return std::unexpected(claims.error());
+  if (!claims->user) co_return base::fail_auth("token_invalid", "this token names no user");
   if (session) *session = claims->session;
   auto asking = ask<Result<UserCard>>(*parts_, parts_->home(claims->user), [claims = *claims](Parts& there, Answer<Result<UserCard>> reply) {
     there.o.scope.spawn([](Parts& home, UserId user, SessionId which, Answer<Result<UserCard>> answer) -> Task<void> {

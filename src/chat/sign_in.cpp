@@ -23,6 +23,7 @@ Task<Result<Entrance>> enter(Parts& p, std::string address, ConnectData data) {
   if (data.has_token) {
     auto claims = p.o.tokens.verify(data.token, base::wall_ms());
     if (!claims) co_return std::unexpected(claims.error());
+    if (!claims->user) co_return base::fail_auth("token_invalid", "this token names no user");
     co_return Entrance{.user = claims->user, .session = claims->session, .expires_ms = claims->expires_ms, .made = {}};
   }
   auto guest = co_await make_guest(p, std::move(data.name), std::move(address));

@@ -66,6 +66,7 @@ test('missing field, wrong type, bad values', async () => {
     ['send_message', { roomId, text: 'x', type: 'poem' }, 'type'],
     ['send_message', { roomId, text: 'x', mentions: 'all' }, 'mentions'],
     ['send_message', { roomId, text: 'x', replyTo: 'no id' }, 'replyTo'],
+    ['send_message', { roomId, text: 'x', extra: [[[[[[[[[]]]]]]]]] }, 'extra'],
     ['get_history', { roomId, limit: 101 }, 'limit'],
     ['get_history', { roomId, before: 1, after: 1 }, 'before'],
     ['create_room', { type: 'castle' }, 'type'],
