@@ -78,6 +78,7 @@ void Journal::on_turn_end() {
     listener_.on_committed(last_ticket_);
   }
   start_commit();
+  check_closed();  // it may have failed all that was left
 }
 
 void Journal::start_commit() {
@@ -208,10 +209,10 @@ base::Task<void> Journal::close() {
   closing_ = true;
   retry_.disarm();
   start_commit();
-  if (!idle()) {
-    Park parked{closer_};
-    co_await parked;
-  }
+  Park parked{closer_};
+  if (!idle()) co_await parked;
+  remove_at_close();
+  if (!idle()) co_await parked;
   ASSERT(idle());
 }
 

@@ -14,7 +14,6 @@
 namespace ringline::backend {
 
 namespace disk = loop::disk;
-using journal::kBlockBytes;
 
 struct Recovery::SegmentFile {
   std::string path;
@@ -169,8 +168,8 @@ bool Recovery::accept_batch(CoreFiles& core, std::size_t index) {
   const SegmentScanner::Batch& batch = *reader_->batch;
   const std::string& path = core.segments[index].path;
   core.highest = std::max(core.highest, batch.head.number);
-  if (!reader_->any && !reader_->scanner.head())
-    add_damage({.file = path, .offset = 0, .bytes = kBlockBytes, .what = "the segment's head is damaged; its batches are not"});
+  // Damaged, or torn in the segment's first write. Nothing is lost: each batch says what the head says.
+  if (!reader_->any && !reader_->scanner.head()) base::log::warn("journal_segment_head_unreadable", {{"file", path}});
   reader_->any = true;
   const std::uint64_t before = batch.head.previous;
   if (batch.expected < batch.head.offset || (core.last && before > *core.last)) {
@@ -284,16 +283,15 @@ JournalStart Recovery::start_of(unsigned core) const {
   return start;
 }
 
+// In the order of reading, one by one: what is left when the power goes has no holes, and a void never goes before what it voids.
 base::Result<void> Recovery::remove_recovered() {
   ASSERT(position_ == order_.size());
-  for (const auto& core : cores_) {
-    for (const SegmentFile& segment : core->segments) {
-      if (auto removed = disk::remove(segment.path); !removed) return removed;
-      // One by one: a void never goes before what it voids.
-      if (auto synced = disk::sync_directory(core->directory); !synced) return synced;
-    }
-    core->segments.clear();
+  for (const auto& [core, index] : order_) {
+    if (auto removed = disk::remove(core->segments[index].path); !removed) return removed;
+    if (auto synced = disk::sync_directory(core->directory); !synced) return synced;
   }
+  order_.clear();
+  position_ = 0;
   return {};
 }
 

@@ -1,5 +1,6 @@
 // Segments of a journal: made one ahead, used, closed, removed. What blocks is done by workers; their answers come as mail.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "ringline/backend/journal.hpp"
@@ -193,6 +194,24 @@ void Journal::on_removed(std::size_t wanted, std::size_t removed) {
   sealed_.erase(sealed_.begin(), sealed_.begin() + static_cast<std::ptrdiff_t>(removed));
   count_segments();
   if (removed == wanted) remove_stored();  // after an error: at the next on_stored
+}
+
+// What the next start would only read in vain: the segment that was made ahead, and if the store has everything, all of them.
+void Journal::remove_at_close() {
+  std::vector<std::uint64_t> segments;
+  const auto is_stored = [this](const Segment& segment) { return segment.last_ticket <= stored_ticket_; };
+  if (current_) close_current();
+  if (std::ranges::all_of(sealed_, is_stored)) std::ranges::transform(sealed_, std::back_inserter(segments), &Segment::number);
+  if (spare_) {
+    loop_.ring().close(spare_->file);
+    segments.push_back(spare_->number);
+    spare_.reset();
+  }
+  if (segments.empty()) return;
+  submit([directory = directory_, segments = std::move(segments)] {
+    remove_in_order(directory, segments);
+    return [](Journal&) {};
+  });
 }
 
 void Journal::count_segments() { loop_.metrics().journal_segments = sealed_.size() + (current_ ? 1 : 0) + (spare_ ? 1 : 0); }

@@ -71,7 +71,7 @@ class Journal final : public chat::RoomLog, public loop::TurnHook {
   void on_turn_end() override;
   bool has_work() const noexcept override { return options_.relaxed && told_ticket_ < last_ticket_; }
 
-  // Commits (or fails) what was appended, then waits for worker and kernel. Nothing may be appended any more.
+  // Commits (or fails) what was appended, removes what the store has if that is everything, waits for worker and kernel. Nothing may be appended any more.
   base::Task<void> close();
 
  private:
@@ -138,6 +138,7 @@ class Journal final : public chat::RoomLog, public loop::TurnHook {
   void discard_current();
   void remove_stored();
   void on_removed(std::size_t wanted, std::size_t removed);
+  void remove_at_close();
   void count_segments();
 
   JournalOptions options_;

@@ -2,7 +2,7 @@
 //
 // Events come batch by batch: each room's in seq order, those of different rooms in any (why that needs no sorting stands in journal_format.hpp).
 // Nothing is changed on disk until remove_recovered, so a crash in between only means doing it again: the store passes over what it has.
-// Memory: one batch, 64 bytes a segment file, and 24 bytes a room that has events.
+// Memory: one batch, some 200 bytes a segment file, and some 60 bytes a room that has events.
 //
 // What is damaged is named and what is intact behind it is kept. A damaged last batch of the last segment cannot be told from one that was torn in
 // the write by a crash, before it was committed: both are `torn_bytes`.

@@ -45,7 +45,7 @@ class JournalRecovery : public ::testing::Test {
     return seqs;
   }
 
-  TemporaryDirectory directory_;
+  TemporaryDirectory directory_{true};
 };
 
 TEST_F(JournalRecovery, NothingThere) {
@@ -97,14 +97,13 @@ TEST_F(JournalRecovery, PaddingDoesNotMatter) {
   EXPECT_EQ(all.report.damages_found, 0U);
 }
 
-TEST_F(JournalRecovery, ADamagedSegmentHeadIsNamed) {
+TEST_F(JournalRecovery, ADamagedSegmentHeadLosesNothing) {
   for (const std::size_t at : {0U, 9U, 13U, 20U, 45U, 63U}) {
     std::string damaged = made();
     damaged[at] = static_cast<char>(damaged[at] ^ 4);
     const Recovered all = recover_from(damaged);
     EXPECT_EQ(all.events.size(), 15U) << at;
-    ASSERT_EQ(all.report.damages_found, 1U) << at;
-    EXPECT_EQ(all.report.damages[0].offset, 0U);
+    EXPECT_EQ(all.report.damages_found, 0U) << at;
   }
 }
 
@@ -114,10 +113,10 @@ TEST_F(JournalRecovery, SeveralBatchesWipedOutInARow) {
     std::fill_n(damaged.begin(), offset_of(4), wiped);
     const Recovered all = recover_from(damaged);
     EXPECT_EQ(all.seqs(1), (std::vector<std::uint64_t>{10, 11, 12, 13, 14, 15}));
-    ASSERT_EQ(all.report.damages_found, 2U);  // the head, then the batches
-    EXPECT_EQ(all.report.damages[1].offset, kBlock);
-    EXPECT_EQ(all.report.damages[1].bytes, 3 * kBlock);
-    EXPECT_EQ(all.report.damages[1].last_batch, 3U);
+    ASSERT_EQ(all.report.damages_found, 1U);
+    EXPECT_EQ(all.report.damages[0].offset, kBlock);
+    EXPECT_EQ(all.report.damages[0].bytes, 3 * kBlock);
+    EXPECT_EQ(all.report.damages[0].last_batch, 3U);
   }
 }
 

@@ -22,11 +22,11 @@ namespace ringline::backend::test {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-// In the working directory: a disk, not tmpfs.
+// In the working directory, on a disk, or in memory where only the bytes matter.
 class TemporaryDirectory {
  public:
-  TemporaryDirectory() {
-    std::string pattern = fs::current_path() / "journal-test-XXXXXX";
+  explicit TemporaryDirectory(bool in_memory = false) {
+    std::string pattern = (in_memory && fs::exists("/dev/shm") ? fs::path("/dev/shm") : fs::current_path()) / "journal-test-XXXXXX";
     EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
     path_ = pattern;
   }

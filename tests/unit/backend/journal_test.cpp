@@ -110,6 +110,23 @@ TEST(Journal, ClosingCommitsWhatWasAppended) {
   EXPECT_EQ(recover(directory.path()).events.size(), 5U);
 }
 
+TEST(Journal, ClosingLeavesNothingThatIsStored) {
+  const TemporaryDirectory directory;
+  for (const bool all : {false, true}) {
+    auto recovery = recover_journals(directory.path());
+    ASSERT_TRUE(recovery.has_value());
+    read_all(**recovery);
+    JournalOptions options = small(directory.path());
+    options.start = (*recovery)->start_of(0);
+    Core core(options);
+    ASSERT_TRUE((*recovery)->remove_recovered().has_value());
+    ASSERT_TRUE(core.commit({make_event(1, 1), make_event(1, 2)}));
+    core.journal->on_stored(all ? 2 : 1);
+    core.close();
+    EXPECT_EQ(segments_on_disk(directory.path()), all ? 0U : 1U);
+  }
+}
+
 TEST(Journal, ACleanStopIsSeenOnce) {
   const TemporaryDirectory directory;
   { Core core(small(directory.path())); }
@@ -274,7 +291,7 @@ TEST(Journal, AVoidedBatchThatIsOnDiskIsNotRecovered) {
     write_file(segment_path(directory.path(), 2), second);
     all = recover(directory.path());
     EXPECT_EQ(all.report.voided_batches, 1U) << damaged;
-    EXPECT_GT(all.report.damages_found, 0U);
+    EXPECT_EQ(all.report.damages_found, damaged > 4096 ? 1U : 0U);
     EXPECT_EQ(all.events.back().body.view(), "kept");
     second[damaged] ^= 1;
     write_file(segment_path(directory.path(), 2), second);
