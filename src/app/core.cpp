@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds kDrainStep{5};
 
 }  // namespace
 
-Core::Core(Process& process, loop::Loop& loop) : process_(process), loop_(loop), http_(*this) {}
+Core::Core(Process& process, loop::Loop& loop) : process_(process), loop_(loop) {}
 
 Core::~Core() = default;
 
@@ -38,7 +38,8 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
   core->server_ = std::make_unique<net::Server>(loop, net::ServerOptions{.core = loop.core(),
                                                                          .connections_max = process.connections_max / process.cores,
                                                                          .settings = settings,
-                                                                         .http = core->http_});
+                                                                         .http = core->http_,
+                                                                         .hand_over = process.hand_over.get()});
   core->shard_ = std::make_unique<chat::Shard>(chat::ShardOptions{.core = loop.core(),
                                                                   .cores = process.cores,
                                                                   .highest_id = process.highest_id,
@@ -59,6 +60,18 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
 }
 
 base::Result<std::uint16_t> Core::listen(std::uint16_t port) { return server_->listen(port); }
+
+base::Result<void> Core::listen_for_admins() {
+  const base::Settings& settings = process_.settings;
+  if (!settings.admin_port) return {};
+  admin_settings_ = std::make_unique<base::Settings>(settings);
+  admin_settings_->host = settings.admin_host;
+  admin_ = std::make_unique<net::Server>(loop_, net::ServerOptions{.core = loop_.core(), .settings = *admin_settings_, .http = admin_http_});
+  auto port = admin_->listen(*settings.admin_port);
+  if (!port) return std::unexpected(port.error());
+  base::log::info("admin_listening", {{"host", settings.admin_host}, {"port", *port}});
+  return {};
+}
 
 void Core::post(unsigned core, ShardMail mail) {
   Core* there = process_.core_objects[core];
@@ -81,6 +94,7 @@ base::Task<base::Result<void>> Core::run_blocking(std::move_only_function<void()
 void Core::on_turn_end() {
   shard_->flush();
   server_->on_turn_end();
+  if (admin_) admin_->on_turn_end();
 }
 
 void Core::on_tick() {
@@ -148,14 +162,16 @@ void Core::drain() { loop_.scope().spawn(drain_and_stop()); }
 base::Task<void> Core::drain_and_stop() {
   std::int64_t deadline = loop_.now_ms() + process_.settings.drain_time.count();
   server_->stop_listening();
+  if (admin_) admin_->stop_listening();
   std::uint32_t after = static_cast<std::uint32_t>(base::random_u64() % kReconnectSpreadMs);
   server_->announce("server_draining", R"({"reconnectAfterMs":)" + std::to_string(after) + "}");
   co_await loop_.sleep(kHearing);
   server_->close_all(chat::CloseCode::stopping, "the server is stopping");
-  while (loop_.now_ms() < deadline && !(server_->empty() && shard_->all_stored())) co_await loop_.sleep(kDrainStep);
+  if (admin_) admin_->kill_all();
+  while (loop_.now_ms() < deadline && !(no_connections() && shard_->all_stored())) co_await loop_.sleep(kDrainStep);
   bool stored = shard_->all_stored();
   server_->kill_all();
-  while (!server_->empty()) co_await loop_.sleep(kDrainStep);
+  while (!no_connections()) co_await loop_.sleep(kDrainStep);
   base::log::info("core_drained", {{"stored", stored}});
   process_.state[loop_.core()].quiet.store(true);
   auto all_quiet = [this] {
@@ -170,12 +186,12 @@ base::Task<void> Core::drain_and_stop() {
 }
 
 void HttpDoor::handle(base::ConnectionId connection, net::HttpRequest request) {
-  core_.scope().spawn(answer(core_, connection, std::move(request)));
+  core_.scope().spawn(answer(core_, door_, connection, std::move(request)));
 }
 
-base::Task<void> HttpDoor::answer(Core& core, base::ConnectionId connection, net::HttpRequest request) {
-  net::HttpResponse response = co_await answer_http(core, std::move(request));
-  core.server().respond(connection, std::move(response));
+base::Task<void> HttpDoor::answer(Core& core, Door door, base::ConnectionId connection, net::HttpRequest request) {
+  net::HttpResponse response = co_await answer_http(core, door, std::move(request));
+  core.server(door).respond(connection, std::move(response));
 }
 
 namespace {
@@ -220,6 +236,7 @@ void run_core(Process& process, unsigned core) {
     } else {
       fail_start(process, port.error());
     }
+    if (auto admin = wired.listen_for_admins(); !admin) fail_start(process, admin.error());
   }
   process.together.arrive_and_wait();  // the port is known
   if (!process.failed && core != 0) {

@@ -12,21 +12,25 @@
 
 namespace ringline::app {
 
+// The listeners: of everybody, and of operators (ADMIN_PORT).
+enum class Door : std::uint8_t { everybody, admin };
+
 struct Health {
   bool journal = true;
   bool store = true;
   bool draining = false;
 };
 
-// The HTTP door: each request is a coroutine of its core.
+// An HTTP door: each request is a coroutine of its core.
 class HttpDoor final : public net::HttpHandler {
  public:
-  explicit HttpDoor(Core& core) noexcept : core_(core) {}
+  HttpDoor(Core& core, Door door) noexcept : core_(core), door_(door) {}
   void handle(base::ConnectionId connection, net::HttpRequest request) override;
 
  private:
-  static base::Task<void> answer(Core& core, base::ConnectionId connection, net::HttpRequest request);
+  static base::Task<void> answer(Core& core, Door door, base::ConnectionId connection, net::HttpRequest request);
   Core& core_;
+  Door door_;
 };
 
 class Core final : private chat::Surroundings, private loop::TurnHook {
@@ -36,10 +40,11 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   // Opens the journal; the error says why it cannot.
   static base::Result<std::unique_ptr<Core>> make(Process& process, loop::Loop& loop);
   base::Result<std::uint16_t> listen(std::uint16_t port);
+  base::Result<void> listen_for_admins();  // ADMIN_PORT, if it is set: on one core
   void drain();                // SIGTERM: tells clients, keeps what is there, stops the loop
 
   chat::Shard& shard() noexcept { return *shard_; }
-  net::Server& server() noexcept { return *server_; }
+  net::Server& server(Door door) noexcept { return door == Door::admin ? *admin_ : *server_; }
   base::Scope& scope() noexcept { return loop_.scope(); }
   const base::Settings& settings() const noexcept { return process_.settings; }
   Health health() const noexcept;
@@ -61,6 +66,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   void on_turn_end() override;
   void on_tick();
   base::Task<void> drain_and_stop();
+  bool no_connections() const noexcept { return server_->empty() && (!admin_ || admin_->empty()); }
 
   Process& process_;
   loop::Loop& loop_;
@@ -71,12 +77,15 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
     void on_failed(std::uint64_t first, std::uint64_t last) override { shard->on_failed(first, last); }
   };
 
-  HttpDoor http_;
+  HttpDoor http_{*this, Door::everybody};
+  HttpDoor admin_http_{*this, Door::admin};
   Told told_;
   std::unique_ptr<backend::Journal> journal_;
   std::unique_ptr<chat::Store> store_;
   std::unique_ptr<chat::Shard> shard_;
   std::unique_ptr<net::Server> server_;
+  std::unique_ptr<base::Settings> admin_settings_;  // with the admin listener's address
+  std::unique_ptr<net::Server> admin_;              // null: another core, or no ADMIN_PORT
   loop::TimerOf<Core, &Core::on_tick> tick_{*this};
 };
 

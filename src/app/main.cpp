@@ -105,7 +105,9 @@ bool all_listening(const Process& process) {
 int run(const base::Settings& settings, const DataDir& data) {
   auto secrets = data.jwt_secrets(settings);
   if (!secrets) return fail(secrets.error().message);
-  auto store = backend::SqliteStore::open(data.file("ringline.db"));
+  constexpr std::string_view kSqlite = "sqlite:";  // what settings let through
+  std::string database = settings.database_url.empty() ? data.file("ringline.db") : settings.database_url.substr(kSqlite.size());
+  auto store = backend::SqliteStore::open(std::move(database));
   if (!store) return fail(store.error().message);
   unsigned cores = std::min(settings.cores != 0 ? settings.cores : loop::usable_cpus(), base::kCoresMax);
   auto booted = take_in_journals(settings, data, cores, **store);
@@ -119,6 +121,12 @@ int run(const base::Settings& settings, const DataDir& data) {
   unsigned descriptors = raise_descriptor_limit();
   process.connections_max = settings.connections_max != 0 ? settings.connections_max : descriptors - kDescriptorsKept;
   for (Process::CoreState& core : process.state) core.heard_ns = process.started_ns;
+
+  if (cores > 1) {
+    auto ports = net::HandOverPorts::open(cores);
+    if (!ports) return fail(ports.error().message);
+    process.hand_over = std::move(*ports);
+  }
 
   sigset_t signals = handled_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);

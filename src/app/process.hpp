@@ -15,6 +15,7 @@
 #include "ringline/loop/loop.hpp"
 #include "ringline/loop/mailbox.hpp"
 #include "ringline/loop/workers.hpp"
+#include "ringline/net/hand_over.hpp"
 
 namespace ringline::app {
 
@@ -36,6 +37,7 @@ struct Process {
   std::vector<backend::JournalStart> journals;  // by core
   std::uint16_t port = 0;            // set before the cores start listening
   std::int64_t started_ns = 0;
+  std::unique_ptr<net::HandOverPorts> hand_over;  // null: one core
   loop::Mailboxes mailboxes;
   std::vector<loop::Loop*> loops;    // by core; set before any runs, valid until all are joined
   std::vector<Core*> core_objects;

@@ -263,12 +263,13 @@ net::HttpResponse preflight(const net::HttpRequest& question) {
   return answer;
 }
 
-Task<net::HttpResponse> route_http(Core& core, net::HttpRequest question) {
+Task<net::HttpResponse> route_http(Core& core, Door door, net::HttpRequest question) {
   const std::string& path = question.path;
-  if (path.starts_with(std::string(kApi) + "/")) co_return co_await answer_api(core, std::move(question));
+  bool for_people = door == Door::everybody;
+  if (for_people && path.starts_with(std::string(kApi) + "/")) co_return co_await answer_api(core, std::move(question));
   bool reads = question.method == "GET" || question.method == "HEAD";
   bool known = path == "/health" || path == "/livez" || path == "/readyz" || path == "/metrics" ||
-               path == "/api/socket/stats" || web::find_asset(path);
+               path == "/api/socket/stats" || (for_people && web::find_asset(path));
   if (!known) co_return not_there();
   if (!reads) co_return wrong_method("GET, HEAD");
   if (path == "/health") co_return health(core);
@@ -276,8 +277,9 @@ Task<net::HttpResponse> route_http(Core& core, net::HttpRequest question) {
   if (path == "/readyz") co_return ready(core);
   if (path == "/api/socket/stats") co_return co_await answer_stats(core);
   if (path == "/metrics") {
-    // On the public port to this machine only; the admin listener is a door of its own.
-    if (!question.from_loopback) co_return not_there();
+    // ADMIN_PORT's; without one, the public port's for this machine only.
+    bool allowed = !for_people || (!core.settings().admin_port && question.from_loopback);
+    if (!allowed) co_return not_there();
     co_return co_await answer_metrics(core);
   }
   co_return asset_answer(*web::find_asset(path), question);
@@ -285,14 +287,14 @@ Task<net::HttpResponse> route_http(Core& core, net::HttpRequest question) {
 
 }  // namespace
 
-Task<net::HttpResponse> answer_http(Core& core, net::HttpRequest question) {
+Task<net::HttpResponse> answer_http(Core& core, Door door, net::HttpRequest question) {
   std::string origin = question.origin;
   bool allowed = !origin.empty() && net::origin_allowed(core.settings(), origin, question.host);
   net::HttpResponse answer;
   if (question.method == "OPTIONS") {
     answer = preflight(question);
   } else {
-    answer = co_await route_http(core, std::move(question));
+    answer = co_await route_http(core, door, std::move(question));
   }
   if (allowed) {
     answer.headers.emplace_back("Access-Control-Allow-Origin", origin);

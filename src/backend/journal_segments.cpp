@@ -1,5 +1,6 @@
 // Segments of a journal: made one ahead, used, closed, removed. What blocks is done by workers; their answers come as mail.
 #include <algorithm>
+#include <cerrno>
 #include <iterator>
 #include <utility>
 
@@ -74,7 +75,8 @@ base::Result<void> Journal::start_directory() {
   auto marks = disk::list(above);
   if (!marks) return std::unexpected(marks.error());
   if (!std::ranges::binary_search(*marks, journal::kCleanStop)) return {};
-  if (auto removed = disk::remove(above + "/" + std::string(journal::kCleanStop)); !removed) return removed;
+  auto removed = disk::remove(above + "/" + std::string(journal::kCleanStop));
+  if (!removed && removed.error().sys != ENOENT) return removed;  // another core's journal was quicker
   return disk::sync_directory(above);
 }
 

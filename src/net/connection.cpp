@@ -12,6 +12,13 @@ namespace ringline::net {
 
 using base::limits::kReplyQueueBytes;
 
+namespace {
+
+constexpr std::chrono::seconds kRefusedLinger{1};  // what follows a refused request is thrown away for so long
+constexpr std::chrono::seconds kProgressCheck{1};
+
+}  // namespace
+
 Connection::Connection(Server::Impl& server, loop::Fd socket, base::ConnectionId id)
     : server_(server), session_(id, *this), socket_(socket) {}
 
@@ -20,7 +27,7 @@ Connection::~Connection() { ASSERT(state_ == State::dead); }
 void Connection::start() {
   http_ = std::make_unique<HttpState>();
   server_.loop.ring().receive_multishot(receive_, socket_);
-  wait_for(Wait::head, base::limits::kHttpHeadTimeout);
+  wait_for(Wait::head, server_.options.times.head);
 }
 
 std::string Connection::address() const {
@@ -33,26 +40,42 @@ void Connection::wait_for(Wait what, std::chrono::milliseconds time) {
 }
 
 void Connection::on_receive(loop::Completion completion) {
-  if (completion.result == -ENOBUFS) {
-    ++server_.metrics.receive_buffers_empty;
-  } else if (completion.result <= 0) {
-    // End of stream, a reset, or our own cancel to stop reading.
-    if (!(completion.result == -ECANCELED && paused_)) close_now();
-  } else {
+  if (completion.result > 0) {
     server_.metrics.received_bytes += completion.bytes.size();
-    std::string_view bytes(reinterpret_cast<const char*>(completion.bytes.data()), completion.bytes.size());
-    if (state_ == State::open || state_ == State::closing) {
-      if (kind_ == Kind::http) {
-        take_http(bytes);
-      } else {
-        take_frames(bytes);
-      }
-    }
+    take_bytes({reinterpret_cast<const char*>(completion.bytes.data()), completion.bytes.size()});
+  } else if (completion.result == 0) {
+    on_input_end();
+  } else if (completion.result == -ENOBUFS) {
+    ++server_.metrics.receive_buffers_empty;
+  } else if (completion.result != -ECANCELED) {  // that one is ours: reading was to stop
+    close_now();
   }
   if (completion.more) return;
   if (state_ == State::joining) return join();
-  if (state_ != State::dead && !paused_ && !receive_.in_kernel())
-    server_.loop.ring().receive_multishot(receive_, socket_);
+  if (state_ == State::leaving) return leave_when_quiet();
+  receive();
+}
+
+void Connection::take_bytes(std::string_view bytes) {
+  if (state_ == State::joining || state_ == State::dead) return;
+  if (kind_ == Kind::http) {
+    take_http(bytes);
+  } else {
+    take_frames(bytes);
+  }
+}
+
+// The peer has closed its side. Of a client of HTTP this may be its last request's end: it still gets its answers.
+void Connection::on_input_end() {
+  if (state_ == State::leaving) return;  // the other core will see it too
+  bool answers_wait = kind_ == Kind::http && state_ == State::open && (http_->exchange_open || outbox_) && !http_->refused;
+  if (!answers_wait) return close_now();
+  http_->input_over = true;
+}
+
+void Connection::receive() {
+  bool open = state_ == State::open || state_ == State::closing;
+  if (open && !paused_ && !receive_.in_kernel() && !(http_ && http_->input_over)) server_.loop.ring().receive_multishot(receive_, socket_);
 }
 
 void Connection::stop_reading() {
@@ -61,10 +84,21 @@ void Connection::stop_reading() {
   server_.loop.ring().cancel(receive_);
 }
 
+bool Connection::may_read() const noexcept {
+  if (outbox_ && outbox_->urgent_bytes() >= kReplyQueueBytes / 2) return false;
+  if (kind_ == Kind::http) return http_->input.size() <= kHttpInputBytes / 2;
+  return in_flight_ < base::limits::kCommandsInFlight / 2;
+}
+
 void Connection::read_again() {
-  if (!paused_ || state_ == State::joining || state_ == State::dead) return;
+  if (!paused_) return;
   paused_ = false;
-  if (!receive_.in_kernel()) server_.loop.ring().receive_multishot(receive_, socket_);
+  if (std::unique_ptr<std::string> unread = std::move(unread_)) take_frames(*unread);  // which may stop reading again
+  receive();
+}
+
+void Connection::bound_output() {
+  if (outbox_ && outbox_->urgent_bytes() > kReplyQueueBytes) stop_reading();
 }
 
 void Connection::mark_dirty() {
@@ -106,7 +140,7 @@ void Connection::flush() {
   } else {
     server_.loop.ring().send_message(send_, socket_, message);
   }
-  if (outbox_->urgent_bytes() > kReplyQueueBytes) stop_reading();
+  bound_output();
 }
 
 void Connection::on_sent(loop::Completion completion) {
@@ -122,16 +156,17 @@ void Connection::on_sent(loop::Completion completion) {
 
 // What follows when output has left: reading and feeding go on, an empty outbox is given back, a polite close takes its next step.
 void Connection::after_output() {
+  if (state_ == State::open && kind_ == Kind::http) next_request();  // it may have waited for room
   if (!outbox_ || outbox_->empty()) {
     progress_ms_ = 0;
     if (outbox_ && !send_.in_kernel()) server_.give_back(std::move(outbox_));
-    if (peer_closed_ || (http_ && http_->close_after_output)) return close_now();
+    if (state_ == State::leaving) return leave_when_quiet();
+    if (peer_closed_) return close_now();
+    if (http_ && http_->refused && !http_->input_over && wait_ != Wait::linger) return wait_for(Wait::linger, kRefusedLinger);
+    if (http_ && (http_->close_after_output || (http_->input_over && !http_->exchange_open))) return close_now();
   }
-  std::size_t urgent_bytes = outbox_ ? outbox_->urgent_bytes() : 0;
+  if (paused_ && may_read()) read_again();
   std::size_t shared_bytes = outbox_ ? outbox_->shared_bytes() : 0;
-  if (paused_ && urgent_bytes < kReplyQueueBytes / 2 && in_flight_ < base::limits::kCommandsInFlight / 2 &&
-      !(http_ && http_->exchange_open))
-    read_again();
   if (full_ && shared_bytes < server_.options.settings.send_queue_bytes / 4) {
     full_ = false;
     if (state_ == State::open && kind_ != Kind::http) server_.shard->drained(session_);
@@ -141,13 +176,14 @@ void Connection::after_output() {
 void Connection::on_due() {
   switch (wait_) {
     case Wait::head:
-      if (http_->input.empty() && http_->requests == 0) return close_now();
+      if (!http_->reader && http_->requests == 0) return close_now();  // it never said a word
       [[fallthrough]];
     case Wait::body:
       ++server_.metrics.closed_timeout;
       return refuse_http(408, "the request took too long");
     case Wait::idle:
     case Wait::linger:
+      if (send_.in_kernel() && !stalled()) return wait_for(wait_, kProgressCheck);  // it still takes what is sent
       return close_now();
     case Wait::answer:
       return;
@@ -157,8 +193,12 @@ void Connection::on_due() {
     case Wait::ping:
       return ping();
     case Wait::pong:
-      return stalled_or_ping_timed_out();
+      return no_pong();
   }
+}
+
+bool Connection::stalled() const noexcept {
+  return send_.in_kernel() && server_.loop.now_ms() - progress_ms_ >= server_.options.times.stalled_send.count();
 }
 
 void Connection::close_now() {

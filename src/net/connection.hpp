@@ -5,6 +5,9 @@
 // connection, and nobody outside net has a pointer to one.
 //
 // Polite closing (`close`): the close frame is queued behind what is urgent, sent, the peer given kLinger to answer it, then close_now.
+//
+// Reading stops (`paused_`) while too many commands or too much output wait. What was received before the kernel heard of it stays in `unread_`, so no
+// more than limits::kCommandsInFlight are ever under way. `leave` gives the socket to another core (hand_over.hpp).
 #pragma once
 
 #include <cstdint>
@@ -30,6 +33,8 @@ class Connection final : public chat::Outlet {
   ~Connection();
 
   void start();  // first receive, first timer
+  // Likewise, of a socket that came from another core with a request and what was read behind it.
+  void start_with(protocol::Request request, std::string input);
   void flush();  // at the end of the turn: one send, if none is under way
   void respond(HttpResponse response);
   void close_now();
@@ -52,6 +57,7 @@ class Connection final : public chat::Outlet {
   enum class State : std::uint8_t {
     open,
     closing,  // a close frame is queued or sent; input is read and thrown away
+    leaving,  // goes to another core once its receive is cancelled and its output sent
     joining,  // shut down; waits for its operations to complete
     dead,     // on the server's list
   };
@@ -60,17 +66,24 @@ class Connection final : public chat::Outlet {
   void on_receive(loop::Completion completion);
   void on_sent(loop::Completion completion);
   void on_due();
+  void take_bytes(std::string_view bytes);
+  void on_input_end();
   void join();
 
   // HTTP (connection_http.cpp)
   void take_http(std::string_view bytes);
   void next_request();
+  bool may_read_request() const noexcept;
   void refuse_http(int status, std::string_view why);
-  void take_request(protocol::Request request);
+  void take_request(protocol::Request request, bool from_other_core);
+  void answer_engineio(const protocol::Request& request);
   void upgrade(const protocol::Request& request);
+  void leave(protocol::Request request, unsigned core);
+  void leave_when_quiet();
 
   // WebSocket (connection_websocket.cpp)
   void take_frames(std::string_view bytes);
+  void take_frame(const protocol::FrameEvent& event);
   void take_message(std::string_view text, bool binary);
   void take_plain(std::string_view text);
   void take_socketio(std::string_view text);
@@ -81,12 +94,17 @@ class Connection final : public chat::Outlet {
   void answer_failed(const chat::ReplyTag& tag, std::string_view cmd, const base::Error& error);
   void send_close_frame(std::uint16_t code, std::string_view reason);
   void ping();
-  void stalled_or_ping_timed_out();
+  void no_pong();
+  void close_slow();
 
   std::string& urgent();  // to append to; marks the connection for this turn's flush
   void mark_dirty();
   void wait_for(Wait what, std::chrono::milliseconds time);
+  void receive();
+  void bound_output();
+  bool stalled() const noexcept;
   void stop_reading();
+  bool may_read() const noexcept;
   void read_again();
   void after_output();
 
@@ -96,7 +114,8 @@ class Connection final : public chat::Outlet {
   loop::TimerOf<Connection, &Connection::on_due> timer_{*this};
   std::unique_ptr<Outbox> outbox_;
   std::unique_ptr<HttpState> http_;
-  std::unique_ptr<std::string> peer_;  // the client's address, until it is signed in
+  std::unique_ptr<std::string> peer_;    // the client's address, until it is signed in
+  std::unique_ptr<std::string> unread_;  // frames that came while reading was stopped
   protocol::FrameReader frames_;
   chat::Session session_;
   std::int64_t progress_ms_ = 0;  // when the kernel last took something, or a send was begun

@@ -4,6 +4,7 @@
 
 #include "net/client_address.hpp"
 #include "net/connection.hpp"
+#include "net/hand_over.hpp"
 #include "net/http_state.hpp"
 #include "net/server_impl.hpp"
 #include "ringline/base/clock.hpp"
@@ -13,6 +14,7 @@
 
 namespace ringline::net {
 
+using base::Errc;
 using protocol::Request;
 using protocol::RequestReader;
 
@@ -20,6 +22,8 @@ namespace {
 
 constexpr std::array<std::string_view, 1> kSubprotocols = {"ringline.v1"};
 constexpr std::size_t kSidRandomBytes = 12;
+
+using protocol::engineio::RequestError;
 
 std::string header(const Request& request, std::string_view name) {
   return std::string(request.header(name).value_or(""));
@@ -40,6 +44,13 @@ std::vector<std::pair<std::string, std::string>> query_pairs(const Request& requ
     if (name && value && !name->empty() && !known) pairs.emplace_back(std::move(*name), std::move(*value));
   }
   return pairs;
+}
+
+// The wire contract's code for a refusal's status.
+std::string_view code_of(int status) {
+  for (Errc code : {Errc::unauthenticated, Errc::forbidden, Errc::not_found, Errc::too_large})
+    if (base::http_status(code) == status) return base::name_of(code);
+  return base::name_of(Errc::invalid);
 }
 
 HttpRequest to_request(Request&& request, std::string address, bool from_loopback) {
@@ -68,61 +79,83 @@ bool origin_allowed(const base::Settings& settings, std::string_view origin, std
 }
 
 void Connection::take_http(std::string_view bytes) {
-  if (state_ != State::open || http_->close_after_output) return;
+  if (state_ == State::closing || http_->close_after_output) return;
   http_->input.append(bytes);
-  if (!http_->exchange_open) return next_request();
-  if (http_->input.size() > base::limits::kHttpHeadBytes + base::limits::kHttpBodyBytes) stop_reading();
+  if (state_ == State::open) next_request();
+  if (kind_ == Kind::http && http_->input.size() > kHttpInputBytes) stop_reading();
+}
+
+bool Connection::may_read_request() const noexcept {
+  if (state_ != State::open || kind_ != Kind::http || http_->exchange_open || http_->close_after_output || http_->input.empty()) return false;
+  return !outbox_ || outbox_->urgent_bytes() < base::limits::kReplyQueueBytes;
 }
 
 // Reads from the input until a request is complete, then hands it on; what follows it waits for its answer.
 void Connection::next_request() {
-  while (state_ == State::open && kind_ == Kind::http && !http_->exchange_open && !http_->input.empty()) {
+  if (http_->reading) return;  // an answer that came at once: the loop below goes on
+  http_->reading = true;
+  while (may_read_request()) {
     if (!http_->reader) http_->reader = std::make_unique<RequestReader>();
     RequestReader::Step step = http_->reader->feed(http_->input);
     http_->input.erase(0, step.consumed);
     switch (step.status) {
       case RequestReader::Status::need_more:
-        if (wait_ == Wait::idle) wait_for(Wait::head, base::limits::kHttpHeadTimeout);
-        if (wait_ == Wait::head && http_->reader->in_body()) wait_for(Wait::body, base::limits::kHttpBodyTimeout);
-        return;
+        if (wait_ == Wait::idle) wait_for(Wait::head, server_.options.times.head);
+        if (wait_ == Wait::head && http_->reader->in_body()) wait_for(Wait::body, server_.options.times.body);
+        break;
       case RequestReader::Status::want_continue:
         urgent().append(protocol::kContinue);
+        wait_for(Wait::body, server_.options.times.body);
         break;
       case RequestReader::Status::failed:
-        return refuse_http(http_->reader->error_status(), http_->reader->error());
+        refuse_http(http_->reader->error_status(), http_->reader->error());
+        break;
       case RequestReader::Status::complete: {
         Request request = http_->reader->take();
         http_->reader.reset();
-        take_request(std::move(request));
+        take_request(std::move(request), false);
         break;
       }
     }
   }
+  if (!http_) return;  // it is a WebSocket now
+  http_->reading = false;
+  if (http_->input.empty()) http_->input = {};  // an idle connection holds no buffer
 }
 
-void Connection::take_request(Request request) {
+void Connection::take_request(Request request, bool from_other_core) {
+  if (request.path == "/socket.io/" && !from_other_core && server_.hand_over) {
+    auto core = server_.hand_over->core_of(request.query("sid").value_or(""));
+    if (core) return leave(std::move(request), *core);
+  }
   ++http_->requests;
   ++server_.metrics.http_requests;
-  std::string peer = loop::peer_address(socket_);
+  if (http_->peer.empty()) http_->peer = loop::peer_address(socket_);
   std::string_view forwarded = request.header("X-Forwarded-For").value_or("");
-  http_->address = client_address(peer, forwarded, server_.options.settings.trust_proxy);
-  if (request.upgrade_websocket) return upgrade(request);
+  http_->address = client_address(http_->peer, forwarded, server_.options.settings.trust_proxy);
   http_->exchange_open = true;
   http_->keep_alive = request.keep_alive;
   http_->head_only = request.method == protocol::Method::head;
   wait_ = Wait::answer;
   timer_.disarm();
-  if (request.path == "/socket.io/") {
-    bool version_4 = request.query("EIO") == "4";
-    bool websocket = request.query("transport") == "websocket";
-    auto error = !version_4 ? protocol::engineio::RequestError::unsupported_version
-                 : websocket ? protocol::engineio::RequestError::bad_request
-                             : protocol::engineio::RequestError::unknown_transport;
-    return respond({.status = 400, .content_type = "application/json", .body = std::string(protocol::engineio::error_body(error)), .headers = {}});
-  }
+  if (request.path == "/socket.io/" && (request.query("sid") || !request.upgrade_websocket)) return answer_engineio(request);
+  if (request.upgrade_websocket) return upgrade(request);
   static const std::array<std::string, 2> kLoopback = {"127.0.0.0/8", "::1"};
-  bool local = forwarded.empty() && in_blocks(peer, kLoopback);
+  bool local = forwarded.empty() && in_blocks(http_->peer, kLoopback);
   server_.options.http.handle(session_.id, to_request(std::move(request), http_->address, local));
+}
+
+// A request to Socket.IO's door that does not open a WebSocket: polling is not spoken yet, and so no session can be named either.
+void Connection::answer_engineio(const Request& request) {
+  RequestError error = RequestError::unknown_transport;
+  if (request.query("EIO") != "4") {
+    error = RequestError::unsupported_version;
+  } else if (request.query("sid")) {
+    error = RequestError::unknown_sid;
+  } else if (request.query("transport") == "websocket") {
+    error = RequestError::bad_request;
+  }
+  respond({.status = 400, .content_type = "application/json", .body = std::string(protocol::engineio::error_body(error)), .headers = {}});
 }
 
 void Connection::respond(HttpResponse response) {
@@ -130,36 +163,42 @@ void Connection::respond(HttpResponse response) {
   if (response.status >= 400) ++server_.metrics.http_errors;
   std::string date;
   protocol::append_http_date(date, base::wall_ms());
+  bool last = !http_->keep_alive || (http_->input_over && http_->input.empty());
   std::vector<protocol::Header> headers(response.headers.begin(), response.headers.end());
   protocol::append_response(urgent(), {.status = response.status, .content_type = response.content_type, .date = date, .headers = headers,
-                                       .keep_alive = http_->keep_alive, .head_only = http_->head_only}, response.body);
+                                       .keep_alive = !last, .head_only = http_->head_only}, response.body);
   http_->exchange_open = false;
-  if (!http_->keep_alive) {
-    http_->close_after_output = true;
-    return wait_for(Wait::linger, base::limits::kHttpIdleTimeout);
-  }
-  wait_for(Wait::idle, base::limits::kHttpIdleTimeout);
-  read_again();
+  wait_for(Wait::idle, server_.options.times.idle);
+  http_->close_after_output = last;
+  if (last) return;
   next_request();
+  if (paused_ && may_read()) read_again();
 }
 
 void Connection::refuse_http(int status, std::string_view why) {
   ++server_.metrics.http_errors;
   ++server_.metrics.closed_protocol;
   std::string body = R"({"type":"about:blank","title":")" + std::string(protocol::reason_phrase(status)) + R"(","status":)" +
-                     std::to_string(status) + R"(,"detail":")" + std::string(why) + R"(","code":"invalid"})";
-  std::array<protocol::Header, 1> version = {protocol::Header{"Sec-WebSocket-Version", "13"}};
+                     std::to_string(status) + R"(,"detail":")" + std::string(why) + R"(","code":")" + std::string(code_of(status)) + R"("})";
+  std::array<protocol::Header, 1> more = {protocol::Header{"Sec-WebSocket-Version", "13"}};
+  if (status == 401) more = {protocol::Header{"WWW-Authenticate", "Bearer"}};
   std::span<const protocol::Header> headers;
-  if (status == 426) headers = version;
-  protocol::append_response(urgent(), {.status = status, .content_type = "application/problem+json", .headers = headers, .keep_alive = false}, body);
+  if (status == 426 || status == 401) headers = more;
+  std::string date;
+  protocol::append_http_date(date, base::wall_ms());
+  protocol::append_response(urgent(), {.status = status, .content_type = "application/problem+json", .date = date, .headers = headers,
+                                       .keep_alive = false, .head_only = http_->head_only && http_->exchange_open}, body);
   http_->close_after_output = true;
-  http_->input.clear();
-  wait_for(Wait::linger, base::limits::kHttpBodyTimeout);
+  http_->refused = true;
+  http_->input = {};
+  http_->reader.reset();
+  wait_for(Wait::idle, server_.options.times.idle);
 }
 
 void Connection::upgrade(const Request& request) {
   bool plain = request.path == "/ws";
   bool socketio = request.path == "/socket.io/";
+  if (!server_.shard) return refuse_http(404, "this listener takes no WebSocket");
   if (!plain && !socketio) return refuse_http(404, "no WebSocket here: /ws and /socket.io/ take them");
   std::string_view origin = request.header("Origin").value_or("");
   if (!origin.empty() && !origin_allowed(server_.options.settings, origin, request.header("Host").value_or("")))
@@ -168,10 +207,12 @@ void Connection::upgrade(const Request& request) {
     return refuse_http(400, "Socket.IO over WebSocket is EIO=4 and transport=websocket");
   protocol::UpgradeCheck check = protocol::check_upgrade(request, kSubprotocols);
   if (check.status != 101) return refuse_http(check.status, check.problem);
-  std::string_view authorization = request.header("Authorization").value_or("");
   std::string token;
-  if (plain && authorization.starts_with("Bearer ")) token = authorization.substr(7);
-  if (!token.empty() && !server_.shard->token_holds(token)) return refuse_http(401, "the access token is not valid");
+  if (auto authorization = request.header("Authorization"); plain && authorization) {
+    if (!authorization->starts_with("Bearer ") || !server_.shard->token_holds(authorization->substr(7)))
+      return refuse_http(401, "the access token is not valid");
+    token = authorization->substr(7);
+  }
 
   protocol::append_upgrade_response(urgent(), check);
   kind_ = plain ? Kind::plain : Kind::socketio;
@@ -191,6 +232,38 @@ void Connection::upgrade(const Request& request) {
     server_.shard->connect(session_, {}, {.token = std::move(token), .has_token = true, .name = {}, .resume = {}});
   }
   if (!input.empty()) take_frames(input);
+}
+
+// ---- To another core
+
+void Connection::leave(Request request, unsigned core) {
+  state_ = State::leaving;
+  http_->leaving = std::make_unique<Leaving>(Leaving{core, std::move(request)});
+  server_.loop.ring().cancel(receive_);
+  wait_for(Wait::linger, server_.options.times.idle);  // for answers to earlier requests that nobody takes
+  mark_dirty();  // it may be quiet already
+}
+
+// Nothing of the socket may be in the kernel on behalf of this core when the other one begins.
+void Connection::leave_when_quiet() {
+  if (receive_.in_kernel() || send_.in_kernel() || (outbox_ && !outbox_->empty())) return;
+  timer_.disarm();
+  state_ = State::dead;
+  if (outbox_) server_.give_back(std::move(outbox_));
+  server_.hand_over->give({.core = http_->leaving->core, .socket = std::exchange(socket_, loop::Fd{}),
+                           .request = std::move(http_->leaving->request), .input = std::move(http_->input)});
+  server_.dead.push_back(session_.id);
+}
+
+void Connection::start_with(Request request, std::string input) {
+  http_ = std::make_unique<HttpState>();
+  http_->input = std::move(input);
+  server_.loop.ring().receive_multishot(receive_, socket_);
+  http_->reading = true;
+  take_request(std::move(request), true);
+  if (kind_ != Kind::http) return;
+  http_->reading = false;
+  next_request();
 }
 
 }  // namespace ringline::net

@@ -21,6 +21,7 @@ namespace socketio = protocol::socketio;
 namespace {
 
 constexpr std::chrono::seconds kLinger{2};  // for the peer's answer to a close frame
+constexpr std::size_t kEventQueueBytes = 4 * 1024 * 1024;  // of events to one user and replies that are not taken
 
 std::string error_json(const base::Error& error) {
   Writer out;
@@ -40,35 +41,43 @@ void Connection::take_frames(std::string_view bytes) {
   protocol::FrameRules rules{.message_bytes = kind_ == Kind::plain ? server_.options.settings.frame_bytes : base::limits::kSocketIoPayloadBytes};
   std::span<const std::byte> input = std::as_bytes(std::span(bytes));
   while (!input.empty() && !input_ended_ && (state_ == State::open || state_ == State::closing)) {
+    if (paused_) {
+      if (!unread_) unread_ = std::make_unique<std::string>();
+      unread_->append(bytes.substr(bytes.size() - input.size()));
+      break;
+    }
     FrameEvent event = frames_.next(server_.frames, input, rules);
     input = input.subspan(event.consumed);
-    switch (event.kind) {
-      case FrameEvent::Kind::none:
-        break;
-      case FrameEvent::Kind::message:
-        if (state_ == State::open) take_message(event.payload, event.opcode == Opcode::binary);
-        break;
-      case FrameEvent::Kind::ping:
-        if (state_ == State::open) protocol::append_frame(urgent(), Opcode::pong, event.payload);
-        break;
-      case FrameEvent::Kind::pong:
-        if (wait_ == Wait::pong) wait_for(Wait::ping, server_.options.settings.ping_interval);
-        break;
-      case FrameEvent::Kind::close:
-        input_ended_ = true;
-        peer_closed_ = true;
-        if (state_ == State::closing) return close_now();
-        send_close_frame(event.code, "");
-        break;
-      case FrameEvent::Kind::failed:
-        input_ended_ = true;
-        ++server_.metrics.closed_protocol;
-        base::log::info("protocol_broken", {{"connection", session_.id.text()}, {"code", event.code}, {"why", event.payload}});
-        send_close_frame(event.code, event.payload);
-        break;
-    }
+    take_frame(event);
+    bound_output();
   }
   frames_.park(server_.frames);
+}
+
+void Connection::take_frame(const FrameEvent& event) {
+  switch (event.kind) {
+    case FrameEvent::Kind::none:
+      return;
+    case FrameEvent::Kind::message:
+      if (state_ == State::open) take_message(event.payload, event.opcode == Opcode::binary);
+      return;
+    case FrameEvent::Kind::ping:
+      if (state_ == State::open) protocol::append_frame(urgent(), Opcode::pong, event.payload);
+      return;
+    case FrameEvent::Kind::pong:
+      if (wait_ == Wait::pong) wait_for(Wait::ping, server_.options.settings.ping_interval);
+      return;
+    case FrameEvent::Kind::close:
+      input_ended_ = true;
+      peer_closed_ = true;
+      if (state_ == State::closing) return mark_dirty();  // ours may not be sent yet; then the connection goes
+      return send_close_frame(event.code, "");
+    case FrameEvent::Kind::failed:
+      input_ended_ = true;
+      ++server_.metrics.closed_protocol;
+      base::log::info("protocol_broken", {{"connection", session_.id.text()}, {"code", event.code}, {"why", event.payload}});
+      return send_close_frame(event.code, event.payload);
+  }
 }
 
 void Connection::take_message(std::string_view text, bool binary) {
@@ -189,6 +198,7 @@ void Connection::answer_failed(const chat::ReplyTag& tag, std::string_view cmd, 
 }
 
 void Connection::signed_in(const chat::ReplyTag& tag) {
+  if (state_ != State::open) return;
   peer_.reset();
   if (kind_ == Kind::socketio) {
     std::string sid = session_.id.text() + "-" + base::random_token(6);
@@ -198,6 +208,7 @@ void Connection::signed_in(const chat::ReplyTag& tag) {
 }
 
 void Connection::refused(const chat::ReplyTag& tag, const base::Error& error, std::optional<chat::CloseCode> close_with) {
+  if (state_ != State::open) return;
   wait_for(Wait::connect, server_.options.settings.connect_timeout);  // it may try again
   std::string body = error_json(error);
   if (kind_ == Kind::socketio) {
@@ -215,11 +226,14 @@ void Connection::send_event(std::string_view name, std::string_view body) {
   } else {
     socketio::append_event_frame(urgent(), name, body);
   }
+  // Events to one user are not in a log to be fed from: who does not take them has to come back and ask.
+  if (outbox_->urgent_bytes() > kEventQueueBytes) close_slow();
 }
 
 // ---- Pings and the end
 
 void Connection::ping() {
+  if (stalled()) return close_slow();
   if (kind_ == Kind::plain) {
     protocol::append_frame(urgent(), Opcode::ping, {});
   } else {
@@ -228,18 +242,23 @@ void Connection::ping() {
   wait_for(Wait::pong, server_.options.settings.ping_timeout);
 }
 
-// No pong in time. A peer that still takes what is sent is alive: the pong may be behind much else.
-void Connection::stalled_or_ping_timed_out() {
-  std::int64_t stalled_ms = base::limits::kStalledSendTimeout / std::chrono::milliseconds(1);
+// A peer that still takes what is sent is alive: the ping may be behind much else. And the pong may be behind what is not read yet.
+void Connection::no_pong() {
+  if (stalled()) return close_slow();
   if (send_.in_kernel()) {
     std::int64_t silent_ms = server_.loop.now_ms() - progress_ms_;
-    if (silent_ms < stalled_ms) return wait_for(Wait::pong, std::chrono::milliseconds(stalled_ms - silent_ms));
-    ++server_.metrics.closed_slow;
-    base::log::info("connection_closed", {{"connection", session_.id.text()}, {"why", "took nothing for 30 s"}});
-    return close_now();
+    return wait_for(Wait::pong, server_.options.times.stalled_send - std::chrono::milliseconds(silent_ms));
   }
+  if (paused_) return wait_for(Wait::pong, server_.options.settings.ping_timeout);
   ++server_.metrics.closed_timeout;
   close(chat::CloseCode::ping_timed_out, "no pong in time");
+}
+
+// It may begin to read within the linger, and then sees the code.
+void Connection::close_slow() {
+  ++server_.metrics.closed_slow;
+  base::log::info("connection_closed", {{"connection", session_.id.text()}, {"why", "it does not take what is sent"}});
+  close(chat::CloseCode::too_slow, "too slow");
 }
 
 void Connection::close(chat::CloseCode code, std::string_view reason) {
@@ -265,6 +284,7 @@ void Connection::send_close_frame(std::uint16_t code, std::string_view reason) {
   protocol::append_close_frame(urgent(), code, reason);
   state_ = State::closing;
   outbox_->drop_shared();
+  if (std::exchange(unread_, nullptr)) input_ended_ = true;  // frames are lost, so the stream cannot be followed any more
   read_again();
   wait_for(Wait::linger, kLinger);
 }

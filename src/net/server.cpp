@@ -20,7 +20,9 @@ constexpr int kBacklog = 4096;
 }  // namespace
 
 Server::Impl::Impl(loop::Loop& of_core, ServerOptions given)
-    : loop(of_core), options(given), metrics(of_core.metrics()), ids(given.host, given.core) {}
+    : loop(of_core), options(given), metrics(of_core.metrics()), ids(given.host, given.core) {
+  if (given.hand_over) hand_over = std::make_unique<HandOver>(*this, *given.hand_over);
+}
 
 Server::Server(loop::Loop& loop, ServerOptions options) : impl_(std::make_unique<Impl>(loop, options)) {}
 
@@ -53,25 +55,35 @@ void Server::Impl::on_accepted(loop::Completion completion) {
     loop.timers().arm(accept_again, loop.now_ms() + kAcceptBackoffMs);
     return;
   }
-  loop::Fd socket{completion.result};
+  if (Connection* made = add(loop::Fd{completion.result})) {
+    ++metrics.connections_accepted;
+    made->start();
+  }
+  if (!completion.more) accept();
+}
+
+Connection* Server::Impl::add(loop::Fd socket) {
   if (options.connections_max != 0 && connections.size() >= options.connections_max) {
     ++metrics.connections_refused;
     loop.ring().close(socket);
-  } else {
-    ++metrics.connections_accepted;
-    base::ConnectionId id{ids.next(base::wall_ms())};
-    auto connection = std::make_unique<Connection>(*this, socket, id);
-    Connection& made = *connection;
-    connections.emplace(id, std::move(connection));
-    metrics.connections = connections.size();
-    made.start();
+    return nullptr;
   }
-  if (!completion.more) accept();
+  base::ConnectionId id{ids.next(base::wall_ms())};
+  auto connection = std::make_unique<Connection>(*this, socket, id);
+  Connection* made = connection.get();
+  connections.emplace(id, std::move(connection));
+  metrics.connections = connections.size();
+  return made;
+}
+
+void Server::Impl::take_over(loop::Fd socket, protocol::Request request, std::string input) {
+  if (Connection* made = add(socket)) made->start_with(std::move(request), std::move(input));
 }
 
 void Server::stop_listening() {
   impl_->listening = false;
   impl_->accept_again.disarm();
+  if (impl_->hand_over) impl_->hand_over->stop();
   if (impl_->accept_op.in_kernel()) {
     impl_->loop.ring().cancel(impl_->accept_op);
   } else if (impl_->listener) {
@@ -132,7 +144,7 @@ void Server::kill_all() {
 }
 
 bool Server::empty() const noexcept {
-  return impl_->connections.empty() && !impl_->accept_op.in_kernel();
+  return impl_->connections.empty() && !impl_->accept_op.in_kernel() && !(impl_->hand_over && !impl_->hand_over->idle());
 }
 
 }  // namespace ringline::net

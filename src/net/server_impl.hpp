@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "net/connection.hpp"
+#include "net/hand_over.hpp"
 #include "ringline/base/ids.hpp"
 #include "ringline/base/json.hpp"
 #include "ringline/net/server.hpp"
@@ -17,6 +18,8 @@ struct Server::Impl {
   Impl(loop::Loop& of_core, ServerOptions given);
 
   void on_accepted(loop::Completion completion);
+  Connection* add(loop::Fd socket);  // null: too many, the socket is closed
+  void take_over(loop::Fd socket, protocol::Request request, std::string input);
   void on_accept_again() { accept(); }
   void accept();
   void flush();
@@ -34,6 +37,7 @@ struct Server::Impl {
   protocol::FrameContexts frames{protocol::Role::server};
   loop::Fd listener;
   bool listening = false;
+  std::unique_ptr<HandOver> hand_over;  // null: there is one core
   std::unordered_map<base::ConnectionId, std::unique_ptr<Connection>> connections;
   std::vector<Connection*> dirty;
   std::vector<base::ConnectionId> dead;

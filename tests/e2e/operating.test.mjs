@@ -1,7 +1,9 @@
 // For operators: health, metrics, statistics, a clean stop, settings.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
+
 import { promisify } from 'node:util';
 import { Client, get } from './client.mjs';
 import { kBinary, startServer } from './server.mjs';
@@ -34,6 +36,23 @@ test('/metrics in Prometheus text', async () => {
   for (const metric of ['ringline_connections', 'ringline_messages_total', 'ringline_journal_commit_seconds_bucket', 'process_cpu_seconds_total'])
     assert.match(text, new RegExp(`^${metric}`, 'm'));
   assert.equal((await fetch(`${server.url}/metrics`, { headers: { 'X-Forwarded-For': '192.0.2.1' } })).status, 404);
+});
+
+test('ADMIN_PORT: metrics there and not on the public port, and nothing for people', async () => {
+  const port = await new Promise((resolve) => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      const { port: free } = probe.address();
+      probe.close(() => resolve(free));
+    });
+  });
+  const other = await startServer({ cores: 2, env: { ADMIN_PORT: String(port) } });
+  const admin = `http://127.0.0.1:${port}`;
+  assert.match((await get(admin, '/metrics')).text, /^ringline_connections/m);
+  assert.equal((await get(admin, '/health')).status, 200);
+  assert.equal((await get(admin, '/')).status, 404);
+  assert.equal((await get(other.url, '/metrics')).status, 404);
+  await assert.rejects(new Client(admin).open(), /404/);
+  await other.stop();
 });
 
 test('the page is served with its type, policy and ETag; a conditional GET is 304', async () => {

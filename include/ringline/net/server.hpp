@@ -1,10 +1,11 @@
 // Server: the listener and the connections of one core.
 //
 // A connection starts as HTTP/1.1; an upgrade makes it a plain WebSocket (/ws) or Socket.IO (/socket.io/) and gives it to chat. Everybody outside net
-// holds a ConnectionId and looks it up; null means gone. (Written by the lead; the hand-over between cores is hand_over.hpp.)
+// holds a ConnectionId and looks it up; null means gone. A request that names a session of another core goes there, socket and all (hand_over.hpp).
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -58,12 +59,24 @@ class HttpHandler {
 // Whether a page of `origin` may talk to us: CLIENT_ORIGIN, or unset the same host and, outside production, any localhost port.
 bool origin_allowed(const base::Settings& settings, std::string_view origin, std::string_view host);
 
+class HandOverPorts;
+
+// How long a peer may take.
+struct ServerTimes {
+  std::chrono::milliseconds head = base::limits::kHttpHeadTimeout;
+  std::chrono::milliseconds body = base::limits::kHttpBodyTimeout;
+  std::chrono::milliseconds idle = base::limits::kHttpIdleTimeout;
+  std::chrono::milliseconds stalled_send = base::limits::kStalledSendTimeout;
+};
+
 struct ServerOptions {
   unsigned host = 0;
   unsigned core = 0;
   unsigned connections_max = 0;  // of this core
   const base::Settings& settings;
   HttpHandler& http;
+  HandOverPorts* hand_over = nullptr;  // null: one core, nobody to give to
+  ServerTimes times = {};
 };
 
 class Server {
