@@ -67,6 +67,11 @@ void begin_room(Parts& p, HomeRoom& room, UserCard actor, ReplyTo to) {
   if (!taken) answer(p, to, log_refused());
 }
 
+// Of who is a member already, by the store: his home may not know of it, since somebody else was quicker to begin the room, or its beginning failed.
+void tell_home(Parts& p, const HomeRoom& room, UserId user) {
+  p.on(p.home(user), [user, id = room.room.id, seq = room.room.last_seq](Parts& there) { there.people.joined(user, id, seq); });
+}
+
 // Makes a room in the store and begins it at its home.
 Task<void> make_room(Parts& p, NewRoom draft, UserCard actor, ReplyTo to) {
   auto checked = co_await check_members(p, std::move(draft));
@@ -85,6 +90,7 @@ Task<void> make_room(Parts& p, NewRoom draft, UserCard actor, ReplyTo to) {
     there.rooms.with(id, [&there, id, wanted, actor, to](Result<HomeRoom*> room) {
       if (!room) return answer(there, to, room.error());
       if (id == wanted && (*room)->next_seq == 1) return begin_room(there, **room, actor, to);
+      if ((*room)->find(actor->id)) tell_home(there, **room, actor->id);
       answer(there, to, R"({"room":)" + room_json(there, **room, actor->id) + "}");
     });
   });
@@ -201,6 +207,7 @@ void add_member_at_commit(Parts& p, HomeRoom& room, const HomeMember& member) {
 
 void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to) {
   if (room.find(user->id)) {
+    tell_home(p, room, user->id);
     p.o.scope.spawn(answer_join(p, room.room.id, user, to));
     return;
   }

@@ -24,7 +24,7 @@ void Delivery::deliver(const Delivered& event) {
     if (room->wires[wire] == 0 && !room->events[wire]) continue;
     if (!room->events[wire]) {
       room->events[wire] = p_.chunks.take();
-      // A protocol that came into use within this turn: nobody of it wants what was before.
+      room->framed_from[wire] = event.seq;
     }
     p_.o.frame_event[wire](room->events[wire]->bytes, name_of(event.kind), event.body.view());
     ends[wire] = static_cast<std::uint32_t>(room->events[wire]->bytes.size());
@@ -32,8 +32,16 @@ void Delivery::deliver(const Delivered& event) {
   room->turn_ends.push_back(ends);
   if (event.kind == EventKind::member_joined) ++room->member_count;
   if (event.kind == EventKind::member_left) --room->member_count;
-  if (event.subject) room->leaving.push_back(event.subject);
+  if (event.subject) {
+    room->leaving.push_back(event.subject);
+    for (LocalRoom::Held& held : room->held)
+      if (held.user == event.subject) held.left = true;
+  }
   mark_dirty(*room);
+  if (!event.subject) return;
+  // He gets nothing of what follows, not even in this turn.
+  flush_room(*room);
+  remove_leaving(*room);
 }
 
 void Delivery::pass(RoomId id, std::string_view name, std::string_view body) {
@@ -54,7 +62,7 @@ void Delivery::flush() {
   dirty_.clear();
   for (LocalRoom* room : flushed) {
     room->dirty = false;
-    remove_leaving(*room);
+    drop_if_empty(room->id);
   }
   dirty_.reserve(flushed.capacity());
 }
@@ -72,7 +80,7 @@ void Delivery::flush_room(LocalRoom& room) {
 void Delivery::flush_seat(LocalRoom& room, LocalRoom::Seat& seat) {
   auto wire = static_cast<std::size_t>(seat.session->out.wire());
   if (room.turn_first != 0 && seat.next_seq <= room.last_seq) {
-    if (seat.next_seq < room.turn_first) {
+    if (!room.events[wire] || seat.next_seq < room.framed_from[wire]) {
       feed(*seat.session);
     } else {
       auto skipped = static_cast<std::size_t>(seat.next_seq - room.turn_first);
@@ -92,7 +100,7 @@ void Delivery::flush_seat(LocalRoom& room, LocalRoom::Seat& seat) {
     ++p_.o.metrics.passing_dropped;
 }
 
-void Delivery::seat(Session& session, const Subscription& subscription) {
+LocalRoom& Delivery::local(const Subscription& subscription) {
   auto& slot = rooms_[subscription.room];
   if (!slot) {
     slot = std::make_unique<LocalRoom>();
@@ -101,14 +109,37 @@ void Delivery::seat(Session& session, const Subscription& subscription) {
     slot->epoch = subscription.epoch;
     slot->member_count = subscription.member_count;
   }
-  LocalRoom& room = *slot;
+  return *slot;
+}
+
+void Delivery::seat(Session& session, const Subscription& subscription) {
+  LocalRoom& room = local(subscription);
   for (const Session::Seat& seat : session.seats) ASSERT(seat.room != &room);
   session.seats.push_back({&room, static_cast<std::uint32_t>(room.seats.size())});
   room.seats.push_back({&session, subscription.first_seq, subscription.last_seq + 1});
-  auto wire = static_cast<std::size_t>(session.out.wire());
-  ++room.wires[wire];
-  // Frames of this turn that were made before the protocol was in use: an empty chunk, of which this seat takes nothing (its next seq is behind them).
-  if (room.turn_first != 0 && !room.events[wire]) room.events[wire] = p_.chunks.take();
+  ++room.wires[static_cast<std::size_t>(session.out.wire())];
+}
+
+void Delivery::hold(ConnectionId connection, UserId user, Wire wire, const Subscription& subscription) {
+  LocalRoom& room = local(subscription);
+  room.held.push_back({.connection = connection, .user = user, .wire = wire});
+  ++room.wires[static_cast<std::size_t>(wire)];
+}
+
+bool Delivery::take_held(ConnectionId connection, RoomId id) {
+  LocalRoom* room = find(id);
+  ASSERT(room != nullptr);
+  auto held = std::ranges::find(room->held, connection, &LocalRoom::Held::connection);
+  ASSERT(held != room->held.end());
+  bool is_member = !held->left;
+  --room->wires[static_cast<std::size_t>(held->wire)];
+  room->held.erase(held);
+  return is_member;
+}
+
+void Delivery::drop_if_empty(RoomId id) {
+  LocalRoom* room = find(id);
+  if (room && room->seats.empty() && room->held.empty() && !room->dirty) rooms_.erase(id);
 }
 
 namespace {
@@ -164,7 +195,7 @@ void Delivery::unseat(Session& session, std::size_t seat_index) {
   p_.on(p_.home(room.id), [id = room.id, user = session.user->id, core = p_.o.core](Parts& there) {
     there.rooms.unsubscribe(id, user, core);
   });
-  if (room.seats.empty() && !room.dirty) rooms_.erase(room.id);
+  drop_if_empty(room.id);
 }
 
 void Delivery::unseat_all(Session& session) {
@@ -173,7 +204,7 @@ void Delivery::unseat_all(Session& session) {
 }
 
 void Delivery::remove_leaving(LocalRoom& room) {
-  RoomId id = room.id;
+  ASSERT(room.dirty);  // keeps the room while its seats go
   std::vector<UserId> leaving = std::move(room.leaving);
   room.leaving.clear();
   for (UserId user : leaving) {
@@ -182,12 +213,9 @@ void Delivery::remove_leaving(LocalRoom& room) {
       if (seat.session->user->id == user) sessions.push_back(seat.session);
     for (Session* session : sessions) {
       auto seat = std::ranges::find_if(session->seats, [&](const Session::Seat& s) { return s.room == &room; });
-      room.dirty = true;  // keeps the room while its seats go
       unseat(*session, static_cast<std::size_t>(seat - session->seats.begin()));
-      room.dirty = false;
     }
   }
-  if (room.seats.empty()) rooms_.erase(id);
 }
 
 void Delivery::feed(Session& session) {

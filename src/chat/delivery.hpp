@@ -28,20 +28,29 @@ struct LocalRoom {
     std::uint64_t live_seq;  // the first it got without having asked for older ones
   };
   using Ends = std::array<std::uint32_t, kWires>;
+  // A place for a session that is signing in: the room's events are taken from the moment of its subscription on.
+  struct Held {
+    ConnectionId connection;
+    UserId user;
+    Wire wire;
+    bool left = false;  // the user left the room meanwhile
+  };
 
   RoomId id;
   std::uint64_t last_seq = 0;  // newest event that came to this core
   std::uint64_t epoch = 0;
   std::uint32_t member_count = 0;
-  std::array<std::uint32_t, kWires> wires{};  // seats by protocol
+  std::array<std::uint32_t, kWires> wires{};  // seats and held places by protocol
   std::vector<Seat> seats;
+  std::vector<Held> held;
 
   // Of this turn.
   std::uint64_t turn_first = 0;  // seq of the first framed event
   std::vector<Ends> turn_ends;   // where each event's frame ends
   std::array<base::ChunkRef, kWires> events;
+  std::array<std::uint64_t, kWires> framed_from{};  // seq of the first event in it: a protocol may come into use within the turn
   std::array<base::ChunkRef, kWires> passing;
-  std::vector<UserId> leaving;  // their seats go after the flush
+  std::vector<UserId> leaving;  // their seats go with the flush
   bool dirty = false;
 };
 
@@ -64,6 +73,11 @@ class Delivery {
 
   // Seats a session in a room as its home said. Does nothing if it has a seat already or is gone.
   void seat(Session& session, const Subscription& subscription);
+  // From the mail that brings a subscription until its session is seated: what is delivered in between is not lost to it.
+  void hold(ConnectionId connection, UserId user, Wire wire, const Subscription& subscription);
+  // Ends that. False: the user has left the room.
+  bool take_held(ConnectionId connection, RoomId room);
+  void drop_if_empty(RoomId room);
   // Asks the room's home, then seats: for a user who joined while connected.
   void hear(ConnectionId connection, UserId user, RoomId room, std::uint64_t from_seq);
   void unseat_all(Session& session);
@@ -87,6 +101,7 @@ class Delivery {
   }
 
  private:
+  LocalRoom& local(const Subscription& subscription);
   void mark_dirty(LocalRoom& room);
   void flush_room(LocalRoom& room);
   void flush_seat(LocalRoom& room, LocalRoom::Seat& seat);

@@ -35,22 +35,23 @@ Task<Result<Entrance>> enter(Parts& p, std::string address, ConnectData data) {
 
 using Subscriptions = std::vector<Subscription>;
 
-// At the home core of these rooms: a subscription for each that is still the user's.
+// At the home core of these rooms: a subscription for each that is still the user's. All are made at once, when the last room is loaded: deliveries follow
+// the answer on its way, and may not overtake a part of it.
 Task<void> subscribe_all(Parts& home, std::vector<std::pair<RoomId, Subscribe>> wanted, Answer<Subscriptions> reply) {
   Subscriptions result;
   for (const auto& [room, request] : wanted) {
     auto loading = ask<bool>(home, home.o.core, [id = room](Parts& there, Answer<bool> loaded) {
       there.rooms.with(id, [&there, loaded](Result<HomeRoom*> found) { loaded(there, found.has_value()); });
     });
-    bool in_memory = co_await loading;
-    HomeRoom* found = in_memory ? home.rooms.find(room) : nullptr;
-    if (!found) continue;
-    result.push_back(home.rooms.subscribe(*found, request));
+    co_await loading;
   }
+  for (const auto& [room, request] : wanted)
+    if (HomeRoom* found = home.rooms.find(room)) result.push_back(home.rooms.subscribe(*found, request));
   reply(home, std::move(result));
 }
 
-Task<Subscriptions> subscribe_to(Parts& p, ConnectionId connection, UserId user, std::vector<RoomId> rooms,
+// A place is held for each that comes back.
+Task<Subscriptions> subscribe_to(Parts& p, ConnectionId connection, UserId user, Wire wire, std::vector<RoomId> rooms,
                                  std::vector<ResumePoint> resume) {
   std::map<unsigned, std::vector<std::pair<RoomId, Subscribe>>> by_home;
   for (RoomId id : rooms) {
@@ -68,17 +69,22 @@ Task<Subscriptions> subscribe_to(Parts& p, ConnectionId connection, UserId user,
       there.o.scope.spawn(subscribe_all(there, std::move(list), reply));
     });
     Subscriptions some = co_await asking;
+    std::erase_if(some, [](const Subscription& subscription) { return !subscription.member; });
+    for (const Subscription& subscription : some) p.delivery.hold(connection, user, wire, subscription);
     std::ranges::move(some, std::back_inserter(all));
   }
-  std::erase_if(all, [](const Subscription& subscription) { return !subscription.member; });
   co_return all;
+}
+
+void unsubscribe(Parts& p, UserId user, RoomId room) {
+  p.delivery.drop_if_empty(room);
+  p.on(p.home(room), [room, user, core = p.o.core](Parts& there) { there.rooms.unsubscribe(room, user, core); });
 }
 
 void undo(Parts& p, UserId user, ConnectionId connection, const Subscriptions& subscriptions) {
   for (const Subscription& subscription : subscriptions) {
-    p.on(p.home(subscription.room), [room = subscription.room, user, core = p.o.core](Parts& there) {
-      there.rooms.unsubscribe(room, user, core);
-    });
+    p.delivery.take_held(connection, subscription.room);
+    unsubscribe(p, user, subscription.room);
   }
   p.on(p.home(user), [user, connection](Parts& there) { there.people.leave(user, connection); });
 }
@@ -128,7 +134,21 @@ void refuse(Parts& p, ConnectionId connection, const ReplyTag& tag, const Error&
   session->out.refused(tag, error, close);
 }
 
-Task<void> sign_in(Parts& p, ConnectionId connection, std::string address, ReplyTag tag, ConnectData data) {
+// Seats the session where its user has not left meanwhile.
+void take_seats(Parts& p, Session& session, Subscriptions& subscriptions) {
+  std::erase_if(subscriptions, [&](const Subscription& subscription) {
+    bool seated = std::ranges::any_of(session.seats, [&](const Session::Seat& s) { return s.room->id == subscription.room; });
+    ASSERT(!seated);
+    if (p.delivery.take_held(session.id, subscription.room)) {
+      p.delivery.seat(session, subscription);
+      return false;
+    }
+    unsubscribe(p, session.user->id, subscription.room);
+    return true;
+  });
+}
+
+Task<void> sign_in(Parts& p, ConnectionId connection, Wire wire, std::string address, ReplyTag tag, ConnectData data) {
   std::vector<ResumePoint> resume = data.resume;
   bool has_resume = data.has_resume;
   auto entrance = co_await enter(p, std::move(address), std::move(data));
@@ -148,7 +168,7 @@ Task<void> sign_in(Parts& p, ConnectionId connection, std::string address, Reply
     refuse(p, connection, tag, *admission.error, admission.close);
     co_return;
   }
-  Subscriptions subscriptions = co_await subscribe_to(p, connection, user, admission.rooms, resume);
+  Subscriptions subscriptions = co_await subscribe_to(p, connection, user, wire, admission.rooms, resume);
   Session* session = p.o.around.find(connection);
   if (!session || session->state != Session::State::signing_in) {
     undo(p, user, connection, subscriptions);
@@ -160,16 +180,16 @@ Task<void> sign_in(Parts& p, ConnectionId connection, std::string address, Reply
   session->token_expires_ms = entrance->expires_ms;
   p.expiries[entrance->expires_ms / 1000].push_back(connection);
   ++p.o.metrics.sessions;
-  for (const Subscription& subscription : subscriptions) {
-    bool seated = std::ranges::any_of(session->seats, [&](const Session::Seat& s) { return s.room->id == subscription.room; });
-    ASSERT(!seated);
-    p.delivery.seat(*session, subscription);
-  }
+  take_seats(p, *session, subscriptions);
   session->out.signed_in(tag);
   send_ready(p, *session, subscriptions, *entrance);
   // A room that he joined by another connection while this one was signing in.
   p.on(p.home(user), [user, connection](Parts& there) { there.people.hear_all(user, connection); });
-  if (has_resume) p.delivery.start_resume(*session, resumed_rooms(subscriptions, resume));
+  if (has_resume) {
+    p.delivery.start_resume(*session, resumed_rooms(subscriptions, resume));
+  } else {
+    p.delivery.feed(*session);  // what was delivered since the subscription
+  }
 }
 
 }  // namespace
@@ -177,7 +197,7 @@ Task<void> sign_in(Parts& p, ConnectionId connection, std::string address, Reply
 void Shard::connect(Session& session, const ReplyTag& tag, ConnectData data) {
   ASSERT(session.state == Session::State::fresh);
   session.state = Session::State::signing_in;
-  parts_->o.scope.spawn(sign_in(*parts_, session.id, session.out.address(), tag, std::move(data)));
+  parts_->o.scope.spawn(sign_in(*parts_, session.id, session.out.wire(), session.out.address(), tag, std::move(data)));
 }
 
 void Shard::disconnected(Session& session) {
