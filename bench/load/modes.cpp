@@ -1,0 +1,146 @@
+#include "modes.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "ringline/base/clock.hpp"
+
+namespace ringline::bench {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kSetUpStall = 20 * kSecond;  // nobody came in for so long: the set-up has failed
+constexpr std::int64_t kSettle = kSecond / 2;       // after the last join: what it caused arrives
+constexpr double kGrowth = 2;                       // of the rate, until one is not held
+constexpr unsigned kStepsMax = 40;
+constexpr double kQuietAfterLoss = 1;               // seconds
+
+std::int64_t ns_of(double seconds) { return static_cast<std::int64_t>(seconds * static_cast<double>(kSecond)); }
+
+std::optional<ServerUse> ask(const ServerProbe& probe) {
+  if (!probe.present()) return {};
+  auto use = probe.ask(true);
+  return use ? std::optional(*use) : std::nullopt;
+}
+
+void finish_step(Report& report, Driver& driver, StepResult result) {
+  driver.end_line();
+  print_step(result);
+  report.interrupted = report.interrupted || result.interrupted;
+  report.steps.push_back(std::move(result));
+}
+
+// Doubles the rate until it is not held, then halves the ratio of the bounds. A rate that is not held once is tried a second time: on a shared machine
+// one stall of another's must not decide.
+class Search {
+ public:
+  Search(const Options& options, Driver& driver, Crowd& crowd, StepRunner& steps, Report& report)
+      : options_(options), driver_(driver), crowd_(crowd), steps_(steps), report_(report) {}
+
+  void run() {
+    double low = 0;
+    double high = 0;
+    double rate = options_.rate;
+    for (unsigned i = 0; i < kStepsMax && going_on(); ++i) {
+      const bool held = try_rate(rate) || (going_on() && try_rate(rate));
+      (held ? low : high) = rate;
+      report_.highest_rate = low;
+      if (high > 0 && low > 0 && high / low < 1 + options_.precision) return;
+      if (high == 0 && rate >= options_.rate_max) return;
+      if (rate < 1) return;
+      rate = high == 0 ? std::min(rate * kGrowth, options_.rate_max) : low == 0 ? rate / kGrowth : std::sqrt(low * high);
+    }
+  }
+
+ private:
+  bool going_on() const { return !report_.interrupted && crowd_.failed() == 0; }
+  bool try_rate(double rate) {
+    StepResult result = steps_.run({.rate = rate, .warmup = options_.warmup, .seconds = options_.seconds, .give_up = true});
+    const bool held = result.held(options_.p99_ms);
+    finish_step(report_, driver_, std::move(result));
+    fmt::print("  {:<28}{}\n", "held", held ? "yes" : "no");
+    driver_.run_until(base::monotonic_ns() + ns_of(kQuietAfterLoss), [] { return false; });
+    return held;
+  }
+
+  const Options& options_;
+  Driver& driver_;
+  Crowd& crowd_;
+  StepRunner& steps_;
+  Report& report_;
+};
+
+void idle(const Options& options, Driver& driver, const ServerProbe& probe, Report& report) {
+  driver.show("idle");
+  const auto before = ask(probe);
+  const std::int64_t began_ns = base::monotonic_ns();
+  driver.run_until(began_ns + ns_of(options.seconds), [] { return false; });
+  driver.end_line();
+  Idle found{.seconds = static_cast<double>(base::monotonic_ns() - began_ns) / static_cast<double>(kSecond), .server = ask(probe)};
+  if (before && found.server) {
+    // CPU time of the idling alone; memory since before there were connections.
+    const ServerUse idling = *found.server - *before;
+    found.server->cpu_ns = idling.cpu_ns;
+    found.server->threads_ns = idling.threads_ns;
+    const ServerUse& at_start = *report.set_up.server;
+    const auto grown = [](std::uint64_t set_up, std::uint64_t now, std::uint64_t then) { return now + set_up > then ? now + set_up - then : 0; };
+    found.server->resident_bytes = grown(at_start.resident_bytes, found.server->resident_bytes, before->resident_bytes);
+    found.server->private_bytes = grown(at_start.private_bytes, found.server->private_bytes, before->private_bytes);
+  }
+  report.idle = found;
+  report.interrupted = interrupted();
+}
+
+}  // namespace
+
+bool set_up(const Options& options, Driver& driver, Crowd& crowd, const ServerProbe& probe, Report& report) {
+  driver.show("connecting");
+  const auto before = ask(probe);
+  const std::int64_t began_ns = base::monotonic_ns();
+  std::int64_t progress_ns = began_ns;
+  unsigned joined = 0;
+  while (!crowd.all_joined() && crowd.failed() == 0 && !interrupted()) {
+    crowd.open_some();
+    driver.turn(base::monotonic_ns() + kSecond / 10);
+    if (std::exchange(joined, crowd.joined()) != crowd.joined()) progress_ns = driver.now_ns();
+    if (driver.now_ns() - progress_ns > kSetUpStall) break;
+  }
+  report.set_up.seconds = static_cast<double>(base::monotonic_ns() - began_ns) / static_cast<double>(kSecond);
+  report.set_up.connections = crowd.joined();
+  driver.run_until(base::monotonic_ns() + kSettle, [&] { return crowd.failed() > 0; });
+  const auto after = ask(probe);
+  if (before && after) report.set_up.server = *after - *before;
+  driver.end_line();
+  report.interrupted = interrupted();
+  if (crowd.all_joined()) return true;
+  report.failure = crowd.failed() > 0 ? crowd.first_failure() : fmt::format("{} of {} connections were set up", crowd.joined(), options.connections);
+  return false;
+}
+
+void run_mode(const Options& options, Driver& driver, Crowd& crowd, const ServerProbe& probe, Report& report) {
+  StepRunner steps(options, driver, crowd, probe);
+  switch (options.mode) {
+    case Mode::fanout:
+      finish_step(report, driver, steps.run({.rate = options.rate, .warmup = options.warmup, .seconds = options.seconds}));
+      break;
+    case Mode::ack:
+      finish_step(report, driver, steps.run({.rate = 0, .warmup = options.warmup, .seconds = options.seconds}));
+      break;
+    case Mode::search:
+      Search(options, driver, crowd, steps, report).run();
+      break;
+    case Mode::idle:
+      idle(options, driver, probe, report);
+      break;
+  }
+  report.failure = crowd.first_failure();
+}
+
+void tear_down(loop::Loop& loop, Crowd& crowd) {
+  crowd.close_all();
+  while (!crowd.all_closed() || loop.ring().has_unsubmitted()) loop.turn(false);
+}
+
+}  // namespace ringline::bench

@@ -1,0 +1,70 @@
+// What ringline-load is asked to do: its flags, checked.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <vector>
+
+namespace ringline::bench {
+
+enum class Protocol : std::uint8_t {
+  ringline,       // Ringline's plain JSON at /ws
+  socketio,       // Ringline through Socket.IO over WebSocket
+  socketio_peer,  // any Socket.IO server that knows `join room` and `send text`, and broadcasts `message text`
+};
+
+enum class Mode : std::uint8_t {
+  fanout,  // a rate for a time
+  search,  // the highest rate that is held
+  idle,    // connections only
+  ack,     // each sender sends its next message when it has the answer to the last
+};
+
+inline constexpr unsigned kConnectionsMax = 19'900;  // a process may have 20,000 descriptors where nothing was set up
+inline constexpr std::size_t kTextBytesMax = 4000;   // as Ringline allows
+
+struct Options {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 3080;
+  Protocol protocol = Protocol::ringline;
+  std::string path;  // empty: the protocol's
+  Mode mode = Mode::fanout;
+
+  unsigned connections = 1000;
+  unsigned room_size = 100;
+  unsigned senders = 0;  // of each room; 0: all
+  unsigned concurrency = 64;
+  std::size_t size = 200;
+  bool acks = true;
+  bool client_ids = false;
+
+  double rate = 500;
+  double seconds = 10;
+  double warmup = 2;
+  double p99_ms = 100;  // search: the bound
+  double precision = 0.05;
+  double rate_max = 100'000;
+  double drain_seconds = 30;
+
+  std::string join_event = "join";
+  std::string send_event = "send";
+  std::string message_event = "message";
+
+  bool busy_poll = false;
+  std::vector<pid_t> server_pids;
+  std::string json;  // path; empty: none
+
+  unsigned rooms() const noexcept { return (connections + room_size - 1) / room_size; }
+};
+
+const char* name_of(Protocol protocol) noexcept;
+const char* name_of(Mode mode) noexcept;
+
+// The error is the exit code: 0 when --help was answered, else 2 with the reason on standard error.
+std::expected<Options, int> parse_options(int argc, const char* const* argv);
+
+}  // namespace ringline::bench

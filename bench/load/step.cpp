@@ -1,0 +1,137 @@
+#include "step.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "ringline/base/clock.hpp"
+
+namespace ringline::bench {
+namespace {
+
+constexpr double kSecond = 1e9;
+constexpr std::int64_t kLead = 10'000'000;  // from the decision to the first message
+constexpr double kHopelessSeconds = 2;      // more than so many seconds of deliveries under way: the server does not keep up
+
+std::int64_t ns_of(double seconds) { return static_cast<std::int64_t>(seconds * kSecond); }
+
+}  // namespace
+
+Percentiles percentiles_of(const Histogram& histogram) {
+  const auto ms = [&](double share) { return static_cast<double>(histogram.percentile(share)) / 1e6; };
+  return {.count = histogram.count(),
+          .mean_ms = histogram.mean() / 1e6,
+          .p50_ms = ms(0.5),
+          .p90_ms = ms(0.9),
+          .p99_ms = ms(0.99),
+          .p999_ms = ms(0.999),
+          .max_ms = static_cast<double>(histogram.max()) / 1e6};
+}
+
+StepRunner::StepRunner(const Options& options, Driver& driver, Crowd& crowd, const ServerProbe& probe)
+    : options_(options), driver_(driver), crowd_(crowd), probe_(probe) {}
+
+StepResult StepRunner::run(const StepPlan& plan) {
+  StepResult result{.plan = plan};
+  plan_ = plan;
+  sent_ = 0;
+  lag_.clear();
+  phase_ = Phase::warmup;
+  start_ns_ = base::monotonic_ns() + kLead;
+  from_ns_ = start_ns_ + ns_of(plan.warmup);
+  to_ns_ = from_ns_ + ns_of(plan.seconds);
+  messages_ = static_cast<std::uint64_t>(plan.rate * (plan.warmup + plan.seconds));
+  crowd_.ledger().set_bound(ns_of(options_.p99_ms / 1000));
+  crowd_.ledger().measure(from_ns_, to_ns_);
+  begin_ = take_sample(start_ns_);
+  first_ = last_ = begin_;
+  static_cast<void>(driver_.busy_share());
+  driver_.show(plan.rate > 0 ? fmt::format("{:.0f} msg/s for {:g} s", plan.rate, plan.seconds) : fmt::format("send, answer, {:g} s", plan.seconds));
+  const bool closed_loop = plan.rate <= 0;
+  crowd_.set_closed_loop(closed_loop);
+  for (unsigned i = 0; closed_loop && i < crowd_.senders(); ++i) crowd_.send_from(crowd_.sender(i), base::monotonic_ns());
+
+  while (phase_ != Phase::over) {
+    const std::int64_t now_ns = base::monotonic_ns();
+    send_due(now_ns);
+    sample(now_ns);
+    if (interrupted()) result.interrupted = true;
+    if (plan.give_up && hopeless(now_ns)) result.gave_up = true;
+    if (result.interrupted || result.gave_up || crowd_.failed() > 0) break;
+    const std::int64_t next_ns = closed_loop || sent_ == messages_ ? to_ns_ : start_ns_ + ns_of(static_cast<double>(sent_) / plan.rate);
+    driver_.turn(next_ns);
+  }
+  crowd_.set_closed_loop(false);
+  if (phase_ != Phase::over) last_ = take_sample(base::monotonic_ns());
+  if (phase_ == Phase::warmup) first_ = begin_;
+  drain(result);
+  conclude(result);
+  return result;
+}
+
+void StepRunner::send_due(std::int64_t now_ns) {
+  while (sent_ < messages_) {
+    const std::int64_t intended_ns = start_ns_ + ns_of(static_cast<double>(sent_) / plan_.rate);
+    if (intended_ns > now_ns) return;
+    lag_.record(now_ns - intended_ns);
+    crowd_.send_next(intended_ns);
+    ++sent_;
+  }
+}
+
+void StepRunner::sample(std::int64_t now_ns) {
+  if (phase_ == Phase::warmup && now_ns >= from_ns_) {
+    first_ = take_sample(now_ns);
+    phase_ = Phase::measured;
+  }
+  if (phase_ == Phase::measured && now_ns >= to_ns_) {
+    last_ = take_sample(now_ns);
+    phase_ = Phase::over;
+  }
+}
+
+StepRunner::Sample StepRunner::take_sample(std::int64_t now_ns) const {
+  Sample sample{.at_ns = now_ns, .totals = crowd_.ledger().totals(), .use = {}};
+  if (!probe_.present()) return sample;
+  if (auto use = probe_.ask(false)) sample.use = *use;
+  return sample;
+}
+
+// p99 of the step cannot be below the bound any more, or the server is far behind.
+bool StepRunner::hopeless(std::int64_t now_ns) {
+  Ledger& ledger = crowd_.ledger();
+  const double fan = static_cast<double>(options_.connections) / options_.rooms();
+  const double over = static_cast<double>(ledger.over(ns_of(options_.p99_ms / 1000)));
+  if (over > 0.01 * plan_.rate * plan_.seconds * fan) return true;
+  const auto under_way = static_cast<double>(ledger.totals().outstanding());
+  return now_ns > from_ns_ && under_way > plan_.rate * fan * (options_.p99_ms / 1000 + kHopelessSeconds);
+}
+
+// Everything that was sent arrives, or the time for it ends.
+void StepRunner::drain(StepResult& result) {
+  const std::int64_t began_ns = base::monotonic_ns();
+  const auto done = [&] {
+    const Totals now = crowd_.ledger().totals();
+    const Totals step = now - begin_.totals;
+    return crowd_.failed() > 0 || (now.outstanding() <= 0 && (!options_.acks || step.answers >= step.sent));
+  };
+  driver_.run_until(began_ns + ns_of(options_.drain_seconds), done);
+  result.drain_seconds = static_cast<double>(base::monotonic_ns() - began_ns) / kSecond;
+}
+
+void StepRunner::conclude(StepResult& result) {
+  Ledger& ledger = crowd_.ledger();
+  result.seconds = static_cast<double>(last_.at_ns - first_.at_ns) / kSecond;
+  result.all = ledger.totals() - begin_.totals;
+  result.measured = last_.totals - first_.totals;
+  result.lost = std::max<std::int64_t>(result.all.outstanding(), 0);
+  result.connections_lost = crowd_.failed();
+  result.latency = percentiles_of(ledger.latency());
+  result.answer = percentiles_of(ledger.answer_latency());
+  result.lag = percentiles_of(lag_);
+  result.busy_share = driver_.busy_share();
+  if (first_.use && last_.use) result.server = *last_.use - *first_.use;
+  if (result.lost > 0) ledger.forgive();
+}
+
+}  // namespace ringline::bench
