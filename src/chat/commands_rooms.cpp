@@ -69,7 +69,9 @@ void begin_room(Parts& p, HomeRoom& room, UserCard actor, ReplyTo to) {
 
 // Of who is a member already, by the store: his home may not know of it, since somebody else was quicker to begin the room, or its beginning failed.
 void tell_home(Parts& p, const HomeRoom& room, UserId user) {
-  p.on(p.home(user), [user, id = room.room.id, seq = room.room.last_seq](Parts& there) { there.people.joined(user, id, seq); });
+  p.on(p.home(user), [user, id = room.room.id, seq = std::max<std::uint64_t>(room.room.last_seq, 1)](Parts& there) {
+    there.people.joined(user, id, seq);
+  });
 }
 
 // Makes a room in the store and begins it at its home.
