@@ -1,0 +1,130 @@
+// One life of a host in the simulated world: its cores with the real loop, journal and chat, wired as in src/app/core.cpp.
+//
+// A crash: `crashed` becomes true and world.crash(true) was called; then `let_go` turns the loops until no coroutine waits any more, while nobody
+// listens and nothing takes effect.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "chat_store_sim.hpp"
+#include "ringline/backend/journal.hpp"
+#include "ringline/chat/shard.hpp"
+#include "ringline/loop/workers.hpp"
+#include "world.hpp"
+
+namespace ringline::chat::test {
+
+// Events as the test's connections get them: protocol, name, body, one a line.
+template <char kWire>
+void frame_line(std::string& out, std::string_view name, std::string_view body) {
+  out.push_back(kWire);
+  out.append(name).append(" ").append(body).append("\n");
+}
+
+struct HostOptions {
+  std::string data_dir;
+  unsigned cores = 1;
+  std::uint64_t highest_id = 0;
+  std::vector<backend::JournalStart> starts;
+  unsigned store_failing_percent = 0;
+  const base::Settings& settings;
+  const Tokens& tokens;
+};
+
+class Host {
+ public:
+  Host(sim::World& world, Database& db, const bool& crashed, HostOptions options) : world_(world), options_(std::move(options)), mailboxes_(options_.cores) {
+    for (unsigned core = 0; core < options_.cores; ++core) {
+      cores_.push_back(std::make_unique<Core>(*this, core, db, crashed));
+      loops_.push_back(&cores_.back()->loop);
+    }
+    for (const auto& core : cores_) core->loop.set_peers(loops_);
+    for (const auto& core : cores_)
+      if (!core->start(options_)) return;
+    started_ = true;
+  }
+
+  bool started() const noexcept { return started_; }  // false: the power went meanwhile
+  unsigned cores() const noexcept { return options_.cores; }
+  Shard& shard(unsigned core) { return *cores_[core]->shard; }
+  bool journals_healthy() const {
+    return std::ranges::all_of(cores_, [](const auto& core) { return core->journal->healthy(); });
+  }
+  std::vector<loop::Loop*>& loops() noexcept { return loops_; }
+  std::unordered_map<ConnectionId, Session*>& sessions() noexcept { return sessions_; }
+
+  // After a crash. False: something waits for ever.
+  bool let_go() {
+    for (const auto& core : cores_) core->tick.disarm();
+    return world_.run_until(loops_, [this] { return std::ranges::all_of(loops_, [](loop::Loop* loop) { return loop->scope().running() == 0; }); });
+  }
+
+ private:
+  struct Core final : Surroundings, loop::TurnHook, RoomLogListener {
+    Core(Host& of, unsigned core, Database& db, const bool& crashed)
+        : host(of), loop(core, of.mailboxes_, sim::open_ring()), store(of.world_, loop, db, crashed, of.options_.store_failing_percent) {}
+
+    bool start(const HostOptions& options) {
+      backend::JournalOptions journal_options{.data_dir = options.data_dir, .core = loop.core(), .segment_bytes = kSegmentBytes,
+                                              .batch_bytes = kBatchBytes, .start = options.starts[loop.core()]};
+      auto opened = backend::Journal::open(std::move(journal_options), loop, workers, *this);
+      if (!opened) return false;
+      journal = std::move(*opened);
+      shard = std::make_unique<Shard>(ShardOptions{.core = loop.core(), .cores = options.cores, .highest_id = options.highest_id,
+                                                   .settings = options.settings, .tokens = options.tokens, .around = *this, .log = *journal,
+                                                   .store = store, .metrics = loop.metrics(), .scope = loop.scope(),
+                                                   .frame_event = {&frame_line<'p'>, &frame_line<'s'>}});
+      loop.add_hook(*this);
+      loop.add_hook(*journal);
+      loop.timers().arm(tick, loop.now_ms() + Shard::kTickMs);
+      return true;
+    }
+
+    void post(unsigned core, ShardMail mail) override {
+      Core* there = host.cores_[core].get();
+      loop.send(core, loop::make_mail([there, mail = std::move(mail)]() mutable { mail(*there->shard); }));
+    }
+    bool can_post() const noexcept override { return !loop.overloaded(); }
+    Session* find(ConnectionId id) override {
+      const auto found = host.sessions_.find(id);
+      return found == host.sessions_.end() ? nullptr : found->second;
+    }
+    Task<Result<void>> run_blocking(std::move_only_function<void()> job) override {
+      job();
+      co_return Result<void>{};
+    }
+    std::int64_t now_ms() const noexcept override { return loop.now_ms(); }
+
+    void on_turn_end() override { shard->flush(); }
+    void on_committed(std::uint64_t last) override { shard->on_committed(last); }
+    void on_failed(std::uint64_t first, std::uint64_t last) override { shard->on_failed(first, last); }
+    void on_tick() {
+      shard->on_tick(loop.now_ms());
+      loop.timers().arm(tick, loop.now_ms() + Shard::kTickMs);
+    }
+
+    static constexpr std::uint64_t kSegmentBytes = 64 * 1024;
+    static constexpr std::size_t kBatchBytes = 16 * 1024;
+
+    Host& host;
+    loop::Loop loop;
+    StoreSim store;
+    std::unique_ptr<backend::Journal> journal;
+    std::unique_ptr<Shard> shard;
+    loop::TimerOf<Core, &Core::on_tick> tick{*this};
+    loop::Workers workers{1, "sim", 16};  // goes first: its jobs post to the loop
+  };
+
+  sim::World& world_;
+  HostOptions options_;
+  loop::Mailboxes mailboxes_;
+  std::vector<std::unique_ptr<Core>> cores_;
+  std::vector<loop::Loop*> loops_;
+  std::unordered_map<ConnectionId, Session*> sessions_;
+  bool started_ = false;
+};
+
+}  // namespace ringline::chat::test

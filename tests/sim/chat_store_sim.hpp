@@ -1,0 +1,264 @@
+// A database for chat in the simulated world: in memory, durable as soon as a call has taken effect, which is somewhere between its start and its
+// answer, both at random times. What had not taken effect when the power went has not happened.
+//
+// It refuses what SQLite refuses: an event behind a hole. In addition it notes in `wrong` what chat or recovery must never hand it.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ringline/base/json.hpp"
+#include "ringline/chat/store.hpp"
+#include "ringline/loop/loop.hpp"
+#include "world.hpp"
+
+namespace ringline::chat::test {
+
+using base::Errc;
+using base::Result;
+using base::Task;
+
+struct RoomRow {
+  Room room;
+  std::map<UserId, Member> members;
+  std::vector<UserId> first_members;
+  std::vector<Event> log;  // the event of seq n at n - 1
+};
+
+// What survives crashes.
+class Database {
+ public:
+  std::map<UserId, Account> accounts;
+  std::map<SessionId, SessionRow> sessions;
+  std::map<RoomId, RoomRow> rooms;
+  std::map<std::string, RoomId> public_names;
+  std::uint64_t highest_id = 0;
+  std::string wrong;
+
+  void note(std::uint64_t id) { highest_id = std::max(highest_id, id); }
+
+  Result<void> ingest(const std::vector<Event>& events) {
+    for (const Event& event : events) {
+      const auto found = rooms.find(event.room);
+      if (found == rooms.end()) return refuse("event " + event.id.text() + " of no room");
+      std::vector<Event>& log = found->second.log;
+      if (event.seq > log.size() + 1)
+        return refuse("room " + event.room.text() + " jumps from seq " + std::to_string(log.size()) + " to " + std::to_string(event.seq));
+      if (event.seq <= log.size()) {
+        const Event& had = log[event.seq - 1];
+        if (had.id != event.id || had.body.view() != event.body.view()) return refuse("another event at seq " + std::to_string(event.seq));
+        continue;
+      }
+      apply(found->second, event);
+    }
+    return {};
+  }
+
+  StoredRoom load(const RoomRow& row) {
+    StoredRoom stored{.room = row.room, .members = {}, .last_message = {}};
+    stored.room.last_seq = row.log.size();
+    for (const auto& [id, member] : row.members) stored.members.push_back({member, accounts.at(id).user});
+    for (auto event = row.log.rbegin(); event != row.log.rend() && !stored.last_message; ++event) stored.last_message = message_of(*event);
+    return stored;
+  }
+
+  std::optional<Message> message_of(const Event& event) {
+    if (event.kind != EventKind::message_created) return std::nullopt;
+    const base::json::Value* body = reader_.parse(event.body.view());
+    ASSERT(body != nullptr);
+    auto message = read_message(*base::json::find(*body, "message"));
+    ASSERT(message.has_value());
+    message->client_id = base::json::find_string(*body, "clientId").value_or("");
+    return message;
+  }
+
+ private:
+  std::unexpected<base::Error> refuse(std::string why) {
+    if (wrong.empty()) wrong = "the store was handed this: " + why;
+    return base::fail(Errc::internal, std::move(why));
+  }
+
+  void apply(RoomRow& row, const Event& event) {
+    row.log.push_back(event);
+    row.room.updated_ms = event.at_ms;
+    note(event.id.value);
+    if (event.kind == EventKind::message_created) ++row.room.message_count;
+    if (event.kind == EventKind::member_left) row.members.erase(event.actor);
+    if (event.kind == EventKind::member_joined)
+      row.members[event.actor] = {.user = event.actor, .joined_ms = event.at_ms, .read_seq = event.seq, .read_count = row.room.message_count};
+  }
+
+  base::json::Reader reader_;
+};
+
+// The Store of one core.
+class StoreSim final : public Store {
+ public:
+  StoreSim(sim::World& world, loop::Loop& loop, Database& db, const bool& down, unsigned failing_percent)
+      : world_(world), loop_(loop), db_(db), down_(down), failing_percent_(failing_percent) {}
+
+  Task<Result<Account>> create_account(Account account) override { return create_guest(std::move(account)); }
+  Task<Result<Account>> create_guest(Account account) override {
+    return run<Account>([&db = db_, account = std::move(account)]() mutable -> Result<Account> {
+      account.user.username += "-" + account.user.id.text();
+      db.note(account.user.id.value);
+      return db.accounts[account.user.id] = account;
+    });
+  }
+  Task<Result<Account>> promote_guest(UserId /*guest*/, Account account) override { return create_guest(std::move(account)); }
+  Task<Result<Account>> find_account(UserId id) override {
+    return run<Account>([&db = db_, id]() -> Result<Account> { return copy_of(db.accounts, id); });
+  }
+  Task<Result<Account>> find_account_by_name(std::string /*name*/) override {
+    return run<Account>([]() -> Result<Account> { return base::fail(Errc::not_found, "not asked for here"); });
+  }
+  Task<Result<void>> set_password_hash(UserId /*id*/, std::string /*hash*/) override { return nothing(); }
+  Task<Result<void>> set_last_seen(UserId /*id*/, std::int64_t /*at_ms*/) override { return nothing(); }
+
+  Task<Result<void>> create_session(SessionRow session) override {
+    return run<void>([&db = db_, session = std::move(session)]() -> Result<void> {
+      db.note(session.id.value);
+      db.sessions[session.id] = session;
+      return {};
+    });
+  }
+  Task<Result<SessionRow>> find_session(SessionId id) override {
+    return run<SessionRow>([&db = db_, id]() -> Result<SessionRow> { return copy_of(db.sessions, id); });
+  }
+  Task<Result<std::vector<SessionRow>>> sessions_of(UserId /*user*/) override {
+    return run<std::vector<SessionRow>>([]() -> Result<std::vector<SessionRow>> { return std::vector<SessionRow>(); });
+  }
+  Task<Result<SessionRow>> rotate_session(SessionId id, std::uint64_t /*generation*/, std::int64_t /*now_ms*/, std::int64_t /*expires_ms*/) override {
+    return find_session(id);
+  }
+  Task<Result<void>> end_session(SessionId /*id*/) override { return nothing(); }
+
+  Task<Result<StoredRoom>> create_room(Room room, std::vector<Member> members, std::string /*direct_key*/) override {
+    return run<StoredRoom>([&db = db_, room = std::move(room), members = std::move(members)]() -> Result<StoredRoom> {
+      if (!room.is_private && !db.public_names.try_emplace(room.name, room.id).second) return base::fail(Errc::conflict, "the name is taken");
+      RoomRow& row = db.rooms[room.id];
+      row.room = room;
+      db.note(room.id.value);
+      for (const Member& member : members) {
+        row.members[member.user] = member;
+        row.first_members.push_back(member.user);
+      }
+      return db.load(row);
+    });
+  }
+  Task<Result<StoredRoom>> load_room(RoomId id) override {
+    return run<StoredRoom>([&db = db_, id]() -> Result<StoredRoom> {
+      const auto found = db.rooms.find(id);
+      if (found == db.rooms.end()) return base::fail(Errc::not_found, "no such room");
+      return db.load(found->second);
+    });
+  }
+  Task<Result<RoomId>> find_room_by_name(std::string name) override {
+    return run<RoomId>([&db = db_, name = std::move(name)]() -> Result<RoomId> { return copy_of(db.public_names, name); });
+  }
+  Task<Result<RoomPage>> list_public_rooms(std::string /*query*/, std::string /*cursor*/, std::size_t /*limit*/) override {
+    return run<RoomPage>([]() -> Result<RoomPage> { return RoomPage(); });
+  }
+  Task<Result<std::vector<RoomId>>> rooms_of(UserId user) override {
+    return run<std::vector<RoomId>>([&db = db_, user]() -> Result<std::vector<RoomId>> {
+      std::vector<RoomId> rooms;
+      for (const auto& [id, row] : db.rooms)
+        if (row.members.contains(user)) rooms.push_back(id);
+      return rooms;
+    });
+  }
+  Task<Result<std::uint64_t>> rooms_made_by(UserId /*user*/) override {
+    return run<std::uint64_t>([]() -> Result<std::uint64_t> { return 0; });
+  }
+
+  Task<Result<void>> ingest(std::vector<Event> events) override {
+    return run<void>([&db = db_, events = std::move(events)] { return db.ingest(events); });
+  }
+  Task<Result<HistoryPage>> history(HistoryQuery query) override {
+    return run<HistoryPage>([&db = db_, query]() -> Result<HistoryPage> { return page_of(db, query); });
+  }
+  Task<Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after, std::size_t limit) override {
+    return run<std::vector<StoredEvent>>([&db = db_, room, after, limit]() -> Result<std::vector<StoredEvent>> {
+      std::vector<StoredEvent> events;
+      for (const Event& event : db.rooms.at(room).log)
+        if (event.seq > after && events.size() < limit) events.push_back({event.seq, event.kind, std::string(event.body.view())});
+      return events;
+    });
+  }
+  Task<Result<std::optional<Message>>> find_by_client_id(RoomId room, UserId sender, std::string client_id) override {
+    return run<std::optional<Message>>([&db = db_, room, sender, client_id = std::move(client_id)]() -> Result<std::optional<Message>> {
+      for (const Event& event : db.rooms.at(room).log) {
+        auto message = event.actor == sender ? db.message_of(event) : std::nullopt;
+        if (message && message->client_id == client_id) return message;
+      }
+      return std::optional<Message>();
+    });
+  }
+  Task<Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms, std::size_t limit) override {
+    return run<std::vector<std::uint64_t>>([&db = db_, room, since_ms, limit]() -> Result<std::vector<std::uint64_t>> {
+      std::vector<std::uint64_t> keys;
+      const std::vector<Event>& log = db.rooms.at(room).log;
+      for (auto event = log.rbegin(); event != log.rend() && keys.size() < limit; ++event) {
+        auto message = event->at_ms >= since_ms ? db.message_of(*event) : std::nullopt;
+        if (message && !message->client_id.empty()) keys.push_back(client_key(event->actor, message->client_id));
+      }
+      return keys;
+    });
+  }
+  bool healthy() const noexcept override { return !down_; }
+
+ private:
+  static constexpr std::int64_t kAnswerMsMax = 12;
+
+  // `job` takes effect between two waits.
+  template <class Value, class Job>
+  Task<Result<Value>> run(Job job) {
+    co_await loop_.sleep(std::chrono::milliseconds(world_.draw(kAnswerMsMax)));
+    if (down_ || world_.chance(failing_percent_)) co_return base::fail_later(Errc::unavailable, 1000, "the store is away");
+    Result<Value> result = job();
+    co_await loop_.sleep(std::chrono::milliseconds(world_.draw(kAnswerMsMax)));
+    if (down_) co_return base::fail_later(Errc::unavailable, 1000, "the store is away");
+    co_return result;
+  }
+  Task<Result<void>> nothing() {
+    return run<void>([]() -> Result<void> { return {}; });
+  }
+
+  template <class Map>
+  static Result<typename Map::mapped_type> copy_of(const Map& map, const typename Map::key_type& key) {
+    const auto found = map.find(key);
+    if (found == map.end()) return base::fail(Errc::not_found, "not there");
+    return found->second;
+  }
+
+  static HistoryPage page_of(Database& db, const HistoryQuery& query) {
+    using From = HistoryQuery::From;
+    ASSERT(query.from != From::around);  // chat asks for the two sides
+    std::vector<Message> all;
+    for (const Event& event : db.rooms.at(query.room).log) {
+      auto message = db.message_of(event);
+      if (!message || (query.from == From::before && message->seq >= query.position) || (query.from == From::after && message->seq <= query.position) ||
+          (query.from == From::around_id && message->id.value != query.position))
+        continue;
+      all.push_back(std::move(*message));
+    }
+    HistoryPage page;
+    const bool oldest = query.from == From::after;
+    const std::size_t taken = std::min(all.size(), query.limit);
+    const auto first = oldest ? all.begin() : all.end() - static_cast<std::ptrdiff_t>(taken);
+    page.messages.assign(first, first + static_cast<std::ptrdiff_t>(taken));
+    (oldest ? page.has_after : page.has_before) = all.size() > taken;
+    return page;
+  }
+
+  sim::World& world_;
+  loop::Loop& loop_;
+  Database& db_;
+  const bool& down_;
+  unsigned failing_percent_;
+};
+
+}  // namespace ringline::chat::test
