@@ -145,7 +145,8 @@ void Rooms::unsubscribe(RoomId id, UserId user, unsigned core) {
   --room->listeners[core];
   room->used_ms = p_.now_ms();
   HomeMember* member = room->find(user);
-  if (member && --member->online == 0) {
+  // 0: he left and joined again before the mail of his old seat came; that seat was counted with the membership it belonged to.
+  if (member && member->online > 0 && --member->online == 0) {
     --room->online_users;
     room->online_changed = true;
   }
