@@ -16,14 +16,24 @@ constexpr std::string_view kRelaxedMark = "relaxed";  // a run in relaxed mode h
 
 void log_report(const backend::JournalReport& report) {
   for (const backend::JournalDamage& damage : report.damages)
-    base::log::error("journal_damaged", {{"file", damage.file}, {"offset", damage.offset}, {"bytes", damage.bytes},
-                                         {"firstBatch", damage.first_batch}, {"lastBatch", damage.last_batch}, {"what", damage.what}});
+    base::log::error("journal_damaged", {{"file", damage.file},
+                                         {"offset", damage.offset},
+                                         {"bytes", damage.bytes},
+                                         {"firstBatch", damage.first_batch},
+                                         {"lastBatch", damage.last_batch},
+                                         {"what", damage.what}});
   for (const backend::JournalGap& gap : report.gaps)
-    base::log::error("journal_gap", {{"room", gap.room.text()}, {"afterSeq", gap.after_seq}, {"nextSeq", gap.next_seq}});
+    base::log::error("journal_gap",
+                     {{"room", gap.room.text()}, {"afterSeq", gap.after_seq}, {"nextSeq", gap.next_seq}});
   if (report.segments == 0) return;
-  base::log::info("journal_recovered", {{"segments", report.segments}, {"batches", report.batches}, {"events", report.events},
-                                        {"voidedBatches", report.voided_batches}, {"tornBytes", report.torn_bytes},
-                                        {"damages", report.damages_found}, {"gaps", report.gaps_found}, {"cleanStop", report.was_clean}});
+  base::log::info("journal_recovered", {{"segments", report.segments},
+                                        {"batches", report.batches},
+                                        {"events", report.events},
+                                        {"voidedBatches", report.voided_batches},
+                                        {"tornBytes", report.torn_bytes},
+                                        {"damages", report.damages_found},
+                                        {"gaps", report.gaps_found},
+                                        {"cleanStop", report.was_clean}});
 }
 
 bool has_mark(const DataDir& data) {
@@ -31,10 +41,13 @@ bool has_mark(const DataDir& data) {
   return names && std::ranges::find(*names, kRelaxedMark) != names->end();
 }
 
-base::Result<void> settle_durability(const base::Settings& settings, const DataDir& data, bool was_clean, backend::SqliteStore& store) {
+base::Result<void> settle_durability(const base::Settings& settings, const DataDir& data, bool was_clean,
+                                     backend::SqliteStore& store) {
   bool was_relaxed = has_mark(data);
   if (was_relaxed && !was_clean) {
-    base::log::warn("new_epochs", {{"why", "the last run was in relaxed mode and did not stop cleanly: events that clients saw may be gone"}});
+    base::log::warn(
+        "new_epochs",
+        {{"why", "the last run was in relaxed mode and did not stop cleanly: events that clients saw may be gone"}});
     if (auto bumped = store.bump_epochs(); !bumped) return bumped;
   }
   bool relaxed = settings.durability == base::Durability::relaxed;
@@ -45,7 +58,8 @@ base::Result<void> settle_durability(const base::Settings& settings, const DataD
 
 }  // namespace
 
-base::Result<Booted> take_in_journals(const base::Settings& settings, const DataDir& data, unsigned cores, backend::SqliteStore& store) {
+base::Result<Booted> take_in_journals(const base::Settings& settings, const DataDir& data, unsigned cores,
+                                      backend::SqliteStore& store) {
   auto recovery = backend::recover_journals(data.path());
   if (!recovery) return std::unexpected(recovery.error());
   std::vector<chat::Event> batch;
@@ -59,7 +73,8 @@ base::Result<Booted> take_in_journals(const base::Settings& settings, const Data
   }
   const backend::JournalReport& report = (*recovery)->report();
   log_report(report);
-  if (auto settled = settle_durability(settings, data, report.was_clean, store); !settled) return std::unexpected(settled.error());
+  if (auto settled = settle_durability(settings, data, report.was_clean, store); !settled)
+    return std::unexpected(settled.error());
   auto stored_id = store.highest_id();
   if (!stored_id) return std::unexpected(stored_id.error());
   Booted booted{.highest_id = std::max(*stored_id, report.highest_id.value), .journals = {}};

@@ -13,12 +13,13 @@
 namespace ringline::app {
 
 struct Booted {
-  std::uint64_t highest_id = 0;                  // of store and journals
+  std::uint64_t highest_id = 0;                 // of store and journals
   std::vector<backend::JournalStart> journals;  // by core
 };
 
 // Reads all journals, takes in what the store lacks, removes them. Damage is logged with file, offset and range; what is intact behind it is kept.
 // After a run with DURABILITY=relaxed that did not stop cleanly, every room gets a new epoch: what clients saw may be gone.
-base::Result<Booted> take_in_journals(const base::Settings& settings, const DataDir& data, unsigned cores, backend::SqliteStore& store);
+base::Result<Booted> take_in_journals(const base::Settings& settings, const DataDir& data, unsigned cores,
+                                      backend::SqliteStore& store);
 
 }  // namespace ringline::app

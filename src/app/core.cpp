@@ -35,11 +35,12 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
   if (!journal) return std::unexpected(journal.error());
   core->journal_ = std::move(*journal);
   core->store_ = process.store.client(loop);
-  core->server_ = std::make_unique<net::Server>(loop, net::ServerOptions{.core = loop.core(),
-                                                                         .connections_max = process.connections_max / process.cores,
-                                                                         .settings = settings,
-                                                                         .http = core->http_,
-                                                                         .hand_over = process.hand_over.get()});
+  core->server_ =
+      std::make_unique<net::Server>(loop, net::ServerOptions{.core = loop.core(),
+                                                             .connections_max = process.connections_max / process.cores,
+                                                             .settings = settings,
+                                                             .http = core->http_,
+                                                             .hand_over = process.hand_over.get()});
   core->shard_ = std::make_unique<chat::Shard>(chat::ShardOptions{.core = loop.core(),
                                                                   .cores = process.cores,
                                                                   .highest_id = process.highest_id,
@@ -66,7 +67,8 @@ base::Result<void> Core::listen_for_admins() {
   if (!settings.admin_port) return {};
   admin_settings_ = std::make_unique<base::Settings>(settings);
   admin_settings_->host = settings.admin_host;
-  admin_ = std::make_unique<net::Server>(loop_, net::ServerOptions{.core = loop_.core(), .settings = *admin_settings_, .http = admin_http_});
+  admin_ = std::make_unique<net::Server>(
+      loop_, net::ServerOptions{.core = loop_.core(), .settings = *admin_settings_, .http = admin_http_});
   auto port = admin_->listen(*settings.admin_port);
   if (!port) return std::unexpected(port.error());
   base::log::info("admin_listening", {{"host", settings.admin_host}, {"port", *port}});
@@ -104,7 +106,9 @@ void Core::on_tick() {
 }
 
 Health Core::health() const noexcept {
-  Health health{.journal = true, .store = process_.store.healthy(), .draining = process_.draining.load(std::memory_order_relaxed)};
+  Health health{.journal = true,
+                .store = process_.store.healthy(),
+                .draining = process_.draining.load(std::memory_order_relaxed)};
   for (const Process::CoreState& core : process_.state)
     health.journal = health.journal && core.journal_well.load(std::memory_order_relaxed);
   return health;
@@ -136,12 +140,12 @@ struct MetricsGather {
     missing = loops.size();
     for (unsigned core = 0; core < loops.size(); ++core) {
       here.send(core, loop::make_mail([this, core] {
-        base::Metrics copy = loops[core]->metrics();
-        loops[core]->send(here.core(), loop::make_mail([this, core, copy] {
-          copies[core] = copy;
-          if (--missing == 0) waiting.resume();
-        }));
-      }));
+                  base::Metrics copy = loops[core]->metrics();
+                  loops[core]->send(here.core(), loop::make_mail([this, core, copy] {
+                                      copies[core] = copy;
+                                      if (--missing == 0) waiting.resume();
+                                    }));
+                }));
     }
   }
   std::vector<base::Metrics> await_resume() { return std::move(copies); }

@@ -41,7 +41,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   static base::Result<std::unique_ptr<Core>> make(Process& process, loop::Loop& loop);
   base::Result<std::uint16_t> listen(std::uint16_t port);
   base::Result<void> listen_for_admins();  // ADMIN_PORT, if it is set: on one core
-  void drain();                // SIGTERM: tells clients, keeps what is there, stops the loop
+  void drain();                            // SIGTERM: tells clients, keeps what is there, stops the loop
 
   chat::Shard& shard() noexcept { return *shard_; }
   net::Server& server(Door door) noexcept { return door == Door::admin ? *admin_ : *server_; }

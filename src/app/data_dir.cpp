@@ -39,8 +39,7 @@ base::Result<DataDir> DataDir::open(const std::string& path) {
                                                 "; give --data-dir a directory that this user may write");
   std::string lock_path = path + "/lock";
   int lock = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock < 0)
-    return base::fail_sys(errno, "cannot write in DATA_DIR " + path + ": " + std::strerror(errno));
+  if (lock < 0) return base::fail_sys(errno, "cannot write in DATA_DIR " + path + ": " + std::strerror(errno));
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
     std::string holder = read_small_file(lock_path);
     ::close(lock);

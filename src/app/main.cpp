@@ -87,8 +87,10 @@ void serve(Process& process, const sigset_t& signals) {
 }
 
 void announce_start(const Process& process, const DataDir& data) {
-  std::string host = process.settings.host == "0.0.0.0" || process.settings.host == "::" ? "localhost" : process.settings.host;
-  std::printf("Ringline %s listening on http://%s:%u\n", std::string(base::version()).c_str(), host.c_str(), process.port);
+  std::string host =
+      process.settings.host == "0.0.0.0" || process.settings.host == "::" ? "localhost" : process.settings.host;
+  std::printf("Ringline %s listening on http://%s:%u\n", std::string(base::version()).c_str(), host.c_str(),
+              process.port);
   std::fflush(stdout);
   if (auto written = data.write_file("port", std::to_string(process.port) + "\n"); !written)
     base::log::warn("port_not_written", {{"why", written.error().message}});
@@ -106,7 +108,8 @@ int run(const base::Settings& settings, const DataDir& data) {
   auto secrets = data.jwt_secrets(settings);
   if (!secrets) return fail(secrets.error().message);
   constexpr std::string_view kSqlite = "sqlite:";  // what settings let through
-  std::string database = settings.database_url.empty() ? data.file("ringline.db") : settings.database_url.substr(kSqlite.size());
+  std::string database =
+      settings.database_url.empty() ? data.file("ringline.db") : settings.database_url.substr(kSqlite.size());
   auto store = backend::SqliteStore::open(std::move(database));
   if (!store) return fail(store.error().message);
   unsigned cores = std::min(settings.cores != 0 ? settings.cores : loop::usable_cpus(), base::kCoresMax);
@@ -132,7 +135,8 @@ int run(const base::Settings& settings, const DataDir& data) {
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   std::vector<std::jthread> threads;
-  for (unsigned core = 0; core < process.cores; ++core) threads.emplace_back([&process, core] { run_core(process, core); });
+  for (unsigned core = 0; core < process.cores; ++core)
+    threads.emplace_back([&process, core] { run_core(process, core); });
   while (!all_listening(process)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   if (!process.failed) {
     announce_start(process, data);
@@ -140,7 +144,8 @@ int run(const base::Settings& settings, const DataDir& data) {
   }
   threads.clear();  // joins
   if (process.failed) return fail(process.failure);
-  if (auto marked = backend::mark_clean_stop(data.path()); !marked) base::log::warn("stop_not_marked", {{"why", marked.error().message}});
+  if (auto marked = backend::mark_clean_stop(data.path()); !marked)
+    base::log::warn("stop_not_marked", {{"why", marked.error().message}});
   base::log::info("stopped");
   base::log::stop();
   return 0;

@@ -24,28 +24,36 @@ class Core;
 struct Process {
   Process(const base::Settings& from, unsigned core_count, std::vector<std::string> secrets, loop::Workers& pool,
           backend::SqliteStore& database)
-      : settings(from), cores(core_count), tokens(std::move(secrets)), workers(pool), store(database),
-        mailboxes(core_count), loops(core_count), core_objects(core_count), state(core_count), together(core_count) {}
+      : settings(from),
+        cores(core_count),
+        tokens(std::move(secrets)),
+        workers(pool),
+        store(database),
+        mailboxes(core_count),
+        loops(core_count),
+        core_objects(core_count),
+        state(core_count),
+        together(core_count) {}
 
   const base::Settings& settings;
   const unsigned cores;
   const chat::Tokens tokens;
   loop::Workers& workers;
   backend::SqliteStore& store;
-  unsigned connections_max = 0;      // of the process
-  std::uint64_t highest_id = 0;      // of all found on disk
+  unsigned connections_max = 0;                 // of the process
+  std::uint64_t highest_id = 0;                 // of all found on disk
   std::vector<backend::JournalStart> journals;  // by core
-  std::uint16_t port = 0;            // set before the cores start listening
+  std::uint16_t port = 0;                       // set before the cores start listening
   std::int64_t started_ns = 0;
   std::unique_ptr<net::HandOverPorts> hand_over;  // null: one core
   loop::Mailboxes mailboxes;
-  std::vector<loop::Loop*> loops;    // by core; set before any runs, valid until all are joined
+  std::vector<loop::Loop*> loops;  // by core; set before any runs, valid until all are joined
   std::vector<Core*> core_objects;
 
   struct alignas(64) CoreState {
     std::atomic<bool> listening{false};
     std::atomic<bool> journal_well{true};
-    std::atomic<bool> quiet{false};        // drained: nothing more to do
+    std::atomic<bool> quiet{false};         // drained: nothing more to do
     std::atomic<std::int64_t> heard_ns{0};  // last time it answered the watchdog
   };
   std::vector<CoreState> state;

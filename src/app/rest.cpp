@@ -23,7 +23,8 @@ namespace {
 constexpr std::string_view kApi = "/api/v1";
 // The page loads its own scripts and talks to its own host alone.
 constexpr std::string_view kPolicy =
-    "default-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+    "default-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors "
+    "'none'";
 
 net::HttpResponse json_answer(int status, std::string_view body) {
   net::HttpResponse answer;
@@ -40,7 +41,9 @@ net::HttpResponse wrong_method(std::string allow) {
   return answer;
 }
 
-net::HttpResponse not_there() { return problem({.code = Errc::not_found, .message = "there is nothing here", .field = {}}); }
+net::HttpResponse not_there() {
+  return problem({.code = Errc::not_found, .message = "there is nothing here", .field = {}});
+}
 
 // ---- Accounts
 
@@ -79,12 +82,14 @@ Task<Result<Caller>> caller_of(Core& core, std::string bearer) {
   co_return caller;
 }
 
-Task<net::HttpResponse> register_user(Core& core, net::HttpRequest question, std::string username, std::string password, std::string email) {
+Task<net::HttpResponse> register_user(Core& core, net::HttpRequest question, std::string username, std::string password,
+                                      std::string email) {
   chat::UserCard guest;
   if (!bearer_of(question).empty()) {
     auto caller = co_await caller_of(core, bearer_of(question));
     if (!caller) co_return problem(caller.error());
-    if (!caller->user->guest) co_return problem({.code = Errc::conflict, .message = "you have an account already", .field = {}});
+    if (!caller->user->guest)
+      co_return problem({.code = Errc::conflict, .message = "you have an account already", .field = {}});
     guest = caller->user;
   }
   chat::Origin origin{.address = question.address, .user_agent = question.user_agent};
@@ -129,7 +134,8 @@ Task<net::HttpResponse> answer_auth(Core& core, net::HttpRequest question, std::
     co_return signed_in_answer(200, result);
   }
   std::string email = text_of(*body, "email");
-  co_return co_await register_user(core, std::move(question), std::move(username), std::move(password), std::move(email));
+  co_return co_await register_user(core, std::move(question), std::move(username), std::move(password),
+                                   std::move(email));
 }
 
 // ---- Commands
@@ -170,8 +176,10 @@ Task<net::HttpResponse> answer_api(Core& core, net::HttpRequest question) {
   std::string who = bearer_of(question).empty() ? question.address : core.subject_of(bearer_of(question));
   chat::RateVerdict verdict = co_await core.shard().take_rest(who.empty() ? question.address : who, !reads);
   if (!verdict.allowed) {
-    net::HttpResponse limited = problem({.code = Errc::rate_limited, .message = "too many requests; wait a little", .field = {},
-                                  .retry_after_ms = verdict.reset_s * 1000});
+    net::HttpResponse limited = problem({.code = Errc::rate_limited,
+                                         .message = "too many requests; wait a little",
+                                         .field = {},
+                                         .retry_after_ms = verdict.reset_s * 1000});
     add_rate_headers(limited, verdict);
     co_return limited;
   }
@@ -213,7 +221,12 @@ net::HttpResponse health(Core& core) {
   bool well = health.journal && health.store;
   Writer out;
   out.begin_object().key("status").string(well ? "ok" : "degraded").key("timestamp").time(base::wall_ms());
-  out.key("uptime").number(core.uptime_seconds()).key("version").string(base::version()).key("components").begin_object();
+  out.key("uptime")
+      .number(core.uptime_seconds())
+      .key("version")
+      .string(base::version())
+      .key("components")
+      .begin_object();
   out.key("journal").string(health.journal ? "ok" : "failing").key("store").string(health.store ? "ok" : "failing");
   out.end_object().end_object();
   return json_answer(well ? 200 : 503, out.view());
@@ -299,7 +312,8 @@ Task<net::HttpResponse> answer_http(Core& core, Door door, net::HttpRequest ques
   if (allowed) {
     answer.headers.emplace_back("Access-Control-Allow-Origin", origin);
     answer.headers.emplace_back("Vary", "Origin");
-    answer.headers.emplace_back("Access-Control-Expose-Headers", "Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset");
+    answer.headers.emplace_back("Access-Control-Expose-Headers",
+                                "Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset");
   }
   answer.headers.emplace_back("X-Content-Type-Options", "nosniff");
   co_return answer;

@@ -17,8 +17,8 @@ struct Route {
   std::string_view method;
   std::string_view pattern;  // below /api/v1; {name} takes one path segment into the data
   std::string_view command;
-  int status;                  // on success
-  std::string_view location;   // 201: below /api/v1/, followed by the made object's id; empty: none
+  int status;                 // on success
+  std::string_view location;  // 201: below /api/v1/, followed by the made object's id; empty: none
 };
 
 struct RouteMatch {

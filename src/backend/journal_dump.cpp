@@ -12,8 +12,9 @@ namespace {
 namespace disk = loop::disk;
 
 void print(const chat::Event& event, std::ostream& out) {
-  out << "    room " << event.room.value << " seq " << event.seq << " epoch " << event.epoch << " id " << event.id.value << " at "
-      << base::rfc3339(event.at_ms) << " actor " << event.actor.value << ' ' << chat::name_of(event.kind) << ' ' << event.body.view() << '\n';
+  out << "    room " << event.room.value << " seq " << event.seq << " epoch " << event.epoch << " id " << event.id.value
+      << " at " << base::rfc3339(event.at_ms) << " actor " << event.actor.value << ' ' << chat::name_of(event.kind)
+      << ' ' << event.body.view() << '\n';
 }
 
 void print(const journal::VoidRecord& record, std::ostream& out) {
@@ -22,8 +23,8 @@ void print(const journal::VoidRecord& record, std::ostream& out) {
 
 void print(const SegmentScanner::Batch& batch, std::ostream& out) {
   if (batch.expected < batch.head.offset) out << "  damaged: " << batch.expected << " to " << batch.head.offset << '\n';
-  out << "  batch " << batch.head.number << " at " << batch.head.offset << " after " << batch.head.previous << ", " << batch.head.records << " records, "
-      << batch.head.bytes << " bytes\n";
+  out << "  batch " << batch.head.number << " at " << batch.head.offset << " after " << batch.head.previous << ", "
+      << batch.head.records << " records, " << batch.head.bytes << " bytes\n";
   for (auto payload = batch.payload; !payload.empty();) {
     const auto record = journal::take_record(payload);
     if (!record) {
@@ -36,8 +37,8 @@ void print(const SegmentScanner::Batch& batch, std::ostream& out) {
 
 void dump_segment(SegmentScanner& scanner, std::ostream& out) {
   if (const auto& head = scanner.head()) {
-    out << "  core " << head->core << ", run " << head->run << ", first batch " << head->first_batch << ", after batch " << head->previous
-        << " of segment " << head->previous_segment << '\n';
+    out << "  core " << head->core << ", run " << head->run << ", first batch " << head->first_batch << ", after batch "
+        << head->previous << " of segment " << head->previous_segment << '\n';
   } else {
     out << (scanner.of_other_version() ? "  head of another version\n" : "  no intact head\n");
   }
@@ -46,8 +47,10 @@ void dump_segment(SegmentScanner& scanner, std::ostream& out) {
     print(*batch, out);
     last = batch->head.number;
   }
-  if (scanner.garbage_end() > scanner.end()) out << "  torn or damaged: " << scanner.end() << " to " << scanner.garbage_end() << '\n';
-  for (const auto& range : scanner.unreadable()) out << "  unreadable: " << range.offset << " to " << range.offset + range.bytes << '\n';
+  if (scanner.garbage_end() > scanner.end())
+    out << "  torn or damaged: " << scanner.end() << " to " << scanner.garbage_end() << '\n';
+  for (const auto& range : scanner.unreadable())
+    out << "  unreadable: " << range.offset << " to " << range.offset + range.bytes << '\n';
 }
 
 }  // namespace

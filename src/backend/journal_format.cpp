@@ -38,7 +38,9 @@ std::uint32_t checksum(std::span<const std::byte> bytes, std::uint32_t before = 
   return static_cast<std::uint32_t>(::crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
-std::uint32_t segment_checksum(std::span<const std::byte> head) noexcept { return checksum(head.subspan(16), checksum(head.first(12))); }
+std::uint32_t segment_checksum(std::span<const std::byte> head) noexcept {
+  return checksum(head.subspan(16), checksum(head.first(12)));
+}
 
 void write_record_head(std::span<std::byte> out, std::uint8_t type, std::uint8_t kind) noexcept {
   put(out, 0, static_cast<std::uint32_t>(out.size()));
@@ -51,7 +53,8 @@ void write_record_head(std::span<std::byte> out, std::uint8_t type, std::uint8_t
 bool is_segment_head(std::span<const std::byte> block) noexcept {
   if (block.size() < kSegmentHeadBytes) return false;
   const auto head = block.first(kSegmentHeadBytes);
-  return std::memcmp(head.data(), kSegmentMagic.data(), kSegmentMagic.size()) == 0 && get<std::uint32_t>(head, 12) == segment_checksum(head);
+  return std::memcmp(head.data(), kSegmentMagic.data(), kSegmentMagic.size()) == 0 &&
+         get<std::uint32_t>(head, 12) == segment_checksum(head);
 }
 
 std::optional<Record> read_event(std::span<const std::byte> record) {
@@ -70,7 +73,9 @@ std::optional<Record> read_event(std::span<const std::byte> record) {
 
 std::optional<Record> read_void(std::span<const std::byte> record) noexcept {
   if (record.size() != kVoidBytes) return std::nullopt;
-  return VoidRecord{.segment = get<std::uint64_t>(record, 8), .batch = get<std::uint64_t>(record, 16), .offset = get<std::uint64_t>(record, 24)};
+  return VoidRecord{.segment = get<std::uint64_t>(record, 8),
+                    .batch = get<std::uint64_t>(record, 16),
+                    .offset = get<std::uint64_t>(record, 24)};
 }
 
 }  // namespace

@@ -116,7 +116,8 @@ base::Result<void> Recovery::look_at(SegmentFile& segment, CoreFiles& core) {
   auto reader = Reader::open(segment);
   if (!reader) return std::unexpected(reader.error());
   SegmentScanner& scanner = (*reader)->scanner;
-  if (scanner.of_other_version()) return base::fail(base::Errc::internal, segment.path + " was written by another version of this program");
+  if (scanner.of_other_version())
+    return base::fail(base::Errc::internal, segment.path + " was written by another version of this program");
   if (auto synced = disk::sync((*reader)->file); !synced) return synced;
   if (!core.segments.empty()) segment.run = core.segments.back().run;
   if (const auto& head = scanner.head()) {
@@ -179,7 +180,8 @@ bool Recovery::accept_batch(CoreFiles& core, std::size_t index) {
                 .bytes = batch.head.offset - batch.expected,
                 .first_batch = lost && core.last ? *core.last + 1 : 0,
                 .last_batch = lost ? before : 0,
-                .what = batch.expected < batch.head.offset ? "committed batches are damaged" : "committed batches are missing"});
+                .what = batch.expected < batch.head.offset ? "committed batches are damaged"
+                                                           : "committed batches are missing"});
   }
   const SegmentFile* const witness = core.witness_of(index);
   if ((witness && batch.head.number > *witness->previous) || core.is_void(batch.head)) {
@@ -228,8 +230,9 @@ bool Recovery::take_event(const chat::Event& event, const std::string& path, std
   if (!first && std::tuple(event.epoch, event.seq) <= std::tuple(mark.epoch, mark.seq)) {
     add_damage({.file = path,
                 .offset = offset,
-                .what = "room " + event.room.text() + " has seq " + std::to_string(event.seq) + " of event " + event.id.text() + " after seq " +
-                        std::to_string(mark.seq) + " of event " + mark.id.text() + ": the later one was left out"});
+                .what = "room " + event.room.text() + " has seq " + std::to_string(event.seq) + " of event " +
+                        event.id.text() + " after seq " + std::to_string(mark.seq) + " of event " + mark.id.text() +
+                        ": the later one was left out"});
     return false;
   }
   if (!first && event.epoch == mark.epoch && event.seq > mark.seq + 1) {
@@ -245,7 +248,8 @@ void Recovery::check_end(CoreFiles& core, std::size_t index) {
   const SegmentScanner& scanner = reader_->scanner;
   const SegmentFile& segment = core.segments[index];
   for (const auto& range : scanner.unreadable())
-    add_damage({.file = segment.path, .offset = range.offset, .bytes = range.bytes, .what = "the disk cannot read this"});
+    add_damage(
+        {.file = segment.path, .offset = range.offset, .bytes = range.bytes, .what = "the disk cannot read this"});
   const std::uint64_t end = reader_->any ? scanner.end() : 0;
   const std::uint64_t garbage = scanner.garbage_end() > end ? scanner.garbage_end() - end : 0;
   const SegmentFile* const witness = core.witness_of(index);

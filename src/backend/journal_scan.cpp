@@ -14,14 +14,17 @@ using journal::kBlockBytes;
 
 // Behind the last byte that is not zero; 0: there is none.
 std::size_t content_of(std::span<const std::byte> bytes) noexcept {
-  if (bytes.empty() || (bytes.front() == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0)) return 0;
+  if (bytes.empty() ||
+      (bytes.front() == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0))
+    return 0;
   while (bytes.back() == std::byte{0}) bytes = bytes.first(bytes.size() - 1);
   return bytes.size();
 }
 
 }  // namespace
 
-SegmentScanner::SegmentScanner(loop::Fd file, std::uint64_t bytes, std::uint64_t number) : file_(file), bytes_(bytes), number_(number) {
+SegmentScanner::SegmentScanner(loop::Fd file, std::uint64_t bytes, std::uint64_t number)
+    : file_(file), bytes_(bytes), number_(number) {
   const auto block = view(0, kBlockBytes);
   head_ = journal::read_segment_head(block);
   other_version_ = journal::of_other_version(block);
@@ -64,7 +67,9 @@ std::span<const std::byte> SegmentScanner::view(std::uint64_t offset, std::size_
   if (offset < window_offset_ || offset + bytes > window_offset_ + window_bytes_) {
     window_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kWindowBytes, bytes_)));
     window_offset_ = offset;
-    window_bytes_ = read(std::span(window_).first(static_cast<std::size_t>(std::min<std::uint64_t>(window_.size(), bytes_ - offset))), offset);
+    window_bytes_ = read(
+        std::span(window_).first(static_cast<std::size_t>(std::min<std::uint64_t>(window_.size(), bytes_ - offset))),
+        offset);
   }
   const std::size_t from = static_cast<std::size_t>(offset - window_offset_);
   return std::span<const std::byte>(window_).subspan(from, std::min(bytes, window_bytes_ - from));
@@ -79,7 +84,9 @@ std::size_t SegmentScanner::read(std::span<std::byte> out, std::uint64_t offset)
     if (got) return at + *got;
     std::ranges::fill(block, std::byte{0});
     const std::uint64_t here = offset + at;
-    if (!unreadable_.empty() && here >= unreadable_.back().offset && here < unreadable_.back().offset + unreadable_.back().bytes) continue;
+    if (!unreadable_.empty() && here >= unreadable_.back().offset &&
+        here < unreadable_.back().offset + unreadable_.back().bytes)
+      continue;
     if (!unreadable_.empty() && here == unreadable_.back().offset + unreadable_.back().bytes) {
       unreadable_.back().bytes += block.size();
     } else {

@@ -52,7 +52,8 @@ std::size_t remove_in_order(const std::string& directory, const std::vector<std:
 base::Result<std::unique_ptr<Journal>> Journal::open(JournalOptions options, loop::Loop& loop, loop::Workers& workers,
                                                      chat::RoomLogListener& listener) {
   options.segment_bytes = options.segment_bytes / kBlockBytes * kBlockBytes;
-  if (options.batch_bytes > journal::kPayloadBytesMax) return base::fail(base::Errc::invalid, "a journal batch is larger than the format allows");
+  if (options.batch_bytes > journal::kPayloadBytesMax)
+    return base::fail(base::Errc::invalid, "a journal batch is larger than the format allows");
   const std::uint64_t needed = kBlockBytes + journal::whole_blocks(journal::kBatchHeadBytes + options.batch_bytes);
   if (options.segment_bytes < needed)
     return base::fail(base::Errc::invalid, "journal segments must have at least " + std::to_string(needed) + " bytes");
@@ -113,7 +114,8 @@ void Journal::on_prepared(base::Result<loop::Fd> made) {
     if (!to_void_) retry_after_ = kRetryMin;
     if (state_ == State::failing) go_on();
   } else {
-    base::log::error("journal_segment_not_made", {{"segment", next_segment_}, {"errno", made.error().sys}, {"why", made.error().message}});
+    base::log::error("journal_segment_not_made",
+                     {{"segment", next_segment_}, {"errno", made.error().sys}, {"why", made.error().message}});
     set_state(state_);  // also the first time, when it is failing from the start
     retry_later();
   }
@@ -187,7 +189,9 @@ void Journal::remove_stored() {
   }
   if (segments.empty()) return;
   removing_ = submit([directory = directory_, segments = std::move(segments)] {
-    return [wanted = segments.size(), removed = remove_in_order(directory, segments)](Journal& journal) { journal.on_removed(wanted, removed); };
+    return [wanted = segments.size(), removed = remove_in_order(directory, segments)](Journal& journal) {
+      journal.on_removed(wanted, removed);
+    };
   });
 }
 
@@ -203,7 +207,8 @@ void Journal::remove_at_close() {
   std::vector<std::uint64_t> segments;
   const auto is_stored = [this](const Segment& segment) { return segment.last_ticket <= stored_ticket_; };
   if (current_) close_current();
-  if (std::ranges::all_of(sealed_, is_stored)) std::ranges::transform(sealed_, std::back_inserter(segments), &Segment::number);
+  if (std::ranges::all_of(sealed_, is_stored))
+    std::ranges::transform(sealed_, std::back_inserter(segments), &Segment::number);
   if (spare_) {
     loop_.ring().close(spare_->file);
     segments.push_back(spare_->number);
@@ -216,6 +221,8 @@ void Journal::remove_at_close() {
   });
 }
 
-void Journal::count_segments() { loop_.metrics().journal_segments = sealed_.size() + (current_ ? 1 : 0) + (spare_ ? 1 : 0); }
+void Journal::count_segments() {
+  loop_.metrics().journal_segments = sealed_.size() + (current_ ? 1 : 0) + (spare_ ? 1 : 0);
+}
 
 }  // namespace ringline::backend

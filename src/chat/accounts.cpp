@@ -19,8 +19,10 @@ Result<std::string> clean_username(std::string_view name) {
   auto begin = name.find_first_not_of(" \t\n");
   if (begin == std::string_view::npos) return base::fail_field("username", "must not be empty");
   name = name.substr(begin, name.find_last_not_of(" \t\n") - begin + 1);
-  if (base::count_points(name) > base::limits::kNamePoints) return base::fail_field("username", "must be at most 64 characters");
-  if (!base::is_clean_name(name)) return base::fail_field("username", "must not hold line breaks or control characters");
+  if (base::count_points(name) > base::limits::kNamePoints)
+    return base::fail_field("username", "must be at most 64 characters");
+  if (!base::is_clean_name(name))
+    return base::fail_field("username", "must not hold line breaks or control characters");
   if (name.find_first_not_of("0123456789") == std::string_view::npos)
     return base::fail_field("username", "must not be digits only");
   return std::string(name);
@@ -32,8 +34,11 @@ SignedIn tokens_for(const Parts& p, const User& user, const SessionRow& session,
   result.session = session.id;
   result.expires_in_s = p.o.settings.access_token_age.count() / 1000;
   result.expires_ms = issued_ms + p.o.settings.access_token_age.count();
-  result.access_token = p.o.tokens.sign({.user = user.id, .session = session.id, .role = user.role,
-                                         .issued_ms = issued_ms, .expires_ms = result.expires_ms});
+  result.access_token = p.o.tokens.sign({.user = user.id,
+                                         .session = session.id,
+                                         .role = user.role,
+                                         .issued_ms = issued_ms,
+                                         .expires_ms = result.expires_ms});
   result.refresh_token = p.o.tokens.make_refresh(session.id, session.generation);
   return result;
 }
@@ -41,7 +46,8 @@ SignedIn tokens_for(const Parts& p, const User& user, const SessionRow& session,
 // A new session of a user, made known at his home.
 Task<Result<SignedIn>> begin_session(Parts& p, User user, Origin origin) {
   std::int64_t now = base::wall_ms();
-  SessionRow session{.id = SessionId{p.next_id()}, .user = user.id, .rotated_ms = now, .created_ms = now, .last_used_ms = now};
+  SessionRow session{
+      .id = SessionId{p.next_id()}, .user = user.id, .rotated_ms = now, .created_ms = now, .last_used_ms = now};
   session.expires_ms = now + p.o.settings.session_ttl.count();
   session.address = std::move(origin.address);
   session.user_agent = origin.user_agent.substr(0, kAgentBytes);
@@ -51,8 +57,10 @@ Task<Result<SignedIn>> begin_session(Parts& p, User user, Origin origin) {
 }
 
 Result<void> check_password_form(std::string_view password) {
-  if (password.size() < base::limits::kPasswordBytesMin) return base::fail_field("password", "must be at least 8 bytes");
-  if (password.size() > base::limits::kPasswordBytesMax) return base::fail_field("password", "must be at most 72 bytes");
+  if (password.size() < base::limits::kPasswordBytesMin)
+    return base::fail_field("password", "must be at least 8 bytes");
+  if (password.size() > base::limits::kPasswordBytesMax)
+    return base::fail_field("password", "must be at most 72 bytes");
   if (password.find('\0') != std::string_view::npos) return base::fail_field("password", "must not hold a zero byte");
   return {};
 }
@@ -73,8 +81,12 @@ Task<Result<SignedIn>> register_account(Parts& p, std::string username, std::str
   auto hashed = co_await p.o.around.run_blocking(hash_job);
   if (!hashed) co_return std::unexpected(hashed.error());
   std::int64_t now = base::wall_ms();
-  account.user = User{.id = UserId{p.next_id()}, .username = *name, .display_name = *name, .email = std::move(email),
-                      .created_ms = now, .updated_ms = now};
+  account.user = User{.id = UserId{p.next_id()},
+                      .username = *name,
+                      .display_name = *name,
+                      .email = std::move(email),
+                      .created_ms = now,
+                      .updated_ms = now};
   Result<Account> made = base::fail(Errc::internal, "not made");
   if (guest) {
     account.user.id = guest->id;
@@ -103,14 +115,16 @@ Task<Result<SignedIn>> log_in(Parts& p, std::string username, std::string passwo
     auto hashed = co_await p.o.around.run_blocking(hash_job);
     if (hashed) {
       auto kept = co_await p.o.store.set_password_hash(found->user.id, fresh);
-      if (!kept) base::log::warn("password_not_rehashed", {{"user", found->user.id.text()}, {"why", kept.error().message}});
+      if (!kept)
+        base::log::warn("password_not_rehashed", {{"user", found->user.id.text()}, {"why", kept.error().message}});
     }
   }
   co_return co_await begin_session(p, found->user, std::move(origin));
 }
 
 Task<Result<SignedIn>> make_guest(Parts& p, std::string name, std::string address) {
-  if (!p.o.settings.allow_guests) co_return base::fail_auth("token_missing", "this server takes no guests: sign in first");
+  if (!p.o.settings.allow_guests)
+    co_return base::fail_auth("token_missing", "this server takes no guests: sign in first");
   if (name.find_first_not_of(" \t\n") == std::string::npos) name = "guest-" + base::random_token(4);
   auto clean = clean_username(name);
   if (!clean) {
@@ -131,16 +145,19 @@ Task<Result<SignedIn>> make_guest(Parts& p, std::string name, std::string addres
   }
   std::int64_t now = base::wall_ms();
   Account account;
-  account.user = User{.id = UserId{p.next_id()}, .username = *clean, .display_name = *clean, .guest = true,
-                      .created_ms = now, .updated_ms = now};
+  account.user = User{.id = UserId{p.next_id()},
+                      .username = *clean,
+                      .display_name = *clean,
+                      .guest = true,
+                      .created_ms = now,
+                      .updated_ms = now};
   auto made = co_await p.o.store.create_guest(std::move(account));
   if (!made) co_return std::unexpected(made.error());
   Origin origin{.address = std::move(address), .user_agent = {}};
   auto signed_in = co_await begin_session(p, made->user, std::move(origin));
   if (!signed_in) co_return signed_in;
-  p.on(p.home(made->user.id), [user = made->user, session = signed_in->session](Parts& there) {
-    there.people.introduce(user, session);
-  });
+  p.on(p.home(made->user.id),
+       [user = made->user, session = signed_in->session](Parts& there) { there.people.introduce(user, session); });
   co_return signed_in;
 }
 
@@ -157,7 +174,8 @@ Task<Result<SignedIn>> refresh(Parts& p, std::string refresh_token) {
   std::int64_t now = base::wall_ms();
   RefreshDecision decision = decide_refresh(*session, parsed->generation, now);
   if (decision == RefreshDecision::rotate) {
-    auto rotated = co_await p.o.store.rotate_session(session->id, parsed->generation, now, now + p.o.settings.session_ttl.count());
+    auto rotated =
+        co_await p.o.store.rotate_session(session->id, parsed->generation, now, now + p.o.settings.session_ttl.count());
     if (rotated) co_return tokens_for(p, account->user, *rotated, now);
     if (rotated.error().code != Errc::conflict) co_return std::unexpected(rotated.error());
     auto again = co_await p.o.store.find_session(session->id);  // another request was quicker by a moment

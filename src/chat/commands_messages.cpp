@@ -13,7 +13,8 @@ using base::json::find;
 using base::json::find_integer;
 using base::json::find_string;
 
-constexpr std::array<std::string_view, 7> kMessageTypes = {"text", "image", "video", "audio", "file", "voice", "encrypted"};
+constexpr std::array<std::string_view, 7> kMessageTypes = {"text", "image", "video",    "audio",
+                                                           "file", "voice", "encrypted"};
 
 constexpr int kExtraDepth = 8;  // it lies three deep in an event's body, which must stay below json::kDepthMax
 
@@ -72,7 +73,8 @@ Result<Send> read_send(const Value& data, std::size_t text_points) {
   if (const Value* id = find(data, "clientId")) {
     if (!id->IsString()) return base::fail_field("clientId", "must be a string");
     send.client_id = base::json::view(*id);
-    if (send.client_id.empty() || send.client_id.size() > base::limits::kClientIdBytes || !is_printable_ascii(send.client_id))
+    if (send.client_id.empty() || send.client_id.size() > base::limits::kClientIdBytes ||
+        !is_printable_ascii(send.client_id))
       return base::fail_field("clientId", "must be 1 to 64 printable ASCII characters without spaces");
   }
   if (const Value* type = find(data, "type")) {
@@ -90,24 +92,24 @@ Result<Send> read_send(const Value& data, std::size_t text_points) {
   return send;
 }
 
-void sequence_send(Parts& p, HomeRoom& room, const User& sender, const Send& send, std::uint64_t key,
-                   const ReplyTo& to, std::int64_t arrived_ns) {
-  bool taken = p.sequencer.sequence_message(
-      room, sender, send.client_id, key, to, arrived_ns, [&](Writer& out, const Event& event) {
-        Message message{.id = event.id,
-                        .room = event.room,
-                        .seq = event.seq,
-                        .sender = sender.id,
-                        .sender_username = sender.username,
-                        .sender_avatar_url = sender.avatar_url,
-                        .type = send.type,
-                        .text = send.text,
-                        .reply_to = send.reply_to,
-                        .mentions = send.mentions,
-                        .extra = send.extra,
-                        .created_ms = event.at_ms};
-        write_message(out, message);
-      });
+void sequence_send(Parts& p, HomeRoom& room, const User& sender, const Send& send, std::uint64_t key, const ReplyTo& to,
+                   std::int64_t arrived_ns) {
+  bool taken = p.sequencer.sequence_message(room, sender, send.client_id, key, to, arrived_ns,
+                                            [&](Writer& out, const Event& event) {
+                                              Message message{.id = event.id,
+                                                              .room = event.room,
+                                                              .seq = event.seq,
+                                                              .sender = sender.id,
+                                                              .sender_username = sender.username,
+                                                              .sender_avatar_url = sender.avatar_url,
+                                                              .type = send.type,
+                                                              .text = send.text,
+                                                              .reply_to = send.reply_to,
+                                                              .mentions = send.mentions,
+                                                              .extra = send.extra,
+                                                              .created_ms = event.at_ms};
+                                              write_message(out, message);
+                                            });
   if (!taken) return answer(p, to, log_refused());
   p.rooms.stop_typing(room, sender.id);
 }
@@ -163,7 +165,8 @@ namespace {
 Result<HistoryQuery> read_query(const Value& data, RoomId room) {
   HistoryQuery query{.room = room, .limit = base::limits::kPageDefault};
   int positions = 0;
-  for (auto [name, from] : {std::pair{"before", HistoryQuery::From::before}, {"after", HistoryQuery::From::after},
+  for (auto [name, from] : {std::pair{"before", HistoryQuery::From::before},
+                            {"after", HistoryQuery::From::after},
                             {"around", HistoryQuery::From::around}}) {
     if (!find(data, name)) continue;
     auto seq = find_integer(data, name);
@@ -251,8 +254,10 @@ Task<Result<Page>> read_before(Parts& p, RoomId id, std::uint64_t before, std::s
   page.has_before = tail.more_before;
   if (!tail.more_before && tail.first > 1) {
     std::size_t missing = limit - tail.messages.size();
-    HistoryQuery query{.room = id, .from = HistoryQuery::From::before,
-                       .position = std::min(before, tail.first), .limit = std::max<std::size_t>(missing, 1)};
+    HistoryQuery query{.room = id,
+                       .from = HistoryQuery::From::before,
+                       .position = std::min(before, tail.first),
+                       .limit = std::max<std::size_t>(missing, 1)};
     auto stored = co_await p.o.store.history(query);
     if (!stored) co_return std::unexpected(stored.error());
     page.has_before = stored->has_before || (missing == 0 && !stored->messages.empty());

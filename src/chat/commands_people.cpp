@@ -54,7 +54,9 @@ Task<void> answer_user(Parts& p, UserId id, UserId reader, ReplyTo to) {
   using Shown = std::optional<std::pair<Status, std::int64_t>>;
   auto account = co_await p.o.store.find_account(id);
   if (!account) {
-    answer(p, to, account.error().code == Errc::not_found ? base::fail(Errc::not_found, "no such user").error() : account.error());
+    answer(p, to,
+           account.error().code == Errc::not_found ? base::fail(Errc::not_found, "no such user").error()
+                                                   : account.error());
     co_return;
   }
   auto asking = ask<Shown>(p, p.home(id), [id](Parts& there, Answer<Shown> answer) {

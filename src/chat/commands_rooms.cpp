@@ -26,7 +26,8 @@ Result<std::string> read_name(const Value& data, std::string_view field) {
   text = text.substr(begin, text.find_last_not_of(" \t\n") - begin + 1);
   if (base::count_points(text) > base::limits::kNamePoints)
     return base::fail_field(std::string(field), "must be at most 64 characters");
-  if (!base::is_clean_name(text)) return base::fail_field(std::string(field), "must not hold line breaks or control characters");
+  if (!base::is_clean_name(text))
+    return base::fail_field(std::string(field), "must not hold line breaks or control characters");
   if (text.find_first_not_of("0123456789") == std::string_view::npos)
     return base::fail_field(std::string(field), "must not be digits only");
   return std::string(text);
@@ -82,7 +83,8 @@ Task<void> make_room(Parts& p, NewRoom draft, UserCard actor, ReplyTo to) {
     co_return;
   }
   RoomId wanted = checked->room.id;
-  auto made = co_await p.o.store.create_room(std::move(checked->room), std::move(checked->members), std::move(checked->direct_key));
+  auto made = co_await p.o.store.create_room(std::move(checked->room), std::move(checked->members),
+                                             std::move(checked->direct_key));
   if (!made) {
     answer(p, to, made.error());
     co_return;
@@ -200,9 +202,8 @@ void add_member_at_commit(Parts& p, HomeRoom& room, const HomeMember& member) {
   HomeMember& added = room.members.emplace(user, member).first->second;
   added.member.read_seq = room.room.last_seq;
   added.member.read_count = room.room.message_count;
-  p.on(p.home(user), [user, id = room.room.id, seq = room.room.last_seq](Parts& there) {
-    there.people.joined(user, id, seq);
-  });
+  p.on(p.home(user),
+       [user, id = room.room.id, seq = room.room.last_seq](Parts& there) { there.people.joined(user, id, seq); });
 }
 
 }  // namespace
@@ -214,7 +215,8 @@ void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to) {
     return;
   }
   if (room.room.is_private) return answer(p, to, base::fail(Errc::not_found, "no such room").error());
-  HomeMember member{.member = {.user = user->id, .role = MemberRole::member, .joined_ms = base::wall_ms()}, .user = user};
+  HomeMember member{.member = {.user = user->id, .role = MemberRole::member, .joined_ms = base::wall_ms()},
+                    .user = user};
   Sequencer::Draft draft{.room = room, .kind = EventKind::member_joined, .actor = *user, .subject = user->id};
   bool taken = p.sequencer.sequence(
       draft,
@@ -240,9 +242,8 @@ void join_at_home(Parts& p, RoomId id, UserCard user, ReplyTo to) {
     there.rooms.with(id, [&there, user, to](Result<HomeRoom*> room) {
       if (!room) return answer(there, to, room.error());
       if ((*room)->is_changing(user->id)) {  // he is joining already: this call answers when that is settled
-        (*room)->after_change.push_back([&there, id = (*room)->room.id, user, to] {
-          join_at_home(there, id, user, to);
-        });
+        (*room)->after_change.push_back(
+            [&there, id = (*room)->room.id, user, to] { join_at_home(there, id, user, to); });
         return;
       }
       join_and_answer(there, **room, user, to);
@@ -263,7 +264,9 @@ Task<void> join_by_name(Parts& p, std::string name, UserCard user, ReplyTo to) {
   }
   auto made_before = co_await p.o.store.rooms_made_by(user->id);
   if (!made_before || *made_before >= base::limits::kRoomsMadeByJoin) {
-    answer(p, to, made_before ? base::fail(Errc::forbidden, "no such room, and you have made 10 rooms already").error() : made_before.error());
+    answer(p, to,
+           made_before ? base::fail(Errc::forbidden, "no such room, and you have made 10 rooms already").error()
+                       : made_before.error());
     co_return;
   }
   Room room{.id = RoomId{p.next_id()}, .type = RoomType::group, .name = name, .created_by = user->id};
@@ -320,10 +323,11 @@ void leave_room(Parts& p, Call& call) {
   UserId user = call.actor->id;
   bool owner = room.find(user)->member.role == MemberRole::owner;
   bool last_owner = owner && std::ranges::none_of(room.members, [&](const auto& entry) {
-    return entry.first != user && entry.second.member.role == MemberRole::owner;
-  });
+                      return entry.first != user && entry.second.member.role == MemberRole::owner;
+                    });
   if (last_owner && room.members.size() > 1)
-    return answer(p, call.to, base::fail(Errc::conflict, "you are the room's only owner: make somebody else one first").error());
+    return answer(p, call.to,
+                  base::fail(Errc::conflict, "you are the room's only owner: make somebody else one first").error());
   Sequencer::Draft draft{.room = room, .kind = EventKind::member_left, .actor = *call.actor, .subject = user};
   bool taken = p.sequencer.sequence(
       draft, [&](Writer& out, const Event&) { out.key("userId").id(user).key("reason").string("left"); },

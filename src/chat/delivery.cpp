@@ -156,8 +156,7 @@ void Delivery::hear(ConnectionId connection, UserId user, RoomId room, std::uint
   p_.o.scope.spawn(hear_later(connection, user, room, from_seq));
 }
 
-base::Task<void> Delivery::hear_later(ConnectionId connection, UserId user, RoomId room,
-                                      std::uint64_t from_seq) {
+base::Task<void> Delivery::hear_later(ConnectionId connection, UserId user, RoomId room, std::uint64_t from_seq) {
   Subscribe request{.connection = connection, .user = user, .core = p_.o.core, .from_seq = from_seq};
   unsigned home = p_.home(room);
   auto asking = ask<std::optional<Subscription>>(
@@ -171,9 +170,7 @@ base::Task<void> Delivery::hear_later(ConnectionId connection, UserId user, Room
   if (!subscription || !subscription->member) co_return;
   Session* session = p_.o.around.find(connection);
   if (!session || session->state != Session::State::ready || has_seat(*session, room)) {
-    p_.on(home, [room, user, core = p_.o.core](Parts& there) {
-      there.rooms.unsubscribe(room, user, core);
-    });
+    p_.on(home, [room, user, core = p_.o.core](Parts& there) { there.rooms.unsubscribe(room, user, core); });
     co_return;
   }
   seat(*session, *subscription);
@@ -312,8 +309,7 @@ void Delivery::check_resumed(Session& session) {
   out.end_object().end_object();
   base::ChunkRef chunk = p_.chunks.take();
   p_.o.frame_event[static_cast<std::size_t>(session.out.wire())](chunk->bytes, "resumed", out.view());
-  if (session.out.send_shared(chunk, 0, static_cast<std::uint32_t>(chunk->bytes.size())))
-    resuming_.erase(found);
+  if (session.out.send_shared(chunk, 0, static_cast<std::uint32_t>(chunk->bytes.size()))) resuming_.erase(found);
 }
 
 void Delivery::on_tick() {

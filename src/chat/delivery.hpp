@@ -48,7 +48,8 @@ struct LocalRoom {
   std::uint64_t turn_first = 0;  // seq of the first framed event
   std::vector<Ends> turn_ends;   // where each event's frame ends
   std::array<base::ChunkRef, kWires> events;
-  std::array<std::uint64_t, kWires> framed_from{};  // seq of the first event in it: a protocol may come into use within the turn
+  std::array<std::uint64_t, kWires>
+      framed_from{};  // seq of the first event in it: a protocol may come into use within the turn
   std::array<base::ChunkRef, kWires> passing;
   std::vector<UserId> leaving;  // their seats go with the flush
   bool dirty = false;

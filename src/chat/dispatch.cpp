@@ -52,8 +52,7 @@ void run_with_room(Parts& here, Call& call, HomeRoom& room) {
     return;
   }
   if (call.command->access == Access::member && !room.find(actor)) {
-    if (room.room.is_private)
-      return answer(here, call.to, base::fail(Errc::not_found, "no such room").error());
+    if (room.room.is_private) return answer(here, call.to, base::fail(Errc::not_found, "no such room").error());
     return answer(here, call.to, base::fail(Errc::forbidden, "join the room first").error());
   }
   call.command->handler(here, call);
@@ -98,10 +97,8 @@ void dispatch(Parts& here, Call& call) {
   ++here.o.metrics.commands;
   if (!here.o.around.can_post())
     return answer(here, call.to, base::fail_later(Errc::unavailable, 1000, "the server is busy; try again").error());
-  if (!call.data->IsObject())
-    return answer(here, call.to, base::fail_field("data", "must be an object").error());
-  if (call.command->rate == Rate::message)
-    return hop(here, here.home(call.actor->id), call, &take_allowance);
+  if (!call.data->IsObject()) return answer(here, call.to, base::fail_field("data", "must be an object").error());
+  if (call.command->rate == Rate::message) return hop(here, here.home(call.actor->id), call, &take_allowance);
   route(here, call);
 }
 
@@ -111,8 +108,7 @@ void answer(Parts& here, const ReplyTo& to, std::string_view body) {
     return;
   }
   if (to.waiter) return to.waiter->complete({.ok = true, .body = std::string(body), .error = {}});
-  if (Session* session = here.o.around.find(to.connection))
-    session->out.reply(to.tag, to.command->name, true, body);
+  if (Session* session = here.o.around.find(to.connection)) session->out.reply(to.tag, to.command->name, true, body);
 }
 
 void answer(Parts& here, const ReplyTo& to, const Error& error) {

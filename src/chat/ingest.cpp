@@ -11,8 +11,7 @@ namespace ringline::chat {
 
 void Ingest::add(std::uint64_t ticket, const Event& event, UserId subject) {
   waiting_.push_back({ticket, event, subject});
-  if (subject)
-    memberships_[subject].push_back({ticket, event.room, event.kind == EventKind::member_joined});
+  if (subject) memberships_[subject].push_back({ticket, event.room, event.kind == EventKind::member_joined});
 }
 
 std::vector<std::pair<RoomId, bool>> Ingest::memberships_of(UserId user) const {

@@ -35,7 +35,7 @@ struct Shard::Parts {
   base::IdMaker ids;
   base::json::Reader reader;   // of a call's data; what it parsed lives until the next call
   base::json::Reader scratch;  // of anything else, within one function
-  Writer body;                // of event bodies and replies; filled and used within one function
+  Writer body;                 // of event bodies and replies; filled and used within one function
   base::ChunkPool chunks;
   SeenKeys seen;
   Delivery delivery;
@@ -45,8 +45,9 @@ struct Shard::Parts {
   People people;
   Stats stats;
   std::vector<ConnectionId> stats_watchers;
-  std::map<std::int64_t, std::vector<ConnectionId>> expiries;  // access tokens, by the second (wall clock) in which they end
-  std::map<std::int64_t, std::vector<ConnectionId>> ending;    // likewise, those that were told
+  std::map<std::int64_t, std::vector<ConnectionId>>
+      expiries;  // access tokens, by the second (wall clock) in which they end
+  std::map<std::int64_t, std::vector<ConnectionId>> ending;  // likewise, those that were told
 
   unsigned home(RoomId room) const noexcept { return base::home_core(room, o.cores); }
   unsigned home(UserId user) const noexcept { return base::home_core(user, o.cores); }
@@ -58,9 +59,7 @@ struct Shard::Parts {
   template <class Function>
   void on(unsigned core, Function function) {
     if (core == o.core) return function(*this);
-    o.around.post(core, [function = std::move(function)](Shard& there) mutable {
-      function(there.parts());
-    });
+    o.around.post(core, [function = std::move(function)](Shard& there) mutable { function(there.parts()); });
   }
 };
 
@@ -82,9 +81,7 @@ class Answer {
  public:
   Answer(unsigned origin, Asked<R>& asked) noexcept : origin_(origin), asked_(&asked) {}
   void operator()(Parts& here, R value) const {
-    here.on(origin_, [asked = asked_, value = std::move(value)](Parts&) mutable {
-      asked->complete(std::move(value));
-    });
+    here.on(origin_, [asked = asked_, value = std::move(value)](Parts&) mutable { asked->complete(std::move(value)); });
   }
 
  private:
@@ -95,13 +92,13 @@ class Answer {
 template <class R, class Function>
 class Ask {
  public:
-  Ask(Parts& here, unsigned core, Function function)
-      : here_(here), core_(core), function_(std::move(function)) {}
+  Ask(Parts& here, unsigned core, Function function) : here_(here), core_(core), function_(std::move(function)) {}
   Ask(const Ask&) = delete;
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> waiting) {
-    here_.on(core_, [function = std::move(function_), answer = Answer<R>(here_.o.core, asked_)](
-                        Parts& there) mutable { function(there, answer); });
+    here_.on(core_, [function = std::move(function_), answer = Answer<R>(here_.o.core, asked_)](Parts& there) mutable {
+      function(there, answer);
+    });
     if (asked_.value) return false;  // answered at once
     asked_.waiting = waiting;
     return true;

@@ -69,9 +69,8 @@ base::Task<void> People::load(UserId id) {
   changed_while_loading_[id].clear();
   Changes changes;
   for (unsigned core = 0; core < p_.o.cores; ++core) {
-    auto asking = ask<Changes>(p_, core, [id](Parts& there, Answer<Changes> answer) {
-      answer(there, there.ingest.memberships_of(id));
-    });
+    auto asking = ask<Changes>(
+        p_, core, [id](Parts& there, Answer<Changes> answer) { answer(there, there.ingest.memberships_of(id)); });
     Changes more = co_await asking;
     changes.insert(changes.end(), more.begin(), more.end());
   }
@@ -200,8 +199,7 @@ void People::end_session(UserId id, SessionId session) {
   for (ConnectionId connection : user->connections) {
     p_.on(connection.core(), [connection, session](Parts& there) {
       Session* ended = there.o.around.find(connection);
-      if (ended && ended->session == session)
-        ended->out.close(CloseCode::session_ended, "this session has ended");
+      if (ended && ended->session == session) ended->out.close(CloseCode::session_ended, "this session has ended");
     });
   }
 }
@@ -259,17 +257,15 @@ void People::joined(UserId id, RoomId room, std::uint64_t from_seq) {
   if (std::ranges::find(user->rooms, room, &HomeUser::InRoom::id) == user->rooms.end())
     user->rooms.push_back({room, from_seq});
   for (ConnectionId connection : user->connections) {
-    p_.on(connection.core(), [connection, id, room, from_seq](Parts& there) {
-      there.delivery.hear(connection, id, room, from_seq);
-    });
+    p_.on(connection.core(),
+          [connection, id, room, from_seq](Parts& there) { there.delivery.hear(connection, id, room, from_seq); });
   }
 }
 
 void People::left(UserId id, RoomId room) {
   if (auto loading = changed_while_loading_.find(id); loading != changed_while_loading_.end())
     loading->second.emplace_back(room, false);
-  if (HomeUser* user = find(id))
-    std::erase_if(user->rooms, [&](const HomeUser::InRoom& in) { return in.id == room; });
+  if (HomeUser* user = find(id)) std::erase_if(user->rooms, [&](const HomeUser::InRoom& in) { return in.id == room; });
 }
 
 void People::hear_all(UserId id, ConnectionId connection) {

@@ -21,9 +21,7 @@ constexpr std::size_t kTailEventsTight = 64;  // a room keeps when the core's ta
 
 }  // namespace
 
-bool HomeRoom::is_changing(UserId user) const noexcept {
-  return std::ranges::find(changing, user) != changing.end();
-}
+bool HomeRoom::is_changing(UserId user) const noexcept { return std::ranges::find(changing, user) != changing.end(); }
 
 std::string room_json(Parts& p, const HomeRoom& room, UserId user) {
   static thread_local Writer out;
@@ -33,8 +31,7 @@ std::string room_json(Parts& p, const HomeRoom& room, UserId user) {
     write_room(out, room.room, room.members.size(), room.last_message.view(), nullptr);
   } else {
     const Member& member = found->second.member;
-    MemberView view{.role = member.role, .last_read_seq = member.read_seq,
-                    .last_delivered_seq = member.delivered_seq};
+    MemberView view{.role = member.role, .last_read_seq = member.read_seq, .last_delivered_seq = member.delivered_seq};
     view.unread = room.room.message_count - std::min(member.read_count, room.room.message_count);
     write_room(out, room.room, room.members.size(), room.last_message.view(), &view);
   }
@@ -125,8 +122,8 @@ Subscription Rooms::subscribe(HomeRoom& room, const Subscribe& request) {
   if (request.from_seq != 0) {
     bool same_epoch = request.epoch == 0 || request.epoch == room.room.epoch;
     bool known = request.from_seq <= room.room.last_seq + 1;
-    bool near = room.room.last_seq + 1 - std::min(request.from_seq, room.room.last_seq + 1) <=
-                base::limits::kResumeEvents;
+    bool near =
+        room.room.last_seq + 1 - std::min(request.from_seq, room.room.last_seq + 1) <= base::limits::kResumeEvents;
     result.complete = same_epoch && known && near;
     if (result.complete) result.first_seq = request.from_seq;
   }
@@ -170,12 +167,12 @@ base::Task<Feed> Rooms::read_after(RoomId id, std::uint64_t after) {
   }
   auto stored = co_await p_.o.store.events_after(id, after, base::limits::kFeedEvents);
   if (!stored || stored->empty()) {
-    base::log::warn("room_read_failed", {{"room", id.text()}, {"after", after},
+    base::log::warn("room_read_failed", {{"room", id.text()},
+                                         {"after", after},
                                          {"why", stored ? "the store has no event" : stored.error().message.c_str()}});
     co_return feed;
   }
-  for (StoredEvent& event : *stored)
-    feed.events.push_back({event.seq, event.kind, base::Blob::copy_of(event.body)});
+  for (StoredEvent& event : *stored) feed.events.push_back({event.seq, event.kind, base::Blob::copy_of(event.body)});
   feed.ok = true;
   co_return feed;
 }
@@ -265,8 +262,8 @@ void Rooms::evict_idle(std::int64_t now_ms) {
   std::vector<RoomId> idle;
   for (auto& [id, room] : rooms_) {
     bool heard = std::ranges::any_of(room->listeners, [](std::uint32_t count) { return count > 0; });
-    bool busy = heard || room->uncommitted > 0 || room->stored_seq < room->room.last_seq ||
-                !room->typers.empty() || !room->after_change.empty();
+    bool busy = heard || room->uncommitted > 0 || room->stored_seq < room->room.last_seq || !room->typers.empty() ||
+                !room->after_change.empty();
     if (!busy && now_ms - room->used_ms > kEvictAfterMs) idle.push_back(id);
   }
   for (RoomId id : idle) forget(id);

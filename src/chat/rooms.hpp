@@ -23,9 +23,7 @@ struct TailEntry {
   std::uint64_t client_key = 0;  // 0: sent without a clientId
   std::uint32_t message_at = 0;  // where the message object lies in the body; size 0: not a message
   std::uint32_t message_size = 0;
-  std::string_view message() const noexcept {
-    return event.body.view().substr(message_at, message_size);
-  }
+  std::string_view message() const noexcept { return event.body.view().substr(message_at, message_size); }
 };
 
 struct HomeMember {

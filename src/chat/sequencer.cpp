@@ -46,15 +46,14 @@ bool Sequencer::append(Pending pending) {
 }
 
 // Whether an entry with the same key is really that send: keys are hashes.
-static bool is_send(base::json::Reader& reader, const TailEntry& entry, UserId sender,
-                    std::string_view client_id) {
+static bool is_send(base::json::Reader& reader, const TailEntry& entry, UserId sender, std::string_view client_id) {
   if (entry.event.actor != sender) return false;
   const Value* body = reader.parse(entry.event.body.view());
   return body && base::json::find_string(*body, "clientId") == client_id;
 }
 
-bool Sequencer::answer_duplicate(HomeRoom& room, UserId sender, std::string_view client_id,
-                                 std::uint64_t client_key, const ReplyTo& to) {
+bool Sequencer::answer_duplicate(HomeRoom& room, UserId sender, std::string_view client_id, std::uint64_t client_key,
+                                 const ReplyTo& to) {
   for (auto entry = room.tail.rbegin(); entry != room.tail.rend(); ++entry) {
     if (entry->client_key != client_key || !is_send(p_.scratch, *entry, sender, client_id)) continue;
     ++p_.o.metrics.duplicates;
@@ -123,8 +122,7 @@ void Sequencer::answer_message(const Pending& pending) {
 // The subject's membership is what it is now: what waited for it runs after this commit is told.
 void Sequencer::settle(HomeRoom& room, UserId subject) {
   if (!subject) return;
-  if (auto found = std::ranges::find(room.changing, subject); found != room.changing.end())
-    room.changing.erase(found);
+  if (auto found = std::ranges::find(room.changing, subject); found != room.changing.end()) room.changing.erase(found);
   for (auto& waiting : room.after_change) ready_.push_back(std::move(waiting));
   room.after_change.clear();
 }
@@ -140,8 +138,10 @@ void Sequencer::post_deliveries() {
 }
 
 void Sequencer::on_failed(std::uint64_t first, std::uint64_t last) {
-  static const Error kUnknown = base::fail_later(Errc::unavailable, 1000,
-                                                 "the message may not have been kept: send it again with the same clientId").error();
+  static const Error kUnknown =
+      base::fail_later(Errc::unavailable, 1000,
+                       "the message may not have been kept: send it again with the same clientId")
+          .error();
   std::vector<Pending> failed;
   while (!pending_.empty() && pending_.front().ticket <= last) {
     ASSERT(pending_.front().ticket >= first);

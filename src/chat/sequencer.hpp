@@ -32,12 +32,12 @@ class Sequencer {
   bool sequence(const Draft& draft, Part part, Then then);
   // The same for a message: the answer is made from the event itself. `write` writes the message object.
   template <class Write>
-  bool sequence_message(HomeRoom& room, const User& sender, std::string_view client_id,
-                        std::uint64_t client_key, const ReplyTo& to, std::int64_t arrived_ns, Write write);
+  bool sequence_message(HomeRoom& room, const User& sender, std::string_view client_id, std::uint64_t client_key,
+                        const ReplyTo& to, std::int64_t arrived_ns, Write write);
 
   // A send with this key that is committed or about to be: answered with that message (now or at its commit), true.
-  bool answer_duplicate(HomeRoom& room, UserId sender, std::string_view client_id,
-                        std::uint64_t client_key, const ReplyTo& to);
+  bool answer_duplicate(HomeRoom& room, UserId sender, std::string_view client_id, std::uint64_t client_key,
+                        const ReplyTo& to);
 
   bool idle() const noexcept { return pending_.empty(); }
   void on_committed(std::uint64_t last);

@@ -45,8 +45,7 @@ void Shard::command(Session& session, const ReplyTag& tag, std::string_view name
     base::json::write_error(out, error);
     session.out.reply(tag, name, false, out.view());
   };
-  if (session.state != Session::State::ready)
-    return refuse(base::fail_auth("token_missing", "sign in first").error());
+  if (session.state != Session::State::ready) return refuse(base::fail_auth("token_missing", "sign in first").error());
   if (!command) return refuse(base::fail_field("cmd", "there is no such command").error());
   Call call{.command = command,
             .actor = session.user,
@@ -86,7 +85,10 @@ Task<Reply> Shard::call(UserCard actor, std::string name, std::string data) {
   base::json::Reader reader;
   const Value* value = reader.parse(data);
   if (!value) co_return Reply{.body = {}, .error = base::fail_field("body", "must be a JSON object").error()};
-  Call call{.command = command, .actor = actor, .to = {.core = parts_->o.core, .command = command}, .data = value,
+  Call call{.command = command,
+            .actor = actor,
+            .to = {.core = parts_->o.core, .command = command},
+            .data = value,
             .arrived_ns = base::monotonic_ns()};
   AwaitedCall awaited;
   CallAwaiter awaiting{*parts_, call, awaited};
@@ -99,17 +101,21 @@ Task<Result<UserCard>> Shard::authenticate(std::string token, SessionId* session
   if (!claims) co_return std::unexpected(claims.error());
   if (!claims->user) co_return base::fail_auth("token_invalid", "this token names no user");
   if (session) *session = claims->session;
-  auto asking = ask<Result<UserCard>>(*parts_, parts_->home(claims->user), [claims = *claims](Parts& there, Answer<Result<UserCard>> reply) {
-    there.o.scope.spawn([](Parts& home, UserId user, SessionId which, Answer<Result<UserCard>> answer) -> Task<void> {
-      auto card = co_await home.people.check(user, which);
-      answer(home, std::move(card));
-    }(there, claims.user, claims.session, reply));
-  });
+  auto asking = ask<Result<UserCard>>(
+      *parts_, parts_->home(claims->user), [claims = *claims](Parts& there, Answer<Result<UserCard>> reply) {
+        there.o.scope.spawn(
+            [](Parts& home, UserId user, SessionId which, Answer<Result<UserCard>> answer) -> Task<void> {
+              auto card = co_await home.people.check(user, which);
+              answer(home, std::move(card));
+            }(there, claims.user, claims.session, reply));
+      });
   auto card = co_await asking;
   co_return card;
 }
 
-bool Shard::token_holds(std::string_view token) const { return parts_->o.tokens.verify(token, base::wall_ms()).has_value(); }
+bool Shard::token_holds(std::string_view token) const {
+  return parts_->o.tokens.verify(token, base::wall_ms()).has_value();
+}
 
 Task<RateVerdict> Shard::take_rest(std::string who, bool changes) {
   auto counting = static_cast<unsigned>(std::hash<std::string>{}(who) % parts_->o.cores);

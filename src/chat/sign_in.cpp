@@ -65,9 +65,10 @@ Task<Subscriptions> subscribe_to(Parts& p, ConnectionId connection, UserId user,
   }
   Subscriptions all;
   for (auto& [home, wanted] : by_home) {
-    auto asking = ask<Subscriptions>(p, home, [list = std::move(wanted)](Parts& there, Answer<Subscriptions> reply) mutable {
-      there.o.scope.spawn(subscribe_all(there, std::move(list), reply));
-    });
+    auto asking =
+        ask<Subscriptions>(p, home, [list = std::move(wanted)](Parts& there, Answer<Subscriptions> reply) mutable {
+          there.o.scope.spawn(subscribe_all(there, std::move(list), reply));
+        });
     Subscriptions some = co_await asking;
     std::erase_if(some, [](const Subscription& subscription) { return !subscription.member; });
     for (const Subscription& subscription : some) p.delivery.hold(connection, user, wire, subscription);
@@ -113,7 +114,8 @@ void send_ready(Parts& p, Session& session, Subscriptions& subscriptions, const 
   session.out.send_event("ready", out.view());
 }
 
-std::vector<Delivery::Resumed> resumed_rooms(const Subscriptions& subscriptions, const std::vector<ResumePoint>& resume) {
+std::vector<Delivery::Resumed> resumed_rooms(const Subscriptions& subscriptions,
+                                             const std::vector<ResumePoint>& resume) {
   std::vector<Delivery::Resumed> rooms;
   for (const ResumePoint& point : resume) {
     auto found = std::ranges::find(subscriptions, point.room, &Subscription::room);
@@ -127,7 +129,8 @@ std::vector<Delivery::Resumed> resumed_rooms(const Subscriptions& subscriptions,
   return rooms;
 }
 
-void refuse(Parts& p, ConnectionId connection, const ReplyTag& tag, const Error& error, std::optional<CloseCode> close) {
+void refuse(Parts& p, ConnectionId connection, const ReplyTag& tag, const Error& error,
+            std::optional<CloseCode> close) {
   Session* session = p.o.around.find(connection);
   if (!session || session->state != Session::State::signing_in) return;
   session->state = Session::State::fresh;
@@ -137,7 +140,8 @@ void refuse(Parts& p, ConnectionId connection, const ReplyTag& tag, const Error&
 // Seats the session where its user has not left meanwhile.
 void take_seats(Parts& p, Session& session, Subscriptions& subscriptions) {
   std::erase_if(subscriptions, [&](const Subscription& subscription) {
-    bool seated = std::ranges::any_of(session.seats, [&](const Session::Seat& s) { return s.room->id == subscription.room; });
+    bool seated =
+        std::ranges::any_of(session.seats, [&](const Session::Seat& s) { return s.room->id == subscription.room; });
     ASSERT(!seated);
     if (p.delivery.take_held(session.id, subscription.room)) {
       p.delivery.seat(session, subscription);
@@ -157,12 +161,14 @@ Task<void> sign_in(Parts& p, ConnectionId connection, Wire wire, std::string add
     co_return;
   }
   UserId user = entrance->user;
-  auto asking = ask<Admission>(p, p.home(user), [user, session = entrance->session, connection](Parts& there, Answer<Admission> reply) {
-    there.o.scope.spawn([](Parts& home, UserId who, SessionId which, ConnectionId from, Answer<Admission> answer) -> Task<void> {
-      Admission admission = co_await home.people.admit(who, which, from);
-      answer(home, std::move(admission));
-    }(there, user, session, connection, reply));
-  });
+  auto asking = ask<Admission>(
+      p, p.home(user), [user, session = entrance->session, connection](Parts& there, Answer<Admission> reply) {
+        there.o.scope.spawn(
+            [](Parts& home, UserId who, SessionId which, ConnectionId from, Answer<Admission> answer) -> Task<void> {
+              Admission admission = co_await home.people.admit(who, which, from);
+              answer(home, std::move(admission));
+            }(there, user, session, connection, reply));
+      });
   Admission admission = co_await asking;
   if (admission.error) {
     refuse(p, connection, tag, *admission.error, admission.close);
@@ -208,9 +214,8 @@ void Shard::disconnected(Session& session) {
   --p.o.metrics.sessions;
   std::erase(p.stats_watchers, session.id);
   p.delivery.unseat_all(session);
-  p.on(p.home(session.user->id), [user = session.user->id, connection = session.id](Parts& there) {
-    there.people.leave(user, connection);
-  });
+  p.on(p.home(session.user->id),
+       [user = session.user->id, connection = session.id](Parts& there) { there.people.leave(user, connection); });
 }
 
 }  // namespace ringline::chat

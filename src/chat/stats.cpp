@@ -20,9 +20,8 @@ ServerStats Stats::of_this_core() const {
 base::Task<std::vector<ServerStats>> Stats::of_all_cores() {
   std::vector<ServerStats> all;
   for (unsigned core = 0; core < p_.o.cores; ++core) {
-    auto asking = ask<ServerStats>(p_, core, [](Parts& there, Answer<ServerStats> answer) {
-      answer(there, there.stats.of_this_core());
-    });
+    auto asking = ask<ServerStats>(
+        p_, core, [](Parts& there, Answer<ServerStats> answer) { answer(there, there.stats.of_this_core()); });
     ServerStats one = co_await asking;
     all.push_back(one);
   }

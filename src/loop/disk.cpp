@@ -23,7 +23,8 @@ constexpr mode_t kDirectoryMode = 0700;
 constexpr std::size_t kZeroBytes = 256 * 1024;  // written at once by preallocate
 
 std::unexpected<base::Error> failed(const char* what, const std::string& name, int sys) {
-  return base::fail_sys(sys, std::string("cannot ") + what + (name.empty() ? "" : " ") + name + ": " + std::generic_category().message(sys));
+  return base::fail_sys(sys, std::string("cannot ") + what + (name.empty() ? "" : " ") + name + ": " +
+                                 std::generic_category().message(sys));
 }
 
 std::string parent_of(const std::string& path) {
@@ -49,7 +50,8 @@ int flags_of(Open how) {
 
 base::Result<Fd> open(const std::string& path, Open how) {
   int fd = ::open(path.c_str(), flags_of(how) | O_CLOEXEC, kFileMode);
-  if (fd < 0 && errno == EINVAL && how == Open::direct) fd = ::open(path.c_str(), flags_of(Open::read_write) | O_CLOEXEC);
+  if (fd < 0 && errno == EINVAL && how == Open::direct)
+    fd = ::open(path.c_str(), flags_of(Open::read_write) | O_CLOEXEC);
   if (fd < 0) return failed(how == Open::create ? "create" : "open", path, errno);
   return Fd{fd};
 }
@@ -77,7 +79,8 @@ base::Result<std::size_t> read_at(Fd file, std::span<std::byte> out, std::uint64
 base::Result<void> write_at(Fd file, std::span<const std::byte> bytes, std::uint64_t offset) {
   std::size_t done = 0;
   while (done < bytes.size()) {
-    const ssize_t put = ::pwrite(file.value, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    const ssize_t put =
+        ::pwrite(file.value, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
     if (put < 0 && errno == EINTR) continue;
     if (put <= 0) return failed("write", "a file", put < 0 ? errno : EIO);
     done += static_cast<std::size_t>(put);
@@ -92,7 +95,8 @@ base::Result<void> sync(Fd file) {
 
 base::Result<void> preallocate(Fd file, std::uint64_t bytes) {
   // Reserves first, so that a full disk is met before anything is written; not every file system can.
-  if (const int sys = ::posix_fallocate(file.value, 0, static_cast<off_t>(bytes)); sys != 0 && sys != EOPNOTSUPP && sys != EINVAL) {
+  if (const int sys = ::posix_fallocate(file.value, 0, static_cast<off_t>(bytes));
+      sys != 0 && sys != EOPNOTSUPP && sys != EINVAL) {
     return failed("reserve", "space for a file", sys);
   }
   static constexpr std::array<std::byte, kZeroBytes> kZeros{};

@@ -12,7 +12,8 @@ namespace {
 
 namespace limits = base::limits;
 
-constexpr std::int64_t kStashRetryNs = 1'000'000;  // how long a loop with stashed mail sleeps at most: nobody rings when a queue has room
+constexpr std::int64_t kStashRetryNs =
+    1'000'000;  // how long a loop with stashed mail sleeps at most: nobody rings when a queue has room
 
 class ResumeMail final : public Mail {
  public:

@@ -16,7 +16,8 @@
 namespace ringline::loop {
 namespace {
 
-constexpr std::size_t kTransferMax = 0x7ffff000;  // what one read or write moves at most (read(2)): more would look like a short write
+constexpr std::size_t kTransferMax =
+    0x7ffff000;  // what one read or write moves at most (read(2)): more would look like a short write
 
 bool whole_message_addressable(const msghdr& message) {
   for (std::size_t i = 0; i < message.msg_iovlen; ++i) {

@@ -9,10 +9,10 @@
 namespace ringline::loop {
 
 struct RingRefusal {
-  int sys = 0;                // errno of the call
-  std::string_view call;      // "io_uring_setup" or "io_uring_register"
-  int disabled = 0;           // kernel.io_uring_disabled; 0 also where the kernel has no such switch
-  std::string kernel;         // uname -r
+  int sys = 0;            // errno of the call
+  std::string_view call;  // "io_uring_setup" or "io_uring_register"
+  int disabled = 0;       // kernel.io_uring_disabled; 0 also where the kernel has no such switch
+  std::string kernel;     // uname -r
 };
 
 base::Error explain(const RingRefusal& refusal);

@@ -38,7 +38,8 @@ constexpr std::array kFeatures{
 base::Result<std::unique_ptr<Ring>> Ring::open(const RingOptions& options) {
   auto impl = std::make_unique<Impl>();
   io_uring_params params{};
-  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
+  params.flags =
+      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
   params.cq_entries = options.entries * 4;
   const int made = io_uring_queue_init_params(options.entries, &impl->ring, &params);
   if (made < 0) return refuse(-made, "io_uring_setup");

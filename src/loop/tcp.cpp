@@ -24,14 +24,17 @@ std::string advice(int sys, const std::string& host, std::uint16_t port) {
   const std::string where = fmt::format("{}:{}", host, port);
   switch (sys) {
     case EADDRINUSE:
-      return fmt::format("cannot listen on {}: the port is taken; stop what uses it (`ss -ltnp 'sport = :{}'`) or choose another", where, port);
+      return fmt::format(
+          "cannot listen on {}: the port is taken; stop what uses it (`ss -ltnp 'sport = :{}'`) or choose another",
+          where, port);
     case EACCES:
       return fmt::format(
           "cannot listen on {}: ports below 1024 need the right to; choose another, or give it (systemd: "
           "AmbientCapabilities=CAP_NET_BIND_SERVICE)",
           where);
     case EADDRNOTAVAIL:
-      return fmt::format("cannot listen on {}: this host has no such address; `ip address` lists them, 0.0.0.0 means all", where);
+      return fmt::format(
+          "cannot listen on {}: this host has no such address; `ip address` lists them, 0.0.0.0 means all", where);
     case EAFNOSUPPORT:
       return fmt::format("cannot listen on {}: this host has no IPv6; use an IPv4 address, 0.0.0.0 means all", where);
     default:
@@ -56,7 +59,8 @@ base::Result<Address> resolve_tcp(const std::string& host, std::uint16_t port) {
   addrinfo* found = nullptr;
   const int failed = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (failed != 0) {
-    return base::fail_sys(failed == EAI_SYSTEM ? errno : 0, fmt::format("cannot find the host {}: {}", host, ::gai_strerror(failed)));
+    return base::fail_sys(failed == EAI_SYSTEM ? errno : 0,
+                          fmt::format("cannot find the host {}: {}", host, ::gai_strerror(failed)));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
   Address address;

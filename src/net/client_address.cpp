@@ -65,12 +65,12 @@ std::string_view trimmed(std::string_view text) noexcept {
 
 bool in_blocks(std::string_view address, std::span<const std::string> blocks) noexcept {
   auto parsed = parse(address);
-  return std::ranges::any_of(blocks, [&](const std::string& block) {
-    return block == "true" || (parsed && in_block(*parsed, block));
-  });
+  return std::ranges::any_of(
+      blocks, [&](const std::string& block) { return block == "true" || (parsed && in_block(*parsed, block)); });
 }
 
-std::string client_address(std::string_view peer, std::string_view forwarded_for, std::span<const std::string> trusted) {
+std::string client_address(std::string_view peer, std::string_view forwarded_for,
+                           std::span<const std::string> trusted) {
   std::string_view client = peer;
   while (!forwarded_for.empty() && in_blocks(client, trusted)) {
     auto comma = forwarded_for.rfind(',');

@@ -30,9 +30,7 @@ void Connection::start() {
   wait_for(Wait::head, server_.options.times.head);
 }
 
-std::string Connection::address() const {
-  return peer_ ? *peer_ : loop::peer_address(socket_);
-}
+std::string Connection::address() const { return peer_ ? *peer_ : loop::peer_address(socket_); }
 
 void Connection::wait_for(Wait what, std::chrono::milliseconds time) {
   wait_ = what;
@@ -68,14 +66,16 @@ void Connection::take_bytes(std::string_view bytes) {
 // The peer has closed its side. Of a client of HTTP this may be its last request's end: it still gets its answers.
 void Connection::on_input_end() {
   if (state_ == State::leaving) return;  // the other core will see it too
-  bool answers_wait = kind_ == Kind::http && state_ == State::open && (http_->exchange_open || outbox_) && !http_->refused;
+  bool answers_wait =
+      kind_ == Kind::http && state_ == State::open && (http_->exchange_open || outbox_) && !http_->refused;
   if (!answers_wait) return close_now();
   http_->input_over = true;
 }
 
 void Connection::receive() {
   bool open = state_ == State::open || state_ == State::closing;
-  if (open && !paused_ && !receive_.in_kernel() && !(http_ && http_->input_over)) server_.loop.ring().receive_multishot(receive_, socket_);
+  if (open && !paused_ && !receive_.in_kernel() && !(http_ && http_->input_over))
+    server_.loop.ring().receive_multishot(receive_, socket_);
 }
 
 void Connection::stop_reading() {
@@ -136,7 +136,8 @@ void Connection::flush() {
   if (progress_ms_ == 0) progress_ms_ = server_.loop.now_ms();
   ++server_.metrics.sends;
   if (message->msg_iovlen == 1) {
-    server_.loop.ring().send(send_, socket_, {static_cast<const std::byte*>(message->msg_iov[0].iov_base), message->msg_iov[0].iov_len});
+    server_.loop.ring().send(
+        send_, socket_, {static_cast<const std::byte*>(message->msg_iov[0].iov_base), message->msg_iov[0].iov_len});
   } else {
     server_.loop.ring().send_message(send_, socket_, message);
   }
@@ -162,7 +163,8 @@ void Connection::after_output() {
     if (outbox_ && !send_.in_kernel()) server_.give_back(std::move(outbox_));
     if (state_ == State::leaving) return leave_when_quiet();
     if (peer_closed_) return close_now();
-    if (http_ && http_->refused && !http_->input_over && wait_ != Wait::linger) return wait_for(Wait::linger, kRefusedLinger);
+    if (http_ && http_->refused && !http_->input_over && wait_ != Wait::linger)
+      return wait_for(Wait::linger, kRefusedLinger);
     if (http_ && (http_->close_after_output || (http_->input_over && !http_->exchange_open))) return close_now();
   }
   if (paused_ && may_read()) read_again();

@@ -25,7 +25,7 @@
 
 namespace ringline::net {
 
-struct HttpState;       // http_state.hpp: while a connection speaks HTTP
+struct HttpState;  // http_state.hpp: while a connection speaks HTTP
 
 class Connection final : public chat::Outlet {
  public:
@@ -49,7 +49,9 @@ class Connection final : public chat::Outlet {
   bool send_shared(const base::ChunkRef& chunk, std::uint32_t from, std::uint32_t to) override;
   bool has_room() const noexcept override { return state_ == State::open && !full_; }
   void close(chat::CloseCode code, std::string_view reason) override;
-  chat::Wire wire() const noexcept override { return kind_ == Kind::socketio ? chat::Wire::socketio : chat::Wire::plain; }
+  chat::Wire wire() const noexcept override {
+    return kind_ == Kind::socketio ? chat::Wire::socketio : chat::Wire::plain;
+  }
   std::string address() const override;
 
  private:
@@ -125,8 +127,8 @@ class Connection final : public chat::Outlet {
   State state_ = State::open;
   Wait wait_ = Wait::head;
   bool dirty_ = false;
-  bool full_ = false;     // refused room events; chat is told when there is room
-  bool paused_ = false;   // does not read: too many replies wait
+  bool full_ = false;         // refused room events; chat is told when there is room
+  bool paused_ = false;       // does not read: too many replies wait
   bool input_ended_ = false;  // a close frame came, or what cannot be read on
   bool peer_closed_ = false;  // a close frame came: ours ends the connection
 };

@@ -86,7 +86,9 @@ void Connection::take_http(std::string_view bytes) {
 }
 
 bool Connection::may_read_request() const noexcept {
-  if (state_ != State::open || kind_ != Kind::http || http_->exchange_open || http_->close_after_output || http_->input.empty()) return false;
+  if (state_ != State::open || kind_ != Kind::http || http_->exchange_open || http_->close_after_output ||
+      http_->input.empty())
+    return false;
   return !outbox_ || outbox_->urgent_bytes() < base::limits::kReplyQueueBytes;
 }
 
@@ -138,7 +140,8 @@ void Connection::take_request(Request request, bool from_other_core) {
   http_->head_only = request.method == protocol::Method::head;
   wait_ = Wait::answer;
   timer_.disarm();
-  if (request.path == "/socket.io/" && (request.query("sid") || !request.upgrade_websocket)) return answer_engineio(request);
+  if (request.path == "/socket.io/" && (request.query("sid") || !request.upgrade_websocket))
+    return answer_engineio(request);
   if (request.upgrade_websocket) return upgrade(request);
   static const std::array<std::string, 2> kLoopback = {"127.0.0.0/8", "::1"};
   bool local = forwarded.empty() && in_blocks(http_->peer, kLoopback);
@@ -155,7 +158,10 @@ void Connection::answer_engineio(const Request& request) {
   } else if (request.query("transport") == "websocket") {
     error = RequestError::bad_request;
   }
-  respond({.status = 400, .content_type = "application/json", .body = std::string(protocol::engineio::error_body(error)), .headers = {}});
+  respond({.status = 400,
+           .content_type = "application/json",
+           .body = std::string(protocol::engineio::error_body(error)),
+           .headers = {}});
 }
 
 void Connection::respond(HttpResponse response) {
@@ -165,8 +171,14 @@ void Connection::respond(HttpResponse response) {
   protocol::append_http_date(date, base::wall_ms());
   bool last = !http_->keep_alive || (http_->input_over && http_->input.empty());
   std::vector<protocol::Header> headers(response.headers.begin(), response.headers.end());
-  protocol::append_response(urgent(), {.status = response.status, .content_type = response.content_type, .date = date, .headers = headers,
-                                       .keep_alive = !last, .head_only = http_->head_only}, response.body);
+  protocol::append_response(urgent(),
+                            {.status = response.status,
+                             .content_type = response.content_type,
+                             .date = date,
+                             .headers = headers,
+                             .keep_alive = !last,
+                             .head_only = http_->head_only},
+                            response.body);
   http_->exchange_open = false;
   wait_for(Wait::idle, server_.options.times.idle);
   http_->close_after_output = last;
@@ -178,16 +190,23 @@ void Connection::respond(HttpResponse response) {
 void Connection::refuse_http(int status, std::string_view why) {
   ++server_.metrics.http_errors;
   ++server_.metrics.closed_protocol;
-  std::string body = R"({"type":"about:blank","title":")" + std::string(protocol::reason_phrase(status)) + R"(","status":)" +
-                     std::to_string(status) + R"(,"detail":")" + std::string(why) + R"(","code":")" + std::string(code_of(status)) + R"("})";
+  std::string body = R"({"type":"about:blank","title":")" + std::string(protocol::reason_phrase(status)) +
+                     R"(","status":)" + std::to_string(status) + R"(,"detail":")" + std::string(why) + R"(","code":")" +
+                     std::string(code_of(status)) + R"("})";
   std::array<protocol::Header, 1> more = {protocol::Header{"Sec-WebSocket-Version", "13"}};
   if (status == 401) more = {protocol::Header{"WWW-Authenticate", "Bearer"}};
   std::span<const protocol::Header> headers;
   if (status == 426 || status == 401) headers = more;
   std::string date;
   protocol::append_http_date(date, base::wall_ms());
-  protocol::append_response(urgent(), {.status = status, .content_type = "application/problem+json", .date = date, .headers = headers,
-                                       .keep_alive = false, .head_only = http_->head_only && http_->exchange_open}, body);
+  protocol::append_response(urgent(),
+                            {.status = status,
+                             .content_type = "application/problem+json",
+                             .date = date,
+                             .headers = headers,
+                             .keep_alive = false,
+                             .head_only = http_->head_only && http_->exchange_open},
+                            body);
   http_->close_after_output = true;
   http_->refused = true;
   http_->input = {};
@@ -223,7 +242,9 @@ void Connection::upgrade(const Request& request) {
   wait_for(Wait::connect, settings.connect_timeout);
   if (socketio) {
     std::string sid = session_.id.text() + "-" + base::random_token(kSidRandomBytes);
-    protocol::engineio::append_open_frame(urgent(), {.sid = sid, .upgradable = false, .ping_interval_ms = settings.ping_interval.count(),
+    protocol::engineio::append_open_frame(urgent(), {.sid = sid,
+                                                     .upgradable = false,
+                                                     .ping_interval_ms = settings.ping_interval.count(),
                                                      .ping_timeout_ms = settings.ping_timeout.count(),
                                                      .max_payload = base::limits::kSocketIoPayloadBytes});
   }
@@ -241,7 +262,7 @@ void Connection::leave(Request request, unsigned core) {
   http_->leaving = std::make_unique<Leaving>(Leaving{core, std::move(request)});
   server_.loop.ring().cancel(receive_);
   wait_for(Wait::linger, server_.options.times.idle);  // for answers to earlier requests that nobody takes
-  mark_dirty();  // it may be quiet already
+  mark_dirty();                                        // it may be quiet already
 }
 
 // Nothing of the socket may be in the kernel on behalf of this core when the other one begins.
@@ -250,8 +271,10 @@ void Connection::leave_when_quiet() {
   timer_.disarm();
   state_ = State::dead;
   if (outbox_) server_.give_back(std::move(outbox_));
-  server_.hand_over->give({.core = http_->leaving->core, .socket = std::exchange(socket_, loop::Fd{}),
-                           .request = std::move(http_->leaving->request), .input = std::move(http_->input)});
+  server_.hand_over->give({.core = http_->leaving->core,
+                           .socket = std::exchange(socket_, loop::Fd{}),
+                           .request = std::move(http_->leaving->request),
+                           .input = std::move(http_->input)});
   server_.dead.push_back(session_.id);
 }
 

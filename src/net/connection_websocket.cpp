@@ -20,7 +20,7 @@ namespace socketio = protocol::socketio;
 
 namespace {
 
-constexpr std::chrono::seconds kLinger{2};  // for the peer's answer to a close frame
+constexpr std::chrono::seconds kLinger{2};                 // for the peer's answer to a close frame
 constexpr std::size_t kEventQueueBytes = 4 * 1024 * 1024;  // of events to one user and replies that are not taken
 
 std::string error_json(const base::Error& error) {
@@ -38,7 +38,8 @@ std::array<chat::FrameEvent, chat::kWires> frame_functions() noexcept {
 // ---- In
 
 void Connection::take_frames(std::string_view bytes) {
-  protocol::FrameRules rules{.message_bytes = kind_ == Kind::plain ? server_.options.settings.frame_bytes : base::limits::kSocketIoPayloadBytes};
+  protocol::FrameRules rules{.message_bytes = kind_ == Kind::plain ? server_.options.settings.frame_bytes
+                                                                   : base::limits::kSocketIoPayloadBytes};
   std::span<const std::byte> input = std::as_bytes(std::span(bytes));
   while (!input.empty() && !input_ended_ && (state_ == State::open || state_ == State::closing)) {
     if (paused_) {
@@ -75,7 +76,8 @@ void Connection::take_frame(const FrameEvent& event) {
     case FrameEvent::Kind::failed:
       input_ended_ = true;
       ++server_.metrics.closed_protocol;
-      base::log::info("protocol_broken", {{"connection", session_.id.text()}, {"code", event.code}, {"why", event.payload}});
+      base::log::info("protocol_broken",
+                      {{"connection", session_.id.text()}, {"code", event.code}, {"why", event.payload}});
       return send_close_frame(event.code, event.payload);
   }
 }
@@ -92,7 +94,8 @@ void Connection::take_message(std::string_view text, bool binary) {
 void Connection::take_plain(std::string_view text) {
   plain::Command command = plain::decode(server_.reader, text);
   if (!command.bad_field.empty()) {
-    base::Error error{.code = Errc::invalid, .message = std::string(command.problem), .field = std::string(command.bad_field)};
+    base::Error error{
+        .code = Errc::invalid, .message = std::string(command.problem), .field = std::string(command.bad_field)};
     plain::append_reply_frame(urgent(), command.id.view(), false, error_json(error));
     return;
   }
@@ -126,7 +129,8 @@ void Connection::take_socketio_packet(std::string_view text) {
   auto packet = socketio::decode(text);
   if (!packet) return send_close_frame(protocol::close_code::kProtocol, "not a Socket.IO packet");
   const base::json::Value* payload = packet->payload.empty() ? nullptr : server_.reader.parse(packet->payload);
-  if (!packet->payload.empty() && !payload) return send_close_frame(protocol::close_code::kProtocol, "the payload is not JSON");
+  if (!packet->payload.empty() && !payload)
+    return send_close_frame(protocol::close_code::kProtocol, "the payload is not JSON");
   if (packet->type == socketio::PacketType::connect && packet->name_space != "/")
     return socketio::append_connect_error_frame(urgent(), packet->name_space, "Invalid namespace");
   switch (packet->type) {
@@ -139,7 +143,8 @@ void Connection::take_socketio_packet(std::string_view text) {
       if (!event) return send_close_frame(protocol::close_code::kProtocol, "not an event");
       chat::ReplyTag tag(packet->ack);
       if (event->arguments > 1) {
-        base::Error error{.code = Errc::invalid, .message = "one argument at most: the command's data", .field = "data"};
+        base::Error error{
+            .code = Errc::invalid, .message = "one argument at most: the command's data", .field = "data"};
         return answer_failed(tag, event->name, error);
       }
       return take_command(tag, event->name, event->arguments == 1 ? &event->argument(0) : nullptr);
@@ -204,10 +209,12 @@ void Connection::signed_in(const chat::ReplyTag& tag) {
     std::string sid = session_.id.text() + "-" + base::random_token(6);
     return socketio::append_connect_frame(urgent(), "/", sid);
   }
-  if (!tag.empty()) plain::append_reply_frame(urgent(), tag.view(), true, R"({"connectionId":")" + session_.id.text() + R"("})");
+  if (!tag.empty())
+    plain::append_reply_frame(urgent(), tag.view(), true, R"({"connectionId":")" + session_.id.text() + R"("})");
 }
 
-void Connection::refused(const chat::ReplyTag& tag, const base::Error& error, std::optional<chat::CloseCode> close_with) {
+void Connection::refused(const chat::ReplyTag& tag, const base::Error& error,
+                         std::optional<chat::CloseCode> close_with) {
   if (state_ != State::open) return;
   wait_for(Wait::connect, server_.options.settings.connect_timeout);  // it may try again
   std::string body = error_json(error);
@@ -284,7 +291,8 @@ void Connection::send_close_frame(std::uint16_t code, std::string_view reason) {
   protocol::append_close_frame(urgent(), code, reason);
   state_ = State::closing;
   outbox_->drop_shared();
-  if (std::exchange(unread_, nullptr)) input_ended_ = true;  // frames are lost, so the stream cannot be followed any more
+  if (std::exchange(unread_, nullptr))
+    input_ended_ = true;  // frames are lost, so the stream cannot be followed any more
   read_again();
   wait_for(Wait::linger, kLinger);
 }

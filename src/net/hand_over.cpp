@@ -63,7 +63,8 @@ struct HandOver::Message {
   loop::Fd socket() noexcept {
     cmsghdr* entry = CMSG_FIRSTHDR(&head);
     loop::Fd received;
-    if (entry && entry->cmsg_level == SOL_SOCKET && entry->cmsg_type == SCM_RIGHTS && entry->cmsg_len == CMSG_LEN(sizeof(int)))
+    if (entry && entry->cmsg_level == SOL_SOCKET && entry->cmsg_type == SCM_RIGHTS &&
+        entry->cmsg_len == CMSG_LEN(sizeof(int)))
       std::memcpy(&received.value, CMSG_DATA(entry), sizeof(int));
     return received;
   }
@@ -75,7 +76,10 @@ struct HandOver::Message {
 };
 
 HandOver::HandOver(Server::Impl& server, HandOverPorts& ports)
-    : server_(server), ports_(ports), out_(std::make_unique<Message>()), in_(std::make_unique<Message>()),
+    : server_(server),
+      ports_(ports),
+      out_(std::make_unique<Message>()),
+      in_(std::make_unique<Message>()),
       next_ticket_(static_cast<std::uint64_t>(server.loop.core()) << kTicketCoreShift) {
   ports_.ports_[server_.loop.core()].receiver = this;
   receive();
@@ -114,9 +118,10 @@ void HandOver::on_sent(loop::Completion completion) {
   } else {
     ++server_.metrics.connections_handed_over;
     unsigned to = gift.core;
-    server_.loop.send(to, loop::make_mail([&ports = ports_, to, ticket = out_->ticket, mailed = std::move(gift)]() mutable {
-      if (HandOver* there = ports.ports_[to].receiver) there->on_mail(ticket, std::move(mailed));
-    }));
+    server_.loop.send(to,
+                      loop::make_mail([&ports = ports_, to, ticket = out_->ticket, mailed = std::move(gift)]() mutable {
+                        if (HandOver* there = ports.ports_[to].receiver) there->on_mail(ticket, std::move(mailed));
+                      }));
   }
   if (!stopped_) send_next();
 }
@@ -136,7 +141,8 @@ void HandOver::on_received(loop::Completion completion) {
     arriving_[in_->ticket].socket = socket;
     arrive(in_->ticket);
   } else {
-    base::log::error("hand_over_broken", {{"why", completion.result < 0 ? std::strerror(-completion.result) : "a message of another size"}});
+    base::log::error("hand_over_broken", {{"why", completion.result < 0 ? std::strerror(-completion.result)
+                                                                        : "a message of another size"}});
   }
   receive();
 }
@@ -163,7 +169,8 @@ void HandOver::stop() {
   if (std::exchange(stopped_, true)) return;
   server_.loop.ring().cancel(receiving_);
   server_.loop.ring().cancel(sending_);
-  for (std::size_t i = sending_.in_kernel() ? 1 : 0; i < giving_.size(); ++i) server_.loop.ring().close(giving_[i].socket);
+  for (std::size_t i = sending_.in_kernel() ? 1 : 0; i < giving_.size(); ++i)
+    server_.loop.ring().close(giving_[i].socket);
   if (giving_.size() > 1) giving_.erase(giving_.begin() + 1, giving_.end());
   for (auto& [ticket, both] : arriving_)
     if (both.socket && *both.socket) server_.loop.ring().close(*both.socket);

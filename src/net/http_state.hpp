@@ -22,15 +22,16 @@ struct Leaving {
 struct HttpState {
   std::unique_ptr<protocol::RequestReader> reader;  // null between requests
   std::unique_ptr<Leaving> leaving;
-  std::string input;       // not read yet: came while a request was being answered
-  std::string peer;        // the address at the other end of the socket; empty: not asked for yet
-  std::string address;     // of the client, as of the last request: behind a trusted proxy another one
-  unsigned requests = 0;   // answered or being answered
-  bool exchange_open = false;      // a request waits for its answer
-  bool keep_alive = true;          // as of the request that is being answered
-  bool head_only = false;          // likewise
+  std::string input;           // not read yet: came while a request was being answered
+  std::string peer;            // the address at the other end of the socket; empty: not asked for yet
+  std::string address;         // of the client, as of the last request: behind a trusted proxy another one
+  unsigned requests = 0;       // answered or being answered
+  bool exchange_open = false;  // a request waits for its answer
+  bool keep_alive = true;      // as of the request that is being answered
+  bool head_only = false;      // likewise
   bool close_after_output = false;
-  bool refused = false;     // the rest of a bad request is read and thrown away for a moment: a close at once would reset what answers it
+  bool refused =
+      false;  // the rest of a bad request is read and thrown away for a moment: a close at once would reset what answers it
   bool input_over = false;  // the client has closed its side; it still wants its answers
   bool reading = false;     // in next_request, which must not be entered again by an answer that comes at once
 };

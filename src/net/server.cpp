@@ -31,7 +31,8 @@ Server::~Server() { ASSERT(empty()); }
 void Server::set_shard(chat::Shard& shard) noexcept { impl_->shard = &shard; }
 
 base::Result<std::uint16_t> Server::listen(std::uint16_t port) {
-  loop::ListenOptions options{.backlog = kBacklog, .share_port = true, .unsent_bytes_max = base::limits::kKernelUnsentBytes};
+  loop::ListenOptions options{
+      .backlog = kBacklog, .share_port = true, .unsent_bytes_max = base::limits::kKernelUnsentBytes};
   auto listener = loop::listen_tcp(impl_->options.settings.host, port, options);
   if (!listener) return std::unexpected(listener.error());
   impl_->listener = *listener;
@@ -144,7 +145,8 @@ void Server::kill_all() {
 }
 
 bool Server::empty() const noexcept {
-  return impl_->connections.empty() && !impl_->accept_op.in_kernel() && !(impl_->hand_over && !impl_->hand_over->idle());
+  return impl_->connections.empty() && !impl_->accept_op.in_kernel() &&
+         !(impl_->hand_over && !impl_->hand_over->idle());
 }
 
 }  // namespace ringline::net

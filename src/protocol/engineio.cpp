@@ -14,9 +14,9 @@ std::optional<Packet> decode(std::string_view text) noexcept {
 }
 
 void append_open(std::string& out, const Open& open) {
-  fmt::format_to(std::back_inserter(out),
-                 R"(0{{"sid":"{}","upgrades":[{}],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}})", open.sid,
-                 open.upgradable ? R"("websocket")" : "", open.ping_interval_ms, open.ping_timeout_ms, open.max_payload);
+  fmt::format_to(
+      std::back_inserter(out), R"(0{{"sid":"{}","upgrades":[{}],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}})",
+      open.sid, open.upgradable ? R"("websocket")" : "", open.ping_interval_ms, open.ping_timeout_ms, open.max_payload);
 }
 
 void append_open_frame(std::string& out, const Open& open) {
@@ -32,12 +32,18 @@ void append_frame(std::string& out, PacketType type, std::string_view data) {
 
 std::string_view error_body(RequestError error) noexcept {
   switch (error) {
-    case RequestError::unknown_transport: return R"({"code":0,"message":"Transport unknown"})";
-    case RequestError::unknown_sid: return R"({"code":1,"message":"Session ID unknown"})";
-    case RequestError::bad_handshake_method: return R"({"code":2,"message":"Bad handshake method"})";
-    case RequestError::bad_request: return R"({"code":3,"message":"Bad request"})";
-    case RequestError::forbidden: return R"({"code":4,"message":"Forbidden"})";
-    case RequestError::unsupported_version: return R"({"code":5,"message":"Unsupported protocol version"})";
+    case RequestError::unknown_transport:
+      return R"({"code":0,"message":"Transport unknown"})";
+    case RequestError::unknown_sid:
+      return R"({"code":1,"message":"Session ID unknown"})";
+    case RequestError::bad_handshake_method:
+      return R"({"code":2,"message":"Bad handshake method"})";
+    case RequestError::bad_request:
+      return R"({"code":3,"message":"Bad request"})";
+    case RequestError::forbidden:
+      return R"({"code":4,"message":"Forbidden"})";
+    case RequestError::unsupported_version:
+      return R"({"code":5,"message":"Unsupported protocol version"})";
   }
   std::unreachable();
 }

@@ -20,9 +20,10 @@ using BeastText = boost::beast::string_view;
 
 namespace {
 
-constexpr std::size_t kBlankLinesMax = 2;               // before a request: RFC 9112 2.2 wants one forgiven
+constexpr std::size_t kBlankLinesMax = 2;  // before a request: RFC 9112 2.2 wants one forgiven
 constexpr std::size_t kMethodBytesMax = 32;
-constexpr std::size_t kUnreadBodyBytesMax = 16 * 1024;  // a chunk's head or the trailer section, which Beast reads in one piece
+constexpr std::size_t kUnreadBodyBytesMax =
+    16 * 1024;  // a chunk's head or the trailer section, which Beast reads in one piece
 
 std::string_view view(BeastText text) { return {text.data(), text.size()}; }
 
@@ -49,13 +50,15 @@ bool good_field_line(std::string_view line) {
 Failure check_request_line(std::string_view line) {
   auto first = line.find(' ');
   auto last = line.rfind(' ');
-  if (first == std::string_view::npos || first == last || !is_token(line.substr(0, first))) return {400, "bad request line"};
+  if (first == std::string_view::npos || first == last || !is_token(line.substr(0, first)))
+    return {400, "bad request line"};
   std::string_view target = line.substr(first + 1, last - first - 1);
   bool clean = !target.empty() && std::ranges::all_of(target, [](char c) { return c > ' ' && c < 0x7f && c != '#'; });
   if (!clean) return {400, "bad request target"};
   std::string_view version = line.substr(last + 1);
   if (version == "HTTP/1.1" || version == "HTTP/1.0") return {};
-  bool other = version.size() == 8 && version.starts_with("HTTP/") && is_digit(version[5]) && version[6] == '.' && is_digit(version[7]);
+  bool other = version.size() == 8 && version.starts_with("HTTP/") && is_digit(version[5]) && version[6] == '.' &&
+               is_digit(version[7]);
   return other ? Failure{505, "HTTP/1.1 is spoken here"} : Failure{400, "bad request line"};
 }
 
@@ -85,14 +88,22 @@ bool good_host(std::string_view host) {
 
 Method method_of(http::verb verb) {
   switch (static_cast<int>(verb)) {
-    case static_cast<int>(http::verb::get): return Method::get;
-    case static_cast<int>(http::verb::head): return Method::head;
-    case static_cast<int>(http::verb::post): return Method::post;
-    case static_cast<int>(http::verb::put): return Method::put;
-    case static_cast<int>(http::verb::patch): return Method::patch;
-    case static_cast<int>(http::verb::delete_): return Method::del;
-    case static_cast<int>(http::verb::options): return Method::options;
-    default: return Method::other;
+    case static_cast<int>(http::verb::get):
+      return Method::get;
+    case static_cast<int>(http::verb::head):
+      return Method::head;
+    case static_cast<int>(http::verb::post):
+      return Method::post;
+    case static_cast<int>(http::verb::put):
+      return Method::put;
+    case static_cast<int>(http::verb::patch):
+      return Method::patch;
+    case static_cast<int>(http::verb::delete_):
+      return Method::del;
+    case static_cast<int>(http::verb::options):
+      return Method::options;
+    default:
+      return Method::other;
   }
 }
 
@@ -118,10 +129,13 @@ class Parser final : public http::basic_parser<true> {
     return bytes.size();
   }
   void on_chunk_header_impl(std::uint64_t, BeastText extensions, error_code& error) override {
-    bool clean = std::ranges::all_of(view(extensions), [](char c) { return c == '\t' || static_cast<unsigned char>(c) >= ' '; });
+    bool clean =
+        std::ranges::all_of(view(extensions), [](char c) { return c == '\t' || static_cast<unsigned char>(c) >= ' '; });
     if (!clean) error = http::make_error_code(http::error::bad_chunk_extension);
   }
-  std::size_t on_chunk_body_impl(std::uint64_t, BeastText bytes, error_code& error) override { return on_body_impl(bytes, error); }
+  std::size_t on_chunk_body_impl(std::uint64_t, BeastText bytes, error_code& error) override {
+    return on_body_impl(bytes, error);
+  }
   void on_response_impl(int, BeastText, int, error_code&) override {}
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
   void on_finish_impl(error_code&) override {}
@@ -157,7 +171,8 @@ struct RequestReader::Impl {
   Failure read_target();
   void note_connection();
   std::size_t count(std::string_view name) const {
-    return static_cast<std::size_t>(std::ranges::count_if(headers, [&](const auto& field) { return same_text(field.first, name); }));
+    return static_cast<std::size_t>(
+        std::ranges::count_if(headers, [&](const auto& field) { return same_text(field.first, name); }));
   }
   void skip_blank_lines();
 
@@ -176,10 +191,14 @@ RequestReader::~RequestReader() = default;
 
 RequestReader::Step RequestReader::feed(std::string_view input) {
   switch (impl_->state) {
-    case Impl::State::head: return impl_->feed_head(input);
-    case Impl::State::body: return impl_->feed_body(input);
-    case Impl::State::complete: return {0, Status::complete};
-    case Impl::State::failed: return {0, Status::failed};
+    case Impl::State::head:
+      return impl_->feed_head(input);
+    case Impl::State::body:
+      return impl_->feed_body(input);
+    case Impl::State::complete:
+      return {0, Status::complete};
+    case Impl::State::failed:
+      return {0, Status::failed};
   }
   std::unreachable();
 }
@@ -223,7 +242,8 @@ Failure RequestReader::Impl::check_unfinished() const {
   if (unread.empty() || unread == "\r") return {};
   if (!is_token_char(unread.front())) return {400, "bad request line"};
   auto line = unread.find("\r\n");
-  if (std::min(line, unread.size()) > limits.target_bytes + kMethodBytesMax) return {414, "the request target is too long"};
+  if (std::min(line, unread.size()) > limits.target_bytes + kMethodBytesMax)
+    return {414, "the request target is too long"};
   return unread.size() > limits.head_bytes ? Failure{431, "the request head is too large"} : Failure{};
 }
 
@@ -275,7 +295,8 @@ Failure RequestReader::Impl::check_length() {
   }
   if (encodings == 0) return {};
   if (request.version == 10) return {400, "HTTP/1.0 has no Transfer-Encoding"};
-  if (encodings > 1 || !same_text(*request.header("Transfer-Encoding"), "chunked")) return {501, "chunked is the only Transfer-Encoding taken"};
+  if (encodings > 1 || !same_text(*request.header("Transfer-Encoding"), "chunked"))
+    return {501, "chunked is the only Transfer-Encoding taken"};
   return {};
 }
 
@@ -307,8 +328,8 @@ Failure RequestReader::Impl::read_target() {
 void RequestReader::Impl::note_connection() {
   request.keep_alive = request.version == 11 ? !request.header_has("Connection", "close")
                                              : request.header_has("Connection", "keep-alive");
-  request.upgrade_websocket = request.version == 11 && request.method == Method::get && request.header_has("Connection", "upgrade") &&
-                              request.header_has("Upgrade", "websocket");
+  request.upgrade_websocket = request.version == 11 && request.method == Method::get &&
+                              request.header_has("Connection", "upgrade") && request.header_has("Upgrade", "websocket");
 }
 
 RequestReader::Step RequestReader::Impl::feed_body(std::string_view input) {

@@ -98,7 +98,9 @@ std::optional<Origin> split_origin(std::string_view text) noexcept {
   return origin;
 }
 
-bool is_loopback(std::string_view host) noexcept { return same_text(host, "localhost") || host == "127.0.0.1" || host == "[::1]"; }
+bool is_loopback(std::string_view host) noexcept {
+  return same_text(host, "localhost") || host == "127.0.0.1" || host == "[::1]";
+}
 
 bool matches(const Origin& origin, std::string_view pattern) noexcept {
   while (pattern.ends_with('/')) pattern.remove_suffix(1);
@@ -111,10 +113,12 @@ bool matches(const Origin& origin, std::string_view pattern) noexcept {
 
 }  // namespace
 
-bool origin_allowed(std::string_view origin, std::string_view host, std::span<const std::string> patterns, bool production) noexcept {
+bool origin_allowed(std::string_view origin, std::string_view host, std::span<const std::string> patterns,
+                    bool production) noexcept {
   auto parts = split_origin(origin);
   if (!patterns.empty())
-    return std::ranges::any_of(patterns, [&](std::string_view pattern) { return pattern == "*" || (parts && matches(*parts, pattern)); });
+    return std::ranges::any_of(
+        patterns, [&](std::string_view pattern) { return pattern == "*" || (parts && matches(*parts, pattern)); });
   if (!parts) return false;  // "null", or rubbish
   if (!production && is_loopback(parts->host)) return true;
   // The same host and port. The scheme is not compared: behind a proxy that ends TLS the server does not know its own.

@@ -49,13 +49,18 @@ bool payload_fits(const Packet& packet) noexcept {
   char first = packet.payload.empty() ? '\0' : packet.payload.front();
   bool has_ack = !packet.ack.empty();
   switch (packet.type) {
-    case PacketType::connect: return !has_ack && (first == '\0' || first == '{');
-    case PacketType::disconnect: return !has_ack && first == '\0';
+    case PacketType::connect:
+      return !has_ack && (first == '\0' || first == '{');
+    case PacketType::disconnect:
+      return !has_ack && first == '\0';
     case PacketType::event:
-    case PacketType::binary_event: return first == '[';
+    case PacketType::binary_event:
+      return first == '[';
     case PacketType::ack:
-    case PacketType::binary_ack: return has_ack && first == '[';
-    case PacketType::connect_error: return false;  // a server's
+    case PacketType::binary_ack:
+      return has_ack && first == '[';
+    case PacketType::connect_error:
+      return false;  // a server's
   }
   return false;
 }
@@ -93,18 +98,22 @@ std::optional<Event> read_event(const Value& payload) noexcept {
 }
 
 bool has_placeholder(const Value& value) noexcept {
-  if (value.IsArray()) return std::any_of(value.Begin(), value.End(), [](const Value& item) { return has_placeholder(item); });
+  if (value.IsArray())
+    return std::any_of(value.Begin(), value.End(), [](const Value& item) { return has_placeholder(item); });
   if (!value.IsObject()) return false;
   const Value* mark = base::json::find(value, "_placeholder");
   if (mark && mark->IsTrue()) return true;
-  return std::any_of(value.MemberBegin(), value.MemberEnd(), [](const auto& member) { return has_placeholder(member.value); });
+  return std::any_of(value.MemberBegin(), value.MemberEnd(),
+                     [](const auto& member) { return has_placeholder(member.value); });
 }
 
 void append_event_frame(std::string& out, std::string_view name, std::string_view body) {
   append_text_frame(out, {R"(42[")", name, R"(",)", body, "]"});
 }
 
-void append_ack_frame(std::string& out, std::string_view ack, std::string_view body) { append_text_frame(out, {"43", ack, "[", body, "]"}); }
+void append_ack_frame(std::string& out, std::string_view ack, std::string_view body) {
+  append_text_frame(out, {"43", ack, "[", body, "]"});
+}
 
 void append_reply_frame(std::string& out, std::string_view ack, bool ok, std::string_view body) {
   append_text_frame(out, {"43", ack, ok ? R"([{"ok":true,"data":)" : R"([{"ok":false,"error":)", body, "}]"});
@@ -121,11 +130,13 @@ void append_connect_frame(std::string& out, std::string_view name_space, std::st
   append_text_frame(out, {"40", name, comma, R"({"sid":")", sid, R"("})"});
 }
 
-void append_connect_error_frame(std::string& out, std::string_view name_space, std::string_view message, std::string_view data) {
+void append_connect_error_frame(std::string& out, std::string_view name_space, std::string_view message,
+                                std::string_view data) {
   auto [name, comma] = address(name_space);
   Writer text;
   text.string(message);
-  append_text_frame(out, {"44", name, comma, R"({"message":)", text.view(), data.empty() ? "" : R"(,"data":)", data, "}"});
+  append_text_frame(out,
+                    {"44", name, comma, R"({"message":)", text.view(), data.empty() ? "" : R"(,"data":)", data, "}"});
 }
 
 void append_disconnect_frame(std::string& out, std::string_view name_space) {

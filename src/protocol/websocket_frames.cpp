@@ -15,7 +15,8 @@ constexpr std::uint8_t kMaskBit = 0x80;
 void append_header(std::string& out, std::uint8_t first, std::size_t size, std::uint8_t mask_bit) {
   out.push_back(static_cast<char>(first));
   auto append_number = [&](unsigned bytes) {
-    for (unsigned i = bytes; i-- > 0;) out.push_back(static_cast<char>((static_cast<std::uint64_t>(size) >> (8 * i)) & 0xff));
+    for (unsigned i = bytes; i-- > 0;)
+      out.push_back(static_cast<char>((static_cast<std::uint64_t>(size) >> (8 * i)) & 0xff));
   };
   if (size < 126) {
     out.push_back(static_cast<char>(mask_bit | size));
@@ -54,12 +55,14 @@ void append_close_frame(std::string& out, std::uint16_t code, std::string_view r
   out.append(reason.substr(0, size));
 }
 
-void append_client_frame(std::string& out, Opcode opcode, std::string_view payload, std::array<std::uint8_t, 4> mask, bool fin, bool rsv1) {
+void append_client_frame(std::string& out, Opcode opcode, std::string_view payload, std::array<std::uint8_t, 4> mask,
+                         bool fin, bool rsv1) {
   append_header(out, first_byte(opcode, fin, rsv1), payload.size(), kMaskBit);
   for (std::uint8_t byte : mask) out.push_back(static_cast<char>(byte));
   std::size_t start = out.size();
   out.append(payload);
-  for (std::size_t i = 0; i < payload.size(); ++i) out[start + i] = static_cast<char>(static_cast<std::uint8_t>(out[start + i]) ^ mask[i % 4]);
+  for (std::size_t i = 0; i < payload.size(); ++i)
+    out[start + i] = static_cast<char>(static_cast<std::uint8_t>(out[start + i]) ^ mask[i % 4]);
 }
 
 OwnFrame first_frame(std::string_view frames) noexcept {

@@ -35,13 +35,16 @@ std::string accept_key(std::string_view client_key) {
 }
 
 UpgradeCheck check_upgrade(const Request& request, std::span<const std::string_view> subprotocols) {
-  if (!request.upgrade_websocket) return {.status = 400, .problem = "not a WebSocket upgrade", .accept = {}, .subprotocol = {}};
+  if (!request.upgrade_websocket)
+    return {.status = 400, .problem = "not a WebSocket upgrade", .accept = {}, .subprotocol = {}};
   if (request.header("Sec-WebSocket-Version") != "13")
     return {.status = 426, .problem = "WebSocket version 13 is spoken here", .accept = {}, .subprotocol = {}};
   auto key = request.header("Sec-WebSocket-Key");
-  if (!key || !good_key(*key)) return {.status = 400, .problem = "bad Sec-WebSocket-Key", .accept = {}, .subprotocol = {}};
+  if (!key || !good_key(*key))
+    return {.status = 400, .problem = "bad Sec-WebSocket-Key", .accept = {}, .subprotocol = {}};
   UpgradeCheck check{.status = 101, .problem = {}, .accept = accept_key(*key), .subprotocol = {}};
-  auto offered = std::ranges::find_if(subprotocols, [&](std::string_view ours) { return request.header_has("Sec-WebSocket-Protocol", ours); });
+  auto offered = std::ranges::find_if(
+      subprotocols, [&](std::string_view ours) { return request.header_has("Sec-WebSocket-Protocol", ours); });
   if (offered != subprotocols.end()) check.subprotocol = *offered;
   return check;
 }

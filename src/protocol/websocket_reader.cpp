@@ -65,9 +65,12 @@ class FrameEdge {
 
 std::string_view text_of(std::uint16_t code) noexcept {
   switch (code) {
-    case close_code::kEncoding: return "text is not UTF-8";
-    case close_code::kTooBig: return "the message is too big";
-    default: return "a frame breaks the protocol";
+    case close_code::kEncoding:
+      return "text is not UTF-8";
+    case close_code::kTooBig:
+      return "the message is too big";
+    default:
+      return "a frame breaks the protocol";
   }
 }
 
@@ -118,7 +121,9 @@ ssize_t on_receive(wslay_event_context_ptr wslay, std::uint8_t* buffer, std::siz
 }
 
 // What wslay itself would answer is not sent: close frames and pongs are the connection's to queue.
-ssize_t on_send(wslay_event_context_ptr, const std::uint8_t*, std::size_t size, int, void*) { return static_cast<ssize_t>(size); }
+ssize_t on_send(wslay_event_context_ptr, const std::uint8_t*, std::size_t size, int, void*) {
+  return static_cast<ssize_t>(size);
+}
 
 int on_mask(wslay_event_context_ptr, std::uint8_t* buffer, std::size_t size, void*) {
   std::memset(buffer, 0, size);  // of frames that on_send drops
@@ -131,7 +136,8 @@ void on_frame_start(wslay_event_context_ptr, const wslay_event_on_frame_recv_sta
   if (context.in_control) return;
   context.fragmented = frame->fin == 0;
   // wslay bounds a frame; with no_buffering the sum of a message's fragments is ours to bound.
-  if (frame->payload_length > context.message_max - std::min(context.message_max, context.message.size())) context.fail(close_code::kTooBig);
+  if (frame->payload_length > context.message_max - std::min(context.message_max, context.message.size()))
+    context.fail(close_code::kTooBig);
 }
 
 void on_frame_bytes(wslay_event_context_ptr, const wslay_event_on_frame_recv_chunk_arg* chunk, void* user) {
@@ -140,7 +146,9 @@ void on_frame_bytes(wslay_event_context_ptr, const wslay_event_on_frame_recv_chu
   context.message.append(reinterpret_cast<const char*>(chunk->data), chunk->data_length);
 }
 
-void on_message(wslay_event_context_ptr, const wslay_event_on_msg_recv_arg* message, void* user) { context_of(user).on_message(*message); }
+void on_message(wslay_event_context_ptr, const wslay_event_on_msg_recv_arg* message, void* user) {
+  context_of(user).on_message(*message);
+}
 
 constexpr wslay_event_callbacks kCallbacks = {
     .recv_callback = &on_receive,

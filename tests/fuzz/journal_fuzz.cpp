@@ -26,10 +26,13 @@ constexpr unsigned kCores = 2;
 
 // In memory where there is a place for it. Goes with the process.
 struct DataDir {
-  std::string path = (std::filesystem::exists("/dev/shm") ? std::string("/dev/shm") : std::filesystem::temp_directory_path().string()) + "/journal-fuzz-XXXXXX";
+  std::string path = (std::filesystem::exists("/dev/shm") ? std::string("/dev/shm")
+                                                          : std::filesystem::temp_directory_path().string()) +
+                     "/journal-fuzz-XXXXXX";
   DataDir() {
     ASSERT(::mkdtemp(path.data()) != nullptr);
-    for (unsigned core = 0; core < kCores; ++core) std::filesystem::create_directories(journal::core_directory(path, core));
+    for (unsigned core = 0; core < kCores; ++core)
+      std::filesystem::create_directories(journal::core_directory(path, core));
     ringline::base::Settings settings;
     settings.log_file = "/dev/null";
     ASSERT(ringline::base::log::start(settings).has_value());
@@ -57,7 +60,8 @@ void mend(std::span<std::byte> file, std::uint64_t segment) {
                                                    .previous = number_at(file, 40) % 64,
                                                    .previous_segment = number_at(file, 48) % 8});
   }
-  for (std::size_t at = journal::kBlockBytes; at + journal::kBatchHeadBytes <= file.size(); at += journal::kBlockBytes) {
+  for (std::size_t at = journal::kBlockBytes; at + journal::kBatchHeadBytes <= file.size();
+       at += journal::kBlockBytes) {
     const std::size_t bytes = number_at(file, at + 8) >> 32;
     const std::size_t fits = std::min(bytes % (2 * journal::kBlockBytes), file.size() - at - journal::kBatchHeadBytes);
     const std::uint64_t previous = number_at(file, at + 24) % 64;
@@ -110,7 +114,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::string file(reinterpret_cast<const char*>(data) + 1 + i * piece, piece);
     const std::uint64_t segment = 1 + i / kCores;
     if (mended) mend(std::as_writable_bytes(std::span(file)), segment);
-    std::ofstream(journal::core_directory(data_dir(), i % kCores) + "/" + journal::segment_name(segment), std::ios::binary) << file;
+    std::ofstream(journal::core_directory(data_dir(), i % kCores) + "/" + journal::segment_name(segment),
+                  std::ios::binary)
+        << file;
   }
   recover();
   return 0;

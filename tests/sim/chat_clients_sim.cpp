@@ -7,7 +7,9 @@ using base::json::Value;
 
 namespace {
 
-std::uint64_t seq_of(const Value& object, std::string_view name) { return static_cast<std::uint64_t>(find_integer(object, name).value_or(0)); }
+std::uint64_t seq_of(const Value& object, std::string_view name) {
+  return static_cast<std::uint64_t>(find_integer(object, name).value_or(0));
+}
 
 template <class Tag>
 base::Id<Tag> id_of(const Value& object, std::string_view name) {
@@ -67,10 +69,14 @@ void Connection::close(CloseCode code, std::string_view reason) {
 void Clients::connect(User& user, Device& device) {
   disconnect(device);
   // Of a new user one device after the other: the second is to be the same guest.
-  if (user.token.empty() && std::ranges::any_of(user.devices, [](const Device& one) { return one.connection != nullptr; })) return;
+  if (user.token.empty() &&
+      std::ranges::any_of(user.devices, [](const Device& one) { return one.connection != nullptr; }))
+    return;
   const unsigned core = static_cast<unsigned>(world_.draw(host_->cores()));
-  const ConnectionId id{++last_connection_ << (base::kHostBits + base::kCoreBits + base::kCounterBits) | core << base::kCounterBits};
-  device.connection = std::make_unique<Connection>(*this, user, device, id, world_.chance(50) ? Wire::plain : Wire::socketio);
+  const ConnectionId id{++last_connection_ << (base::kHostBits + base::kCoreBits + base::kCounterBits) |
+                        core << base::kCounterBits};
+  device.connection =
+      std::make_unique<Connection>(*this, user, device, id, world_.chance(50) ? Wire::plain : Wire::socketio);
   Connection& connection = *device.connection;
   ConnectData data{.token = user.token, .has_token = !user.token.empty(), .name = user.name, .resume = {}};
   if (!user.token.empty() && world_.chance(80)) {
@@ -90,7 +96,8 @@ void Clients::disconnect(Device& device) {
   Connection& connection = *device.connection;
   for (const auto& [tag, request] : connection.requests) {
     if (request.what == Asked::send) {
-      if (const auto sent = connection.user.outbox.find(request.key); sent != connection.user.outbox.end()) --sent->second.in_flight;
+      if (const auto sent = connection.user.outbox.find(request.key); sent != connection.user.outbox.end())
+        --sent->second.in_flight;
     }
     if (request.what == Asked::join || request.what == Asked::leave) {
       // It may be done at any time from now on.
@@ -122,7 +129,8 @@ void Clients::join(Connection& connection) {
     mine.busy = true;
     if (mine.state == State::out) mine.state = State::unknown;
   }
-  command(connection, "join", {.what = Asked::join, .room = room, .key = name, .text = {}}, R"({"room":")" + name + "\"}");
+  command(connection, "join", {.what = Asked::join, .room = room, .key = name, .text = {}},
+          R"({"room":")" + name + "\"}");
 }
 
 void Clients::leave(Connection& connection) {
@@ -132,13 +140,15 @@ void Clients::leave(Connection& connection) {
   if (mine.busy) return;
   mine = {.state = State::unknown, .busy = true};
   connection.user.left.insert(*room);
-  command(connection, "leave_room", {.what = Asked::leave, .room = *room, .key = {}, .text = {}}, R"({"roomId":")" + room->text() + "\"}");
+  command(connection, "leave_room", {.what = Asked::leave, .room = *room, .key = {}, .text = {}},
+          R"({"roomId":")" + room->text() + "\"}");
 }
 
 void Clients::create(Connection& connection) {
   std::string members;
   for (const User& other : users_)
-    if (other.id && world_.chance(50)) members.append(members.empty() ? "\"" : ",\"").append(other.id.text()).append("\"");
+    if (other.id && world_.chance(50))
+      members.append(members.empty() ? "\"" : ",\"").append(other.id.text()).append("\"");
   const std::string name = "private-" + std::to_string(++last_key_);
   command(connection, "create_room", {.what = Asked::create, .room = {}, .key = name, .text = {}},
           R"({"type":"group","private":true,"name":")" + name + R"(","memberIds":[)" + members + "]}");
@@ -169,7 +179,8 @@ void Clients::send_again(Connection& connection) {
   for (const auto& [key, send] : connection.user.outbox)
     if (send.in_flight == 0) keys.push_back(key);
   for (const std::string& key : keys)
-    if (const auto found = connection.user.outbox.find(key); found != connection.user.outbox.end()) send(connection, key, found->second);
+    if (const auto found = connection.user.outbox.find(key); found != connection.user.outbox.end())
+      send(connection, key, found->second);
 }
 
 void Clients::send_acked_again(Connection& connection) {
@@ -204,8 +215,10 @@ void Clients::on_reply(Connection& connection, const Request& request, bool ok, 
   switch (request.what) {
     case Asked::join:
     case Asked::leave:
-    case Asked::create: return on_membership(connection, request, ok, *body);
-    case Asked::send: return on_sent(connection, request, ok, *body);
+    case Asked::create:
+      return on_membership(connection, request, ok, *body);
+    case Asked::send:
+      return on_sent(connection, request, ok, *body);
     case Asked::history:
       if (ok) on_history(connection, request, *body);
       return;
@@ -222,7 +235,9 @@ void Clients::on_membership(Connection& connection, const Request& request, bool
   if (request.room) mine.busy = false;
   if (mine.busy) return;  // another request is under way
   if (request.what == Asked::leave) {
-    if (ok) mine.state = State::out;  // an error is not certain: a join before it may have failed in a commit that is not voided yet
+    if (ok)
+      mine.state =
+          State::out;  // an error is not certain: a join before it may have failed in a commit that is not voided yet
     if (code == "conflict") mine.state = State::in;
     if (!ok) return;
     for (Device& device : user.devices)
@@ -242,11 +257,13 @@ void Clients::on_sent(Connection& connection, const Request& request, bool ok, c
     const std::string code(find_string(body, "code").value_or(""));
     const bool unavailable = code == "unavailable";
     if (unavailable) ++totals_.unavailable;
-    if (!unavailable && code != "forbidden" && code != "not_found") return fail(connection, request.text + " was refused: " + code);
+    if (!unavailable && code != "forbidden" && code != "not_found")
+      return fail(connection, request.text + " was refused: " + code);
     if (request.text == request.key + "#again") return;
     truth_.errored.push_back({request.text, base::home_core(request.room, host_->cores()), truth_.order});
     truth_.errored_texts.insert(request.text);
-    if (const auto at = truth_.places.find(request.key); at != truth_.places.end() && truth_.seen[at->second].text == request.text)
+    if (const auto at = truth_.places.find(request.key);
+        at != truth_.places.end() && truth_.seen[at->second].text == request.text)
       return fail(connection, request.text + " was seen, and is answered with an error");
     if (!unavailable && waiting != user.outbox.end() && waiting->second.in_flight == 0) user.outbox.erase(waiting);
     return;
@@ -256,7 +273,8 @@ void Clients::on_sent(Connection& connection, const Request& request, bool ok, c
   const std::string text(find_string(*message, "text").value_or(""));
   const bool duplicate = base::json::find_bool(body, "duplicate").value_or(false);
   if (!duplicate && text != request.text) return fail(connection, request.text + " was answered with " + text);
-  truth_.ack(request.key, {id_of<base::RoomTag>(*message, "roomId"), seq_of(*message, "seq")}, id_of<base::EventTag>(*message, "id"), text);
+  truth_.ack(request.key, {id_of<base::RoomTag>(*message, "roomId"), seq_of(*message, "seq")},
+             id_of<base::EventTag>(*message, "id"), text);
   if (duplicate) {
     ++totals_.duplicates;
   } else {
@@ -280,7 +298,8 @@ void Clients::on_history(Connection& connection, const Request& request, const V
   const bool all = !base::json::find_bool(body, "hasBefore").value_or(true);
   const std::uint64_t first = all ? 0 : seqs.empty() ? UINT64_MAX : *seqs.begin();
   for (const auto& [key, one] : truth_.acked)
-    if (one.place.first == request.room && one.order < request.order && one.place.second >= first && !seqs.contains(one.place.second))
+    if (one.place.first == request.room && one.order < request.order && one.place.second >= first &&
+        !seqs.contains(one.place.second))
       fail(connection, key + " was acked and is not in the history of room " + request.room.text());
 }
 
@@ -317,7 +336,8 @@ void Clients::on_event(Connection& connection, std::string_view name, std::strin
   if (!connection.ready) fail(connection, "an event before ready");
   if (seq_of(*body, "epoch") != 1) fail(connection, "an event of another epoch");
   const Value* message = find(*body, "message");
-  truth_.see({room, seq}, id_of<base::EventTag>(*body, "id"), message ? std::string(find_string(*message, "text").value_or("")) : std::string(), text);
+  truth_.see({room, seq}, id_of<base::EventTag>(*body, "id"),
+             message ? std::string(find_string(*message, "text").value_or("")) : std::string(), text);
   truth_.delivered[{connection.user.id, room}].insert(seq);
   check_order(connection, room, seq);
   connection.last[room] = seq;
@@ -330,27 +350,32 @@ void Clients::check_order(Connection& connection, RoomId room, std::uint64_t seq
   const auto last = connection.last.find(room);
   const bool loose = connection.loose.contains(room);
   if (last != connection.last.end()) {
-    if (seq <= last->second || (seq != last->second + 1 && !loose)) fail(connection, what + " follows " + std::to_string(last->second));
+    if (seq <= last->second || (seq != last->second + 1 && !loose))
+      fail(connection, what + " follows " + std::to_string(last->second));
     return;
   }
   const auto start = connection.start.find(room);
   if (start == connection.start.end() || loose) return;  // joined since
   const auto resume = connection.resume.find(room);
   const std::uint64_t before = resume == connection.resume.end() ? start->second : resume->second;
-  if (seq != before + 1) fail(connection, what + " is the first that comes, after " + std::to_string(before) + " before it signed in");
+  if (seq != before + 1)
+    fail(connection, what + " is the first that comes, after " + std::to_string(before) + " before it signed in");
 }
 
 void Clients::on_resumed(Connection& connection, const Value& rooms) {
   ++totals_.resumed;
   for (const auto& [room, seq] : connection.resume) {
-    if (!connection.start.contains(room) || connection.user.left.contains(room)) continue;  // no longer a member, or perhaps not
+    if (!connection.start.contains(room) || connection.user.left.contains(room))
+      continue;  // no longer a member, or perhaps not
     const Value* told = find(rooms, room.text());
     if (told == nullptr) return fail(connection, "room " + room.text() + " is not in resumed");
-    if (!base::json::find_bool(*told, "complete").value_or(false)) fail(connection, "room " + room.text() + " is not complete");
+    if (!base::json::find_bool(*told, "complete").value_or(false))
+      fail(connection, "room " + room.text() + " is not complete");
     const auto last = connection.last.find(room);
     const std::uint64_t had = last == connection.last.end() ? seq : last->second;
     if (had < seq_of(*told, "to"))
-      fail(connection, "resumed came at seq " + std::to_string(had) + " of room " + room.text() + ", promised to " + std::to_string(seq_of(*told, "to")));
+      fail(connection, "resumed came at seq " + std::to_string(had) + " of room " + room.text() + ", promised to " +
+                           std::to_string(seq_of(*told, "to")));
   }
 }
 

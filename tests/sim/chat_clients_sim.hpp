@@ -57,13 +57,14 @@ struct User {
   std::string token;
   std::array<Device, 2> devices;
   std::map<RoomId, Membership> rooms;
-  std::set<RoomId> left;  // once
-  std::map<std::string, Send> outbox;  // sends that are not acked
+  std::set<RoomId> left;                             // once
+  std::map<std::string, Send> outbox;                // sends that are not acked
   std::vector<std::pair<std::string, RoomId>> sent;  // those that are
 };
 
 struct Connection final : Outlet {
-  Connection(Clients& from, User& whose, Device& of, ConnectionId id, Wire kind) : clients(from), user(whose), device(of), session(id, *this), wire_(kind) {}
+  Connection(Clients& from, User& whose, Device& of, ConnectionId id, Wire kind)
+      : clients(from), user(whose), device(of), session(id, *this), wire_(kind) {}
 
   void reply(const ReplyTag& tag, std::string_view cmd, bool ok, std::string_view body) override;
   void signed_in(const ReplyTag& /*tag*/) override {}
@@ -98,7 +99,8 @@ class Clients {
   static constexpr unsigned kUsers = 4;
   static constexpr std::uint64_t kNames = 3;
 
-  Clients(sim::World& world, Truth& truth, Totals& totals, const bool& cut) : world_(world), truth_(truth), totals_(totals), cut_(cut) {
+  Clients(sim::World& world, Truth& truth, Totals& totals, const bool& cut)
+      : world_(world), truth_(truth), totals_(totals), cut_(cut) {
     for (unsigned i = 0; i < kUsers; ++i) users_[i].name = "u" + std::to_string(i);
   }
 
@@ -114,16 +116,25 @@ class Clients {
     Connection& connection = *device.connection;
     if (!connection.ready) return;
     switch (world_.draw(20)) {
-      case 0: return disconnect(device);
-      case 1: return join(connection);
-      case 2: return world_.chance(30) ? leave(connection) : join(connection);
-      case 3: return world_.chance(30) ? create(connection) : join(connection);
-      case 4: return set_slow(connection, !connection.slow);
-      case 5: return read_history(connection);
+      case 0:
+        return disconnect(device);
+      case 1:
+        return join(connection);
+      case 2:
+        return world_.chance(30) ? leave(connection) : join(connection);
+      case 3:
+        return world_.chance(30) ? create(connection) : join(connection);
+      case 4:
+        return set_slow(connection, !connection.slow);
+      case 5:
+        return read_history(connection);
       case 6:
-      case 7: return send_again(connection);
-      case 8: return send_acked_again(connection);
-      default: return send_new(connection);
+      case 7:
+        return send_again(connection);
+      case 8:
+        return send_acked_again(connection);
+      default:
+        return send_new(connection);
     }
   }
 
@@ -150,7 +161,9 @@ class Clients {
     for (const User& user : users_) {
       if (!user.outbox.empty()) return false;
       for (const Device& device : user.devices)
-        if (!device.connection || !device.connection->ready || !device.connection->requests.empty() || !has_all(user, *device.connection)) return false;
+        if (!device.connection || !device.connection->ready || !device.connection->requests.empty() ||
+            !has_all(user, *device.connection))
+          return false;
     }
     return true;
   }
@@ -160,7 +173,8 @@ class Clients {
       for (const Device& device : user.devices) {
         if (!device.connection || !device.connection->ready) return user.name + " cannot sign in";
         if (!device.connection->requests.empty()) return user.name + " has no answer to a request";
-        if (const auto missed = missing(user, *device.connection)) return user.name + " never got the last events of room " + missed->text();
+        if (const auto missed = missing(user, *device.connection))
+          return user.name + " never got the last events of room " + missed->text();
       }
     }
     return {};
@@ -219,7 +233,9 @@ class Clients {
       if (highest == truth_.highest.end()) continue;
       const auto last = connection.last.find(room);
       const auto start = connection.start.find(room);
-      const std::uint64_t had = last != connection.last.end() ? last->second : start != connection.start.end() ? start->second : 0;
+      const std::uint64_t had = last != connection.last.end()     ? last->second
+                                : start != connection.start.end() ? start->second
+                                                                  : 0;
       if (had < highest->second) return room;
     }
     return std::nullopt;

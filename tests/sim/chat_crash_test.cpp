@@ -75,10 +75,14 @@ class Round {
   void inject_fault() {
     sim::Disk& disk = world_.disk();
     switch (world_.draw(4)) {
-      case 0: return disk.fail_syncs(1 + static_cast<unsigned>(world_.draw(3)));
-      case 1: return disk.fail_writes(1 + static_cast<unsigned>(world_.draw(2)));
-      case 2: return disk.shorten_writes(1);
-      default: return disk.set_capacity(world_.chance(50) ? UINT64_MAX : disk.used_bytes() + world_.draw(64 * 1024));
+      case 0:
+        return disk.fail_syncs(1 + static_cast<unsigned>(world_.draw(3)));
+      case 1:
+        return disk.fail_writes(1 + static_cast<unsigned>(world_.draw(2)));
+      case 2:
+        return disk.shorten_writes(1);
+      default:
+        return disk.set_capacity(world_.chance(50) ? UINT64_MAX : disk.used_bytes() + world_.draw(64 * 1024));
     }
   }
 
@@ -95,8 +99,13 @@ class Round {
   void live() {
     arm_crash(50, 60);
     starts_.resize(kCoresMax);
-    HostOptions options{.data_dir = kDataDir, .cores = 1 + static_cast<unsigned>(world_.draw(kCoresMax)), .highest_id = db_.highest_id,
-                        .starts = starts_, .store_failing_percent = plan_.faults ? 2U : 0U, .settings = settings_, .tokens = tokens_};
+    HostOptions options{.data_dir = kDataDir,
+                        .cores = 1 + static_cast<unsigned>(world_.draw(kCoresMax)),
+                        .highest_id = db_.highest_id,
+                        .starts = starts_,
+                        .store_failing_percent = plan_.faults ? 2U : 0U,
+                        .settings = settings_,
+                        .tokens = tokens_};
     Host host(world_, db_, crashed_, std::move(options));
     clients_.move_to(host);
     if (host.started()) {
@@ -140,7 +149,8 @@ class Round {
     if (rests) {
       ++totals_.quiet;
     } else if (going()) {
-      truth_.fail("does not come to rest: " + (host.journals_healthy() ? clients_.unrest() : std::string("a journal stays unhealthy")));
+      truth_.fail("does not come to rest: " +
+                  (host.journals_healthy() ? clients_.unrest() : std::string("a journal stays unhealthy")));
     }
   }
 
@@ -172,7 +182,8 @@ class Round {
       if (!db_.ingest(*events)) return failed(db_.wrong);
     }
     const backend::JournalReport& report = (*recovery)->report();
-    if (report.damages_found > 0) return failed("damage where none was done: " + report.damages[0].file + ": " + report.damages[0].what);
+    if (report.damages_found > 0)
+      return failed("damage where none was done: " + report.damages[0].file + ": " + report.damages[0].what);
     db_.note(report.highest_id.value);
     if (world_.chance(15)) return false;
     for (unsigned core = 0; core < kCoresMax; ++core) starts_[core] = (*recovery)->start_of(core);
@@ -198,10 +209,14 @@ class Round {
 
 void print(const char* name, const Totals& totals) {
   const auto number = [](std::uint64_t count) { return static_cast<unsigned long long>(count); };
-  std::printf("%s: %llu crashes (%llu with sends unanswered), %llu lives that came to rest, %llu acks, %llu duplicates answered, %llu events delivered, "
-              "%llu resumes, %llu refusals by slow readers, %llu sends unavailable, %llu refused or failed ones put to an end by a later commit\n",
-              name, number(totals.crashes), number(totals.in_flight), number(totals.quiet), number(totals.acked), number(totals.duplicates),
-              number(totals.seen), number(totals.resumed), number(totals.refused), number(totals.unavailable), number(totals.voided));
+  std::printf(
+      "%s: %llu crashes (%llu with sends unanswered), %llu lives that came to rest, %llu acks, %llu duplicates "
+      "answered, %llu events delivered, "
+      "%llu resumes, %llu refusals by slow readers, %llu sends unavailable, %llu refused or failed ones put to an end "
+      "by a later commit\n",
+      name, number(totals.crashes), number(totals.in_flight), number(totals.quiet), number(totals.acked),
+      number(totals.duplicates), number(totals.seen), number(totals.resumed), number(totals.refused),
+      number(totals.unavailable), number(totals.voided));
 }
 
 void run_rounds(Plan plan, const char* name) {
@@ -210,7 +225,8 @@ void run_rounds(Plan plan, const char* name) {
   const std::uint64_t count = only_seed ? 1 : plan.faults ? rounds / 4 : rounds;
   for (running_seed = first; running_seed < first + count; ++running_seed) {
     const std::string wrong = Round(running_seed, plan, totals).run();
-    ASSERT_TRUE(wrong.empty()) << wrong << "\nagain: chat_crash_test --gtest_filter=*." << name << " --seed " << running_seed;
+    ASSERT_TRUE(wrong.empty()) << wrong << "\nagain: chat_crash_test --gtest_filter=*." << name << " --seed "
+                               << running_seed;
   }
   print(name, totals);
   if (only_seed) return;
@@ -239,7 +255,9 @@ TEST(ChatCrash, WithoutTheSyncALossIsFound) {
 }
 
 // An ASSERT of the server ends the test: this says in which round.
-void on_abort(int /*signal*/) { std::fprintf(stderr, "aborted in the round of seed %llu\n", static_cast<unsigned long long>(running_seed)); }
+void on_abort(int /*signal*/) {
+  std::fprintf(stderr, "aborted in the round of seed %llu\n", static_cast<unsigned long long>(running_seed));
+}
 
 }  // namespace
 }  // namespace ringline::chat::test

@@ -36,7 +36,8 @@ struct HostOptions {
 
 class Host {
  public:
-  Host(sim::World& world, Database& db, const bool& crashed, HostOptions options) : world_(world), options_(std::move(options)), mailboxes_(options_.cores) {
+  Host(sim::World& world, Database& db, const bool& crashed, HostOptions options)
+      : world_(world), options_(std::move(options)), mailboxes_(options_.cores) {
     for (unsigned core = 0; core < options_.cores; ++core) {
       cores_.push_back(std::make_unique<Core>(*this, core, db, crashed));
       loops_.push_back(&cores_.back()->loop);
@@ -59,23 +60,37 @@ class Host {
   // After a crash. False: something waits for ever.
   bool let_go() {
     for (const auto& core : cores_) core->tick.disarm();
-    return world_.run_until(loops_, [this] { return std::ranges::all_of(loops_, [](loop::Loop* loop) { return loop->scope().running() == 0; }); });
+    return world_.run_until(loops_, [this] {
+      return std::ranges::all_of(loops_, [](loop::Loop* loop) { return loop->scope().running() == 0; });
+    });
   }
 
  private:
   struct Core final : Surroundings, loop::TurnHook, RoomLogListener {
     Core(Host& of, unsigned core, Database& db, const bool& crashed)
-        : host(of), loop(core, of.mailboxes_, sim::open_ring()), store(of.world_, loop, db, crashed, of.options_.store_failing_percent) {}
+        : host(of),
+          loop(core, of.mailboxes_, sim::open_ring()),
+          store(of.world_, loop, db, crashed, of.options_.store_failing_percent) {}
 
     bool start(const HostOptions& options) {
-      backend::JournalOptions journal_options{.data_dir = options.data_dir, .core = loop.core(), .segment_bytes = kSegmentBytes,
-                                              .batch_bytes = kBatchBytes, .start = options.starts[loop.core()]};
+      backend::JournalOptions journal_options{.data_dir = options.data_dir,
+                                              .core = loop.core(),
+                                              .segment_bytes = kSegmentBytes,
+                                              .batch_bytes = kBatchBytes,
+                                              .start = options.starts[loop.core()]};
       auto opened = backend::Journal::open(std::move(journal_options), loop, workers, *this);
       if (!opened) return false;
       journal = std::move(*opened);
-      shard = std::make_unique<Shard>(ShardOptions{.core = loop.core(), .cores = options.cores, .highest_id = options.highest_id,
-                                                   .settings = options.settings, .tokens = options.tokens, .around = *this, .log = *journal,
-                                                   .store = store, .metrics = loop.metrics(), .scope = loop.scope(),
+      shard = std::make_unique<Shard>(ShardOptions{.core = loop.core(),
+                                                   .cores = options.cores,
+                                                   .highest_id = options.highest_id,
+                                                   .settings = options.settings,
+                                                   .tokens = options.tokens,
+                                                   .around = *this,
+                                                   .log = *journal,
+                                                   .store = store,
+                                                   .metrics = loop.metrics(),
+                                                   .scope = loop.scope(),
                                                    .frame_event = {&frame_line<'p'>, &frame_line<'s'>}});
       loop.add_hook(*this);
       loop.add_hook(*journal);

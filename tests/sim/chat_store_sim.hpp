@@ -46,10 +46,12 @@ class Database {
       if (found == rooms.end()) return refuse("event " + event.id.text() + " of no room");
       std::vector<Event>& log = found->second.log;
       if (event.seq > log.size() + 1)
-        return refuse("room " + event.room.text() + " jumps from seq " + std::to_string(log.size()) + " to " + std::to_string(event.seq));
+        return refuse("room " + event.room.text() + " jumps from seq " + std::to_string(log.size()) + " to " +
+                      std::to_string(event.seq));
       if (event.seq <= log.size()) {
         const Event& had = log[event.seq - 1];
-        if (had.id != event.id || had.body.view() != event.body.view()) return refuse("another event at seq " + std::to_string(event.seq));
+        if (had.id != event.id || had.body.view() != event.body.view())
+          return refuse("another event at seq " + std::to_string(event.seq));
         continue;
       }
       apply(found->second, event);
@@ -61,7 +63,8 @@ class Database {
     StoredRoom stored{.room = row.room, .members = {}, .last_message = {}};
     stored.room.last_seq = row.log.size();
     for (const auto& [id, member] : row.members) stored.members.push_back({member, accounts.at(id).user});
-    for (auto event = row.log.rbegin(); event != row.log.rend() && !stored.last_message; ++event) stored.last_message = message_of(*event);
+    for (auto event = row.log.rbegin(); event != row.log.rend() && !stored.last_message; ++event)
+      stored.last_message = message_of(*event);
     return stored;
   }
 
@@ -88,7 +91,8 @@ class Database {
     if (event.kind == EventKind::message_created) ++row.room.message_count;
     if (event.kind == EventKind::member_left) row.members.erase(event.actor);
     if (event.kind == EventKind::member_joined)
-      row.members[event.actor] = {.user = event.actor, .joined_ms = event.at_ms, .read_seq = event.seq, .read_count = row.room.message_count};
+      row.members[event.actor] = {
+          .user = event.actor, .joined_ms = event.at_ms, .read_seq = event.seq, .read_count = row.room.message_count};
   }
 
   base::json::Reader reader_;
@@ -108,7 +112,9 @@ class StoreSim final : public Store {
       return db.accounts[account.user.id] = account;
     });
   }
-  Task<Result<Account>> promote_guest(UserId /*guest*/, Account account) override { return create_guest(std::move(account)); }
+  Task<Result<Account>> promote_guest(UserId /*guest*/, Account account) override {
+    return create_guest(std::move(account));
+  }
   Task<Result<Account>> find_account(UserId id) override {
     return run<Account>([&db = db_, id]() -> Result<Account> { return copy_of(db.accounts, id); });
   }
@@ -131,14 +137,16 @@ class StoreSim final : public Store {
   Task<Result<std::vector<SessionRow>>> sessions_of(UserId /*user*/) override {
     return run<std::vector<SessionRow>>([]() -> Result<std::vector<SessionRow>> { return std::vector<SessionRow>(); });
   }
-  Task<Result<SessionRow>> rotate_session(SessionId id, std::uint64_t /*generation*/, std::int64_t /*now_ms*/, std::int64_t /*expires_ms*/) override {
+  Task<Result<SessionRow>> rotate_session(SessionId id, std::uint64_t /*generation*/, std::int64_t /*now_ms*/,
+                                          std::int64_t /*expires_ms*/) override {
     return find_session(id);
   }
   Task<Result<void>> end_session(SessionId /*id*/) override { return nothing(); }
 
   Task<Result<StoredRoom>> create_room(Room room, std::vector<Member> members, std::string /*direct_key*/) override {
     return run<StoredRoom>([&db = db_, room = std::move(room), members = std::move(members)]() -> Result<StoredRoom> {
-      if (!room.is_private && !db.public_names.try_emplace(room.name, room.id).second) return base::fail(Errc::conflict, "the name is taken");
+      if (!room.is_private && !db.public_names.try_emplace(room.name, room.id).second)
+        return base::fail(Errc::conflict, "the name is taken");
       RoomRow& row = db.rooms[room.id];
       row.room = room;
       db.note(room.id.value);
@@ -157,9 +165,11 @@ class StoreSim final : public Store {
     });
   }
   Task<Result<RoomId>> find_room_by_name(std::string name) override {
-    return run<RoomId>([&db = db_, name = std::move(name)]() -> Result<RoomId> { return copy_of(db.public_names, name); });
+    return run<RoomId>(
+        [&db = db_, name = std::move(name)]() -> Result<RoomId> { return copy_of(db.public_names, name); });
   }
-  Task<Result<RoomPage>> list_public_rooms(std::string /*query*/, std::string /*cursor*/, std::size_t /*limit*/) override {
+  Task<Result<RoomPage>> list_public_rooms(std::string /*query*/, std::string /*cursor*/,
+                                           std::size_t /*limit*/) override {
     return run<RoomPage>([]() -> Result<RoomPage> { return RoomPage(); });
   }
   Task<Result<std::vector<RoomId>>> rooms_of(UserId user) override {
@@ -184,20 +194,23 @@ class StoreSim final : public Store {
     return run<std::vector<StoredEvent>>([&db = db_, room, after, limit]() -> Result<std::vector<StoredEvent>> {
       std::vector<StoredEvent> events;
       for (const Event& event : db.rooms.at(room).log)
-        if (event.seq > after && events.size() < limit) events.push_back({event.seq, event.kind, std::string(event.body.view())});
+        if (event.seq > after && events.size() < limit)
+          events.push_back({event.seq, event.kind, std::string(event.body.view())});
       return events;
     });
   }
   Task<Result<std::optional<Message>>> find_by_client_id(RoomId room, UserId sender, std::string client_id) override {
-    return run<std::optional<Message>>([&db = db_, room, sender, client_id = std::move(client_id)]() -> Result<std::optional<Message>> {
-      for (const Event& event : db.rooms.at(room).log) {
-        auto message = event.actor == sender ? db.message_of(event) : std::nullopt;
-        if (message && message->client_id == client_id) return message;
-      }
-      return std::optional<Message>();
-    });
+    return run<std::optional<Message>>(
+        [&db = db_, room, sender, client_id = std::move(client_id)]() -> Result<std::optional<Message>> {
+          for (const Event& event : db.rooms.at(room).log) {
+            auto message = event.actor == sender ? db.message_of(event) : std::nullopt;
+            if (message && message->client_id == client_id) return message;
+          }
+          return std::optional<Message>();
+        });
   }
-  Task<Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms, std::size_t limit) override {
+  Task<Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms,
+                                                              std::size_t limit) override {
     return run<std::vector<std::uint64_t>>([&db = db_, room, since_ms, limit]() -> Result<std::vector<std::uint64_t>> {
       std::vector<std::uint64_t> keys;
       const std::vector<Event>& log = db.rooms.at(room).log;
@@ -217,7 +230,8 @@ class StoreSim final : public Store {
   template <class Value, class Job>
   Task<Result<Value>> run(Job job) {
     co_await loop_.sleep(std::chrono::milliseconds(world_.draw(kAnswerMsMax)));
-    if (down_ || world_.chance(failing_percent_)) co_return base::fail_later(Errc::unavailable, 1000, "the store is away");
+    if (down_ || world_.chance(failing_percent_))
+      co_return base::fail_later(Errc::unavailable, 1000, "the store is away");
     Result<Value> result = job();
     co_await loop_.sleep(std::chrono::milliseconds(world_.draw(kAnswerMsMax)));
     if (down_) co_return base::fail_later(Errc::unavailable, 1000, "the store is away");
@@ -240,7 +254,8 @@ class StoreSim final : public Store {
     std::vector<Message> all;
     for (const Event& event : db.rooms.at(query.room).log) {
       auto message = db.message_of(event);
-      if (!message || (query.from == From::before && message->seq >= query.position) || (query.from == From::after && message->seq <= query.position) ||
+      if (!message || (query.from == From::before && message->seq >= query.position) ||
+          (query.from == From::after && message->seq <= query.position) ||
           (query.from == From::around_id && message->id.value != query.position))
         continue;
       all.push_back(std::move(*message));

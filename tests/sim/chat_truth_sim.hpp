@@ -50,16 +50,16 @@ struct Truth {
 
   std::string wrong;  // the first thing
   std::map<Place, Seen> seen;
-  std::map<RoomId, std::uint64_t> highest;              // seq seen by anybody
-  std::unordered_map<std::string, Acked> acked;         // by key
-  std::unordered_map<std::string, Place> places;        // of each key that was seen
-  std::unordered_set<std::string> gone;                 // attempts that may never be seen any more
-  std::vector<Errored> errored;                         // of this life: not to be seen before the next
+  std::map<RoomId, std::uint64_t> highest;        // seq seen by anybody
+  std::unordered_map<std::string, Acked> acked;   // by key
+  std::unordered_map<std::string, Place> places;  // of each key that was seen
+  std::unordered_set<std::string> gone;           // attempts that may never be seen any more
+  std::vector<Errored> errored;                   // of this life: not to be seen before the next
   std::unordered_set<std::string> errored_texts;
-  std::vector<std::string> attempts;                    // of this life
+  std::vector<std::string> attempts;                                       // of this life
   std::map<std::pair<UserId, RoomId>, std::set<std::uint64_t>> delivered;  // since the last check
-  std::map<RoomId, std::vector<std::string>> kept;      // texts in the store, by room and seq; empty: not a message
-  std::uint64_t order = 0;                              // of all that clients do and hear
+  std::map<RoomId, std::vector<std::string>> kept;  // texts in the store, by room and seq; empty: not a message
+  std::uint64_t order = 0;                          // of all that clients do and hear
 
   void fail(std::string what) {
     if (wrong.empty()) wrong = std::move(what);
@@ -69,12 +69,15 @@ struct Truth {
 
   void see(Place place, EventId id, const std::string& text, std::string_view body) {
     const std::string what = "room " + place.first.text() + " seq " + std::to_string(place.second);
-    if (gone.contains(text) || errored_texts.contains(text)) return fail(what + ": " + text + " was answered with an error, and is there");
+    if (gone.contains(text) || errored_texts.contains(text))
+      return fail(what + ": " + text + " was answered with an error, and is there");
     Seen& known = seen[place];
-    if (known.id && (known.id != id || known.text != text)) return fail(what + " was " + known.text + ", now is " + text);
+    if (known.id && (known.id != id || known.text != text))
+      return fail(what + " was " + known.text + ", now is " + text);
     known.id = id;
     known.text = text;
-    if (!body.empty() && !known.body.empty() && known.body != body) return fail(what + " has changed: " + std::string(body));
+    if (!body.empty() && !known.body.empty() && known.body != body)
+      return fail(what + " has changed: " + std::string(body));
     if (!body.empty()) known.body = body;
     highest[place.first] = std::max(highest[place.first], place.second);
     if (text.empty()) return;
@@ -86,7 +89,8 @@ struct Truth {
     see(place, id, text, {});
     if (key_of(text) != key) fail(key + " was answered with " + text);
     const auto [at, first] = acked.try_emplace(key, Acked{place, id, order});
-    if (!first && (at->second.place != place || at->second.id != id)) fail(key + " was acked as another message before");
+    if (!first && (at->second.place != place || at->second.id != id))
+      fail(key + " was acked as another message before");
   }
 
   // The log of a core takes appends only when what failed before is voided.
@@ -105,13 +109,16 @@ struct Truth {
     for (const auto& [place, known] : seen) {
       const auto row = db.rooms.find(place.first);
       const std::string what = "room " + place.first.text() + " seq " + std::to_string(place.second);
-      if (row == db.rooms.end() || row->second.log.size() < place.second) return fail(what + " (" + known.text + ") was seen, and is lost");
+      if (row == db.rooms.end() || row->second.log.size() < place.second)
+        return fail(what + " (" + known.text + ") was seen, and is lost");
       const Event& event = row->second.log[place.second - 1];
-      if (event.id != known.id || kept[place.first][place.second - 1] != known.text || (!known.body.empty() && event.body.view() != known.body))
+      if (event.id != known.id || kept[place.first][place.second - 1] != known.text ||
+          (!known.body.empty() && event.body.view() != known.body))
         return fail(what + " was seen as another event");
     }
     for (const auto& [key, one] : acked)
-      if (const auto at = places.find(key); at == places.end() || at->second != one.place) return fail(key + " was acked, and is lost");
+      if (const auto at = places.find(key); at == places.end() || at->second != one.place)
+        return fail(key + " was acked, and is lost");
     for (const std::string& attempt : attempts)
       if (!there.contains(attempt)) gone.insert(attempt);
     attempts.clear();
@@ -140,7 +147,8 @@ struct Truth {
         const bool own = event.actor == who.first;
         if (own && event.kind == EventKind::member_joined) member = true;
         if (!member && seqs.contains(event.seq))
-          return fail("user " + who.first.text() + " got seq " + std::to_string(event.seq) + " of room " + who.second.text() + " without being a member");
+          return fail("user " + who.first.text() + " got seq " + std::to_string(event.seq) + " of room " +
+                      who.second.text() + " without being a member");
         if (own && event.kind == EventKind::member_left) member = false;
       }
     }

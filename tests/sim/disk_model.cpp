@@ -112,7 +112,8 @@ std::int64_t Disk::write(int fd, std::span<const std::byte> bytes, std::uint64_t
   if (offset + fits > end_max && end_max >= file.seen.size()) fits = end_max > offset ? end_max - offset : 0;
   if (fits == 0 && !bytes.empty()) return -ENOSPC;
   ++writes_;
-  file.waiting.push_back({.offset = offset, .bytes = {bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(fits)}});
+  file.waiting.push_back(
+      {.offset = offset, .bytes = {bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(fits)}});
   file.seen.write(offset, file.waiting.back().bytes);
   return static_cast<std::int64_t>(fits);
 }
@@ -194,7 +195,8 @@ std::vector<std::string> Disk::list(const std::string& directory) const {
     if (parent_of(name) == parent) names.push_back(std::filesystem::path(name).filename().string());
   }
   for (const std::string& name : directories_) {
-    if (name != parent && name != "." && parent_of(name) == parent) names.push_back(std::filesystem::path(name).filename().string());
+    if (name != parent && name != "." && parent_of(name) == parent)
+      names.push_back(std::filesystem::path(name).filename().string());
   }
   std::ranges::sort(names);
   return names;

@@ -51,12 +51,20 @@ base::Result<void> write_at(Fd file, std::span<const std::byte> bytes, std::uint
 }
 
 base::Result<void> sync(Fd file) { return outcome("sync", model().sync(file.value)); }
-base::Result<void> preallocate(Fd file, std::uint64_t bytes) { return outcome("reserve", model().preallocate(file.value, bytes)); }
-base::Result<void> make_directories(const std::string& path) { return outcome("make directory", model().make_directories(path)); }
+base::Result<void> preallocate(Fd file, std::uint64_t bytes) {
+  return outcome("reserve", model().preallocate(file.value, bytes));
+}
+base::Result<void> make_directories(const std::string& path) {
+  return outcome("make directory", model().make_directories(path));
+}
 base::Result<std::vector<std::string>> list(const std::string& directory) { return model().list(directory); }
-base::Result<void> rename(const std::string& from, const std::string& to) { return outcome("rename", model().rename(from, to)); }
+base::Result<void> rename(const std::string& from, const std::string& to) {
+  return outcome("rename", model().rename(from, to));
+}
 base::Result<void> remove(const std::string& path) { return outcome("remove", model().remove(path)); }
-base::Result<void> sync_directory(const std::string& directory) { return outcome("sync directory", model().sync_directory(directory)); }
+base::Result<void> sync_directory(const std::string& directory) {
+  return outcome("sync directory", model().sync_directory(directory));
+}
 base::Result<std::uint64_t> free_bytes(const std::string& /*directory*/) { return model().free_bytes(); }
 
 }  // namespace ringline::loop::disk

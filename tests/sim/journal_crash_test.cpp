@@ -41,7 +41,12 @@ constexpr std::uint64_t kSegmentBytes = 64 * 1024;
 constexpr std::size_t kBatchBytes = 16 * 1024;
 const std::string kDataDir = "data";
 
-enum class Fate : std::uint8_t { waiting, acked, failed, gone };  // failed: unknown until the journal takes appends again; gone: may never be seen
+enum class Fate : std::uint8_t {
+  waiting,
+  acked,
+  failed,
+  gone
+};  // failed: unknown until the journal takes appends again; gone: may never be seen
 
 struct Sent {
   chat::Event event;
@@ -74,15 +79,20 @@ struct Truth {
 };
 
 bool same(const chat::Event& a, const chat::Event& b) {
-  return a.room == b.room && a.seq == b.seq && a.epoch == b.epoch && a.id == b.id && a.at_ms == b.at_ms && a.actor == b.actor && a.kind == b.kind &&
-         a.body.view() == b.body.view();
+  return a.room == b.room && a.seq == b.seq && a.epoch == b.epoch && a.id == b.id && a.at_ms == b.at_ms &&
+         a.actor == b.actor && a.kind == b.kind && a.body.view() == b.body.view();
 }
 
 // One core of one life: a sequencer over a journal.
 class Core final : public chat::RoomLogListener {
  public:
-  Core(sim::World& world, loop::Mailboxes& mailboxes, unsigned core, JournalOptions options, Truth& truth, const bool& crashed)
-      : world_(world), truth_(truth), crashed_(crashed), relaxed_(options.relaxed), loop(core, mailboxes, sim::open_ring()) {
+  Core(sim::World& world, loop::Mailboxes& mailboxes, unsigned core, JournalOptions options, Truth& truth,
+       const bool& crashed)
+      : world_(world),
+        truth_(truth),
+        crashed_(crashed),
+        relaxed_(options.relaxed),
+        loop(core, mailboxes, sim::open_ring()) {
     auto opened = Journal::open(std::move(options), loop, workers_, *this);
     if (!opened) return;  // the power went
     journal = std::move(*opened);
@@ -251,7 +261,11 @@ class Round {
     std::vector<std::unique_ptr<Core>> all;
     std::vector<loop::Loop*> loops;
     for (unsigned core = 0; core < cores; ++core) {
-      JournalOptions options{.data_dir = kDataDir, .core = core, .segment_bytes = kSegmentBytes, .batch_bytes = kBatchBytes, .relaxed = plan_.relaxed,
+      JournalOptions options{.data_dir = kDataDir,
+                             .core = core,
+                             .segment_bytes = kSegmentBytes,
+                             .batch_bytes = kBatchBytes,
+                             .relaxed = plan_.relaxed,
                              .start = starts_[core]};
       all.push_back(std::make_unique<Core>(world_, mailboxes, core, std::move(options), truth_, crashed_));
       loops.push_back(&all.back()->loop);
@@ -352,8 +366,9 @@ class Round {
         if (std::string wrong = check(event, logs[event.room.value]); !wrong.empty()) return wrong;
     }
     const JournalReport& report = recovery.report();
-    if (report.damages_found > 0) return "damage where none was done: " + report.damages[0].file + " at " + std::to_string(report.damages[0].offset) +
-                                         ": " + report.damages[0].what;
+    if (report.damages_found > 0)
+      return "damage where none was done: " + report.damages[0].file + " at " +
+             std::to_string(report.damages[0].offset) + ": " + report.damages[0].what;
     if (report.repeated > 0) return "an event came twice";
     if (!plan_.relaxed)
       for (const auto& [room, acked] : truth_.acked)
@@ -366,7 +381,8 @@ class Round {
   }
 
   std::string check(const chat::Event& event, std::vector<base::EventId>& log) const {
-    const std::string what = "event " + event.id.text() + ", room " + event.room.text() + " seq " + std::to_string(event.seq);
+    const std::string what =
+        "event " + event.id.text() + ", room " + event.room.text() + " seq " + std::to_string(event.seq);
     const auto found = truth_.sent.find(event.id);
     if (found == truth_.sent.end() || !same(found->second.event, event)) return what + " was never sent like this";
     if (found->second.fate == Fate::gone) return what + " was voided or lost, and is back";
@@ -378,9 +394,11 @@ class Round {
     return {};
   }
 
-  static std::string check_kept(std::uint64_t room, const std::vector<base::EventId>& acked, const std::vector<base::EventId>& log) {
+  static std::string check_kept(std::uint64_t room, const std::vector<base::EventId>& acked,
+                                const std::vector<base::EventId>& log) {
     for (std::size_t i = 0; i < acked.size(); ++i)
-      if (i >= log.size() || log[i] != acked[i]) return "room " + std::to_string(room) + " lost seq " + std::to_string(i + 1) + ", which was acked";
+      if (i >= log.size() || log[i] != acked[i])
+        return "room " + std::to_string(room) + " lost seq " + std::to_string(i + 1) + ", which was acked";
     return {};
   }
 
@@ -408,13 +426,16 @@ void run_rounds(Plan plan, std::uint64_t count, const char* name) {
   for (std::uint64_t seed = first; seed < first + (only_seed ? 1 : count); ++seed) {
     current_seed = seed;
     const std::string wrong = Round(seed, plan, totals).run();
-    ASSERT_TRUE(wrong.empty() && !::testing::Test::HasFailure()) << wrong << "\nagain: journal_crash_test --gtest_filter=*." << name << " --seed " << seed;
+    ASSERT_TRUE(wrong.empty() && !::testing::Test::HasFailure())
+        << wrong << "\nagain: journal_crash_test --gtest_filter=*." << name << " --seed " << seed;
   }
-  std::printf("%s: %llu crashes (%llu after a clean stop, %llu with appends in flight), %llu acks, %llu events recovered, %llu failed commits told, %llu voided batches met, %llu torn tails\n",
-              name, static_cast<unsigned long long>(totals.crashes), static_cast<unsigned long long>(totals.closes),
-              static_cast<unsigned long long>(totals.in_flight),
-              static_cast<unsigned long long>(totals.acked), static_cast<unsigned long long>(totals.recovered),
-              static_cast<unsigned long long>(totals.failures), static_cast<unsigned long long>(totals.voided), static_cast<unsigned long long>(totals.torn));
+  std::printf(
+      "%s: %llu crashes (%llu after a clean stop, %llu with appends in flight), %llu acks, %llu events recovered, %llu "
+      "failed commits told, %llu voided batches met, %llu torn tails\n",
+      name, static_cast<unsigned long long>(totals.crashes), static_cast<unsigned long long>(totals.closes),
+      static_cast<unsigned long long>(totals.in_flight), static_cast<unsigned long long>(totals.acked),
+      static_cast<unsigned long long>(totals.recovered), static_cast<unsigned long long>(totals.failures),
+      static_cast<unsigned long long>(totals.voided), static_cast<unsigned long long>(totals.torn));
   if (only_seed) return;
   if (!plan.relaxed) {
     EXPECT_GT(totals.in_flight, count / 10);
@@ -449,7 +470,9 @@ int main(int argc, char** argv) {
     if (flag == "--seed") ringline::backend::test::only_seed = std::strtoull(argv[i + 1], nullptr, 10);
     if (flag == "--rounds") ringline::backend::test::rounds = std::strtoull(argv[i + 1], nullptr, 10);
   }
-  std::signal(SIGABRT, [](int) { std::fprintf(stderr, "in seed %llu\n", static_cast<unsigned long long>(ringline::backend::test::current_seed)); });
+  std::signal(SIGABRT, [](int) {
+    std::fprintf(stderr, "in seed %llu\n", static_cast<unsigned long long>(ringline::backend::test::current_seed));
+  });
   ringline::base::Settings settings;
   if (!ringline::backend::test::only_seed) settings.log_file = "/dev/null";
   if (!ringline::base::log::start(settings)) return 2;

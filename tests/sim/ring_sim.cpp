@@ -93,20 +93,21 @@ Ring::~Ring() { ASSERT(impl_->started.empty() && impl_->flying.empty() && impl_-
 // Files.
 
 void Ring::write_sync(Op& op, Fd file, std::span<const std::byte> bytes, std::uint64_t offset) {
-  impl_->start_file(op, {.kind = Kind::write_sync, .fd = file.value, .out = bytes.data(), .bytes = bytes.size(), .offset = offset});
+  impl_->start_file(
+      op, {.kind = Kind::write_sync, .fd = file.value, .out = bytes.data(), .bytes = bytes.size(), .offset = offset});
 }
 
 void Ring::write(Op& op, Fd file, std::span<const std::byte> bytes, std::uint64_t offset) {
-  impl_->start_file(op, {.kind = Kind::write, .fd = file.value, .out = bytes.data(), .bytes = bytes.size(), .offset = offset});
+  impl_->start_file(
+      op, {.kind = Kind::write, .fd = file.value, .out = bytes.data(), .bytes = bytes.size(), .offset = offset});
 }
 
 void Ring::read(Op& op, Fd file, std::span<std::byte> bytes, std::uint64_t offset) {
-  impl_->start_file(op, {.kind = Kind::read, .fd = file.value, .in = bytes.data(), .bytes = bytes.size(), .offset = offset});
+  impl_->start_file(
+      op, {.kind = Kind::read, .fd = file.value, .in = bytes.data(), .bytes = bytes.size(), .offset = offset});
 }
 
-void Ring::close(Fd fd) {
-  ASSERT(sim::World::current().disk().close(fd.value) == 0);
-}
+void Ring::close(Fd fd) { ASSERT(sim::World::current().disk().close(fd.value) == 0); }
 
 int Ring::Impl::perform(const Flying& one) {
   sim::Disk& disk = sim::World::current().disk();
@@ -190,7 +191,9 @@ void Ring::receive_multishot(Op& /*op*/, Fd /*socket*/) { ASSERT(kSocketsAreSimu
 void Ring::send(Op& /*op*/, Fd /*socket*/, std::span<const std::byte> /*bytes*/) { ASSERT(kSocketsAreSimulated); }
 void Ring::send_message(Op& /*op*/, Fd /*socket*/, const msghdr* /*message*/) { ASSERT(kSocketsAreSimulated); }
 void Ring::receive_message(Op& /*op*/, Fd /*socket*/, msghdr* /*message*/) { ASSERT(kSocketsAreSimulated); }
-void Ring::connect(Op& /*op*/, Fd /*socket*/, const sockaddr* /*address*/, socklen_t /*length*/) { ASSERT(kSocketsAreSimulated); }
+void Ring::connect(Op& /*op*/, Fd /*socket*/, const sockaddr* /*address*/, socklen_t /*length*/) {
+  ASSERT(kSocketsAreSimulated);
+}
 void Ring::shutdown(Fd /*socket*/) { ASSERT(kSocketsAreSimulated); }
 void Ring::poll(Op& /*op*/, Fd /*fd*/, unsigned /*events*/) { ASSERT(kSocketsAreSimulated); }
 void Ring::poll_multishot(Op& /*op*/, Fd /*fd*/, unsigned /*events*/) { ASSERT(kSocketsAreSimulated); }

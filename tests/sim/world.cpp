@@ -40,7 +40,8 @@ void World::set_delay(std::chrono::nanoseconds least, std::chrono::nanoseconds m
 }
 
 std::int64_t World::delay_ns() {
-  return delay_least_ns_ + static_cast<std::int64_t>(draw(static_cast<std::uint64_t>(delay_most_ns_ - delay_least_ns_) + 1));
+  return delay_least_ns_ +
+         static_cast<std::int64_t>(draw(static_cast<std::uint64_t>(delay_most_ns_ - delay_least_ns_) + 1));
 }
 
 bool World::run_until(loop::Loop& loop, const Done& done, std::chrono::seconds time) {
@@ -65,7 +66,8 @@ bool World::run_until(Loops loops, const Done& done, std::chrono::seconds time) 
 }
 
 bool World::anything_ready(Loops loops) const {
-  return std::ranges::any_of(loops, [](loop::Loop* loop) { return loop->anything_to_do() || loop->ring().has_unsubmitted(); }) ||
+  return std::ranges::any_of(
+             loops, [](loop::Loop* loop) { return loop->anything_to_do() || loop->ring().has_unsubmitted(); }) ||
          next_event_ns(loops) <= now_ns_;
 }
 

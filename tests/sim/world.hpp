@@ -46,7 +46,9 @@ class World {
   Disk& disk() noexcept { return disk_; }
 
   // Chance. Apart from that of base::random_bytes, so that code which draws more does not change what the kernel does.
-  std::uint64_t draw(std::uint64_t below) { return std::uniform_int_distribution<std::uint64_t>(0, below - 1)(random_); }
+  std::uint64_t draw(std::uint64_t below) {
+    return std::uniform_int_distribution<std::uint64_t>(0, below - 1)(random_);
+  }
   bool chance(unsigned percent) { return draw(100) < percent; }
 
   // Time.

@@ -132,7 +132,8 @@ TEST(Sim, AWriteIsTornAtSectors) {
     }
     shapes.insert(shape);
   }
-  EXPECT_TRUE(shapes.contains("---") && shapes.contains("a--") && shapes.contains("--c") && shapes.contains("a-c") && shapes.contains("abc"));
+  EXPECT_TRUE(shapes.contains("---") && shapes.contains("a--") && shapes.contains("--c") && shapes.contains("a-c") &&
+              shapes.contains("abc"));
 }
 
 TEST(Sim, ANameIsCertainOnlyWithItsDirectory) {
@@ -300,7 +301,8 @@ TEST(Sim, DirectoriesAndLists) {
   EXPECT_EQ(world.disk().open_files(), 0U);
 }
 
-base::Task<void> preallocate(loop::Workers& workers, loop::Loop& on, std::vector<std::string>& order, const char* name) {
+base::Task<void> preallocate(loop::Workers& workers, loop::Loop& on, std::vector<std::string>& order,
+                             const char* name) {
   auto job = workers.run(on, [name] {
     const auto file = disk::open(name, disk::Open::create);
     return file ? disk::preallocate(*file, 1000) : base::fail_sys(file.error().sys, file.error().message);

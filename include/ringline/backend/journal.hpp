@@ -50,7 +50,8 @@ struct JournalOptions {
   unsigned core = 0;
   std::uint64_t segment_bytes = base::limits::kJournalSegmentBytes;
   std::size_t batch_bytes = base::limits::kJournalBatchBytes;  // waiting for one commit
-  bool relaxed = false;  // on_committed at the end of the turn, before the write; a failed commit is told by on_failed all the same
+  bool relaxed =
+      false;  // on_committed at the end of the turn, before the write; a failed commit is told by on_failed all the same
   JournalStart start = {};
 };
 
@@ -61,7 +62,8 @@ class Journal final : public chat::RoomLog, public loop::TurnHook {
 
   // Blocking, at start-up, after recovery. A full or failing disk is no error here: the journal is then unhealthy, and tries. Removes the mark of a
   // clean stop. The caller adds the journal to the loop's hooks, behind all that append in theirs; workers, loop and listener outlive it.
-  static base::Result<std::unique_ptr<Journal>> open(JournalOptions options, loop::Loop& loop, loop::Workers& workers, chat::RoomLogListener& listener);
+  static base::Result<std::unique_ptr<Journal>> open(JournalOptions options, loop::Loop& loop, loop::Workers& workers,
+                                                     chat::RoomLogListener& listener);
   ~Journal();  // closed, or never again turned
 
   std::uint64_t append(const chat::Event& event) override;

@@ -43,7 +43,9 @@ inline constexpr std::size_t kEventHeadBytes = 56;
 inline constexpr std::size_t kVoidBytes = 32;
 inline constexpr std::size_t kPayloadBytesMax = base::limits::kJournalBatchBytes;
 
-constexpr std::uint64_t whole_blocks(std::uint64_t bytes) noexcept { return (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes; }
+constexpr std::uint64_t whole_blocks(std::uint64_t bytes) noexcept {
+  return (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+}
 
 struct SegmentHead {
   std::uint64_t segment = 0;

@@ -9,7 +9,6 @@ namespace ringline::base {
 
 }  // namespace ringline::base
 
-#define ASSERT(expression)                                                         \
-  (static_cast<bool>(expression) ? static_cast<void>(0)                            \
-                                 : ::ringline::base::assertion_failed(#expression, \
-                                                                      __FILE__, __LINE__))
+#define ASSERT(expression)                              \
+  (static_cast<bool>(expression) ? static_cast<void>(0) \
+                                 : ::ringline::base::assertion_failed(#expression, __FILE__, __LINE__))

@@ -27,8 +27,7 @@ class Blob {
   }
 
   std::string_view view() const noexcept {
-    return head_ ? std::string_view(reinterpret_cast<const char*>(head_ + 1), head_->size)
-                 : std::string_view();
+    return head_ ? std::string_view(reinterpret_cast<const char*>(head_ + 1), head_->size) : std::string_view();
   }
   std::size_t size() const noexcept { return head_ ? head_->size : 0; }
   explicit operator bool() const noexcept { return head_ != nullptr; }

@@ -31,9 +31,7 @@ struct Id {
   constexpr unsigned host() const noexcept {
     return static_cast<unsigned>(value >> (kCoreBits + kCounterBits)) & ((1U << kHostBits) - 1);
   }
-  constexpr unsigned core() const noexcept {
-    return static_cast<unsigned>(value >> kCounterBits) & (kCoresMax - 1);
-  }
+  constexpr unsigned core() const noexcept { return static_cast<unsigned>(value >> kCounterBits) & (kCoresMax - 1); }
   std::string text() const { return std::to_string(value); }
 
   // Decimal digits only, no sign, no leading zero, within 63 bits.
@@ -41,8 +39,7 @@ struct Id {
     if (text.empty() || text.size() > 19 || text.front() == '0') return std::nullopt;
     Id id;
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id.value);
-    if (error != std::errc{} || end != text.data() + text.size() || id.value >> 63 != 0)
-      return std::nullopt;
+    if (error != std::errc{} || end != text.data() + text.size() || id.value >> 63 != 0) return std::nullopt;
     return id;
   }
 };
@@ -75,12 +72,10 @@ class IdMaker {
 
   // `wall_ms`: milliseconds since 1970.
   std::uint64_t next(std::int64_t wall_ms) noexcept {
-    auto ticks = static_cast<std::uint64_t>(wall_ms > kIdEpochMs ? wall_ms - kIdEpochMs : 0)
-                 << kCounterBits;
+    auto ticks = static_cast<std::uint64_t>(wall_ms > kIdEpochMs ? wall_ms - kIdEpochMs : 0) << kCounterBits;
     last_ticks_ = ticks > last_ticks_ ? ticks : last_ticks_ + 1;
     return ((last_ticks_ >> kCounterBits) << (kHostBits + kCoreBits + kCounterBits)) |
-           (static_cast<std::uint64_t>(place_) << kCounterBits) |
-           (last_ticks_ & ((1U << kCounterBits) - 1));
+           (static_cast<std::uint64_t>(place_) << kCounterBits) | (last_ticks_ & ((1U << kCounterBits) - 1));
   }
   // Ids from now on are greater than `value` in time: called at start with the highest id found on disk.
   void not_before(std::uint64_t value) noexcept {

@@ -59,9 +59,7 @@ const Value* find(const Value& object, std::string_view name) noexcept;
 std::optional<std::string_view> find_string(const Value& object, std::string_view name) noexcept;
 std::optional<std::int64_t> find_integer(const Value& object, std::string_view name) noexcept;
 std::optional<bool> find_bool(const Value& object, std::string_view name) noexcept;
-inline std::string_view view(const Value& string) noexcept {
-  return {string.GetString(), string.GetStringLength()};
-}
+inline std::string_view view(const Value& string) noexcept { return {string.GetString(), string.GetStringLength()}; }
 
 // Appends JSON to a buffer that is kept between uses. `raw` takes text that is JSON already.
 class Writer {

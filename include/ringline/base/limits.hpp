@@ -46,16 +46,16 @@ inline constexpr auto kHttpIdleTimeout = 75s;
 inline constexpr unsigned kRingEntries = 4096;
 inline constexpr unsigned kReceiveBuffers = 1024;  // provided to the kernel; a power of two
 inline constexpr std::size_t kReceiveBufferBytes = 4096;
-inline constexpr unsigned kDrainRounds = 32;   // kernel entries before the flush (measured: see loop/loop.hpp)
-inline constexpr unsigned kDrainEnough = 8;    // fewer completions than this end the draining
+inline constexpr unsigned kDrainRounds = 32;  // kernel entries before the flush (measured: see loop/loop.hpp)
+inline constexpr unsigned kDrainEnough = 8;   // fewer completions than this end the draining
 inline constexpr unsigned kAcceptsPerTurn = 64;
-inline constexpr std::size_t kMailboxSlots = 4096;  // of each core-to-core queue
+inline constexpr std::size_t kMailboxSlots = 4096;   // of each core-to-core queue
 inline constexpr std::size_t kMailboxStash = 65536;  // what waits for a slot; above it commands are `unavailable`
 inline constexpr std::size_t kWorkerJobs = 4096;
 
 // Rooms.
-inline constexpr std::size_t kTailEvents = 1000;  // at hand for resume, or
-inline constexpr auto kTailAge = 5min;            // whichever is more
+inline constexpr std::size_t kTailEvents = 1000;              // at hand for resume, or
+inline constexpr auto kTailAge = 5min;                        // whichever is more
 inline constexpr std::size_t kTailBytes = 512 * 1024 * 1024;  // of a core; above it sends are `unavailable`
 inline constexpr std::size_t kResumeEvents = 10'000;
 inline constexpr std::size_t kFeedEvents = 256;        // read from the log at once for one connection
@@ -66,13 +66,14 @@ inline constexpr std::size_t kReadyRooms = 500;
 inline constexpr std::size_t kPageDefault = 50;
 inline constexpr std::size_t kPageMax = 100;
 inline constexpr std::size_t kPresenceRoomMembers = 1000;
-inline constexpr std::size_t kRoomsMadeByJoin = 10;  // of one user, by CREATE_ON_JOIN
+inline constexpr std::size_t kRoomsMadeByJoin = 10;     // of one user, by CREATE_ON_JOIN
 inline constexpr std::size_t kRoomCallsWaiting = 1024;  // for a room that is being loaded
 inline constexpr auto kTypingAge = 5s;
 
 // Journal.
 inline constexpr std::size_t kJournalSegmentBytes = 64 * 1024 * 1024;
-inline constexpr std::size_t kJournalBatchBytes = 4 * 1024 * 1024;  // waiting for one commit; above it sends are `unavailable`
+inline constexpr std::size_t kJournalBatchBytes =
+    4 * 1024 * 1024;  // waiting for one commit; above it sends are `unavailable`
 inline constexpr std::size_t kJournalRecordBytes = 256 * 1024;
 
 // Waits of what is off the hot path.

@@ -10,46 +10,46 @@
 namespace ringline::base {
 
 // field, name, help
-#define RINGLINE_COUNTERS(X)                                                                        \
-  X(connections_accepted, "connections_accepted_total", "Sockets accepted.")                        \
-  X(connections_refused, "connections_refused_total", "Sockets closed at accept: over a limit.")    \
-  X(connections_handed_over, "connections_handed_over_total", "Sockets handed to another core.")    \
-  X(http_requests, "http_requests_total", "HTTP requests answered.")                                \
-  X(http_errors, "http_errors_total", "HTTP requests answered with 4xx or 5xx.")                    \
-  X(commands, "commands_total", "Commands taken.")                                                  \
-  X(commands_failed, "commands_failed_total", "Commands answered with an error.")                   \
-  X(rate_limited, "rate_limited_total", "Commands refused by a rate limit.")                        \
-  X(messages, "messages_total", "Messages committed.")                                              \
-  X(events, "room_events_total", "Room events committed.")                                          \
-  X(deliveries, "deliveries_total", "Room events queued for a connection.")                         \
-  X(duplicates, "duplicate_sends_total", "Sends answered with the first message.")                  \
-  X(sends, "socket_sends_total", "Sends given to the kernel.")                                      \
-  X(sent_bytes, "socket_sent_bytes_total", "Bytes the kernel took.")                                \
-  X(received_bytes, "socket_received_bytes_total", "Bytes received.")                               \
-  X(receive_buffers_empty, "receive_buffers_empty_total", "Receives re-armed: no buffer was left.") \
-  X(slow_readers, "slow_readers_total", "Connections fed from the log after their queue was full.") \
-  X(closed_slow, "closed_slow_total", "Connections closed: took nothing for 30 s.")                 \
-  X(closed_protocol, "closed_protocol_total", "Connections closed for breaking a protocol.")        \
-  X(closed_timeout, "closed_timeout_total", "Connections closed by a time-out.")                    \
-  X(passing_dropped, "passing_events_dropped_total", "Passing events not queued for a slow reader.")\
-  X(journal_commits, "journal_commits_total", "Group commits synced.")                              \
-  X(journal_bytes, "journal_bytes_total", "Bytes committed to the journal.")                        \
-  X(journal_failures, "journal_failures_total", "Group commits that failed.")                       \
-  X(store_events, "store_events_total", "Events taken into the store.")                             \
-  X(store_failures, "store_failures_total", "Store batches that failed and are tried again.")       \
-  X(mails, "mails_total", "Messages between cores.")                                                \
+#define RINGLINE_COUNTERS(X)                                                                         \
+  X(connections_accepted, "connections_accepted_total", "Sockets accepted.")                         \
+  X(connections_refused, "connections_refused_total", "Sockets closed at accept: over a limit.")     \
+  X(connections_handed_over, "connections_handed_over_total", "Sockets handed to another core.")     \
+  X(http_requests, "http_requests_total", "HTTP requests answered.")                                 \
+  X(http_errors, "http_errors_total", "HTTP requests answered with 4xx or 5xx.")                     \
+  X(commands, "commands_total", "Commands taken.")                                                   \
+  X(commands_failed, "commands_failed_total", "Commands answered with an error.")                    \
+  X(rate_limited, "rate_limited_total", "Commands refused by a rate limit.")                         \
+  X(messages, "messages_total", "Messages committed.")                                               \
+  X(events, "room_events_total", "Room events committed.")                                           \
+  X(deliveries, "deliveries_total", "Room events queued for a connection.")                          \
+  X(duplicates, "duplicate_sends_total", "Sends answered with the first message.")                   \
+  X(sends, "socket_sends_total", "Sends given to the kernel.")                                       \
+  X(sent_bytes, "socket_sent_bytes_total", "Bytes the kernel took.")                                 \
+  X(received_bytes, "socket_received_bytes_total", "Bytes received.")                                \
+  X(receive_buffers_empty, "receive_buffers_empty_total", "Receives re-armed: no buffer was left.")  \
+  X(slow_readers, "slow_readers_total", "Connections fed from the log after their queue was full.")  \
+  X(closed_slow, "closed_slow_total", "Connections closed: took nothing for 30 s.")                  \
+  X(closed_protocol, "closed_protocol_total", "Connections closed for breaking a protocol.")         \
+  X(closed_timeout, "closed_timeout_total", "Connections closed by a time-out.")                     \
+  X(passing_dropped, "passing_events_dropped_total", "Passing events not queued for a slow reader.") \
+  X(journal_commits, "journal_commits_total", "Group commits synced.")                               \
+  X(journal_bytes, "journal_bytes_total", "Bytes committed to the journal.")                         \
+  X(journal_failures, "journal_failures_total", "Group commits that failed.")                        \
+  X(store_events, "store_events_total", "Events taken into the store.")                              \
+  X(store_failures, "store_failures_total", "Store batches that failed and are tried again.")        \
+  X(mails, "mails_total", "Messages between cores.")                                                 \
   X(turns, "loop_turns_total", "Turns of the loop.")
 
-#define RINGLINE_GAUGES(X)                                                                   \
-  X(connections, "connections", "Open sockets.")                                             \
-  X(sessions, "sessions", "Signed-in connections.")                                          \
-  X(users, "users_online", "Users with a connection.")                                       \
-  X(rooms, "rooms_loaded", "Rooms in memory.")                                               \
-  X(tail_events, "tail_events", "Events held in memory.")                                    \
-  X(tail_bytes, "tail_bytes", "Bytes of events held in memory.")                             \
-  X(store_lag_events, "store_lag_events", "Committed events not yet in the store.")          \
-  X(journal_segments, "journal_segments", "Journal segments kept.")                          \
-  X(journal_failed, "journal_failed", "1 while the journal cannot commit.")                  \
+#define RINGLINE_GAUGES(X)                                                          \
+  X(connections, "connections", "Open sockets.")                                    \
+  X(sessions, "sessions", "Signed-in connections.")                                 \
+  X(users, "users_online", "Users with a connection.")                              \
+  X(rooms, "rooms_loaded", "Rooms in memory.")                                      \
+  X(tail_events, "tail_events", "Events held in memory.")                           \
+  X(tail_bytes, "tail_bytes", "Bytes of events held in memory.")                    \
+  X(store_lag_events, "store_lag_events", "Committed events not yet in the store.") \
+  X(journal_segments, "journal_segments", "Journal segments kept.")                 \
+  X(journal_failed, "journal_failed", "1 while the journal cannot commit.")         \
   X(mailbox_stash, "mailbox_stash", "Messages that wait for a mailbox slot.")
 
 // Durations in seconds, counted in powers of two from 1 µs to 16 s and above.
@@ -61,10 +61,10 @@ struct Histogram {
   void record(std::int64_t ns) noexcept;
 };
 
-#define RINGLINE_HISTOGRAMS(X)                                                                      \
-  X(commit_seconds, "journal_commit_seconds", "Write and sync of one group commit.")                \
-  X(ack_seconds, "send_ack_seconds", "A send from its arrival at the room's core to its commit.")   \
-  X(turn_seconds, "loop_turn_seconds", "One turn of the loop.")                                     \
+#define RINGLINE_HISTOGRAMS(X)                                                                    \
+  X(commit_seconds, "journal_commit_seconds", "Write and sync of one group commit.")              \
+  X(ack_seconds, "send_ack_seconds", "A send from its arrival at the room's core to its commit.") \
+  X(turn_seconds, "loop_turn_seconds", "One turn of the loop.")                                   \
   X(store_seconds, "store_batch_seconds", "One batch into the store.")
 
 struct Metrics {

@@ -46,20 +46,18 @@ inline std::unexpected<Error> fail(Errc code, std::string message) {
   return std::unexpected(Error{.code = code, .message = std::move(message), .field = {}});
 }
 inline std::unexpected<Error> fail_field(std::string field, std::string message) {
-  return std::unexpected(
-      Error{.code = Errc::invalid, .message = std::move(message), .field = std::move(field)});
+  return std::unexpected(Error{.code = Errc::invalid, .message = std::move(message), .field = std::move(field)});
 }
 inline std::unexpected<Error> fail_auth(std::string_view reason, std::string message) {
-  return std::unexpected(Error{
-      .code = Errc::unauthenticated, .message = std::move(message), .field = {}, .reason = reason});
+  return std::unexpected(
+      Error{.code = Errc::unauthenticated, .message = std::move(message), .field = {}, .reason = reason});
 }
 inline std::unexpected<Error> fail_later(Errc code, std::uint32_t retry_after_ms, std::string message) {
-  return std::unexpected(Error{
-      .code = code, .message = std::move(message), .field = {}, .retry_after_ms = retry_after_ms});
+  return std::unexpected(
+      Error{.code = code, .message = std::move(message), .field = {}, .retry_after_ms = retry_after_ms});
 }
 inline std::unexpected<Error> fail_sys(int sys, std::string message) {
-  return std::unexpected(
-      Error{.code = Errc::internal, .message = std::move(message), .field = {}, .sys = sys});
+  return std::unexpected(Error{.code = Errc::internal, .message = std::move(message), .field = {}, .sys = sys});
 }
 
 }  // namespace ringline::base

@@ -23,14 +23,14 @@ struct Settings {
 
   // Listening.
   std::string host = "0.0.0.0";
-  std::uint16_t port = 3080;              // 0: any free one, printed and written to DATA_DIR/port
+  std::uint16_t port = 3080;  // 0: any free one, printed and written to DATA_DIR/port
   std::string admin_host = "127.0.0.1";
   std::optional<std::uint16_t> admin_port;  // unset: /metrics is served on `port` to loopback peers only
   unsigned cores = 0;                       // 0: as many as the process may use
   bool pin = true;                          // pin each core's thread
   std::vector<std::string> trust_proxy;     // addresses or CIDR blocks whose X-Forwarded-For counts
-  unsigned trust_proxy_hops = 0;            // or so many proxies in front: the n-th address from the right is the client's
-  std::vector<std::string> client_origin;   // unset: same origin, and any localhost port outside production
+  unsigned trust_proxy_hops = 0;  // or so many proxies in front: the n-th address from the right is the client's
+  std::vector<std::string> client_origin;  // unset: same origin, and any localhost port outside production
   std::chrono::milliseconds drain_time = limits::kDrainTime;
 
   // Data.

@@ -55,10 +55,10 @@ struct Message {
   std::string sender_avatar_url;
   std::string type = "text";
   std::string text;
-  std::string client_id;              // of its sender; not part of the message object
-  EventId reply_to;                   // 0: none
+  std::string client_id;  // of its sender; not part of the message object
+  EventId reply_to;       // 0: none
   std::vector<UserId> mentions;
-  std::string extra;                  // JSON text; empty: none
+  std::string extra;  // JSON text; empty: none
   std::int64_t created_ms = 0;
   std::int64_t edited_ms = 0;   // 0: never
   std::int64_t deleted_ms = 0;  // 0: not; a deleted message keeps its place without its content
@@ -104,7 +104,7 @@ struct MemberView {
   std::uint64_t mentions = 0;
 };
 // `last_message`: JSON of the message object; empty: null. `member`: null for who is not one.
-void write_room(base::json::Writer& out, const Room& room, std::size_t member_count,
-                std::string_view last_message, const MemberView* member);
+void write_room(base::json::Writer& out, const Room& room, std::size_t member_count, std::string_view last_message,
+                const MemberView* member);
 
 }  // namespace ringline::chat

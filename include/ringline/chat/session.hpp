@@ -107,9 +107,9 @@ struct Session {
   std::vector<Seat> seats;
   std::int64_t token_expires_ms = 0;  // of the access token
   State state = State::fresh;
-  bool feeding = false;         // a read of the room log for this session is under way
+  bool feeding = false;  // a read of the room log for this session is under way
   bool watches_stats = false;
-  };
+};
 
 // `connect` of /ws, or Socket.IO's auth.
 struct ResumePoint {

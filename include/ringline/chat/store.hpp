@@ -79,7 +79,7 @@ class Store {
   virtual base::Task<base::Result<Account>> create_account(Account account) = 0;
   virtual base::Task<base::Result<Account>> create_guest(Account account) = 0;
   virtual base::Task<base::Result<Account>> promote_guest(UserId guest, Account account) = 0;
-  virtual base::Task<base::Result<Account>> find_account(UserId id) = 0;                // not_found
+  virtual base::Task<base::Result<Account>> find_account(UserId id) = 0;                 // not_found
   virtual base::Task<base::Result<Account>> find_account_by_name(std::string name) = 0;  // not_found
   virtual base::Task<base::Result<void>> set_password_hash(UserId id, std::string hash) = 0;
   virtual base::Task<base::Result<void>> set_last_seen(UserId id, std::int64_t at_ms) = 0;
@@ -89,16 +89,18 @@ class Store {
   virtual base::Task<base::Result<SessionRow>> find_session(SessionId id) = 0;  // not_found: ended or expired
   virtual base::Task<base::Result<std::vector<SessionRow>>> sessions_of(UserId user) = 0;
   // From `generation` to the next, if it is still that: `conflict` otherwise.
-  virtual base::Task<base::Result<SessionRow>> rotate_session(SessionId id, std::uint64_t generation, std::int64_t now_ms,
-                                                              std::int64_t expires_ms) = 0;
+  virtual base::Task<base::Result<SessionRow>> rotate_session(SessionId id, std::uint64_t generation,
+                                                              std::int64_t now_ms, std::int64_t expires_ms) = 0;
   virtual base::Task<base::Result<void>> end_session(SessionId id) = 0;
 
   // Rooms. create_room takes the name or the pair (direct rooms: `direct_key`, "LOWER_ID:HIGHER_ID") and writes the room with its first members, at seq
   // 0; what happens then comes by events. `conflict`: a public room of that name is there. A direct room that exists is answered as it is.
-  virtual base::Task<base::Result<StoredRoom>> create_room(Room room, std::vector<Member> members, std::string direct_key) = 0;
-  virtual base::Task<base::Result<StoredRoom>> load_room(RoomId id) = 0;                          // not_found, also when deleted
-  virtual base::Task<base::Result<RoomId>> find_room_by_name(std::string name) = 0;               // a public one; not_found
-  virtual base::Task<base::Result<RoomPage>> list_public_rooms(std::string query, std::string cursor, std::size_t limit) = 0;  // newest first
+  virtual base::Task<base::Result<StoredRoom>> create_room(Room room, std::vector<Member> members,
+                                                           std::string direct_key) = 0;
+  virtual base::Task<base::Result<StoredRoom>> load_room(RoomId id) = 0;             // not_found, also when deleted
+  virtual base::Task<base::Result<RoomId>> find_room_by_name(std::string name) = 0;  // a public one; not_found
+  virtual base::Task<base::Result<RoomPage>> list_public_rooms(std::string query, std::string cursor,
+                                                               std::size_t limit) = 0;  // newest first
   virtual base::Task<base::Result<std::vector<RoomId>>> rooms_of(UserId user) = 0;
   virtual base::Task<base::Result<std::uint64_t>> rooms_made_by(UserId user) = 0;
 
@@ -107,10 +109,13 @@ class Store {
   virtual base::Task<base::Result<void>> ingest(std::vector<Event> events) = 0;
   virtual base::Task<base::Result<HistoryPage>> history(HistoryQuery query) = 0;
   // What followed `after`, in seq order. Without a hole up to the room's ingested_seq.
-  virtual base::Task<base::Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after, std::size_t limit) = 0;
-  virtual base::Task<base::Result<std::optional<Message>>> find_by_client_id(RoomId room, UserId sender, std::string client_id) = 0;
+  virtual base::Task<base::Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after,
+                                                                          std::size_t limit) = 0;
+  virtual base::Task<base::Result<std::optional<Message>>> find_by_client_id(RoomId room, UserId sender,
+                                                                             std::string client_id) = 0;
   // client ids used in the room since `since_ms`, newest first, as (sender, clientId) hashes of chat::client_key.
-  virtual base::Task<base::Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms, std::size_t limit) = 0;
+  virtual base::Task<base::Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms,
+                                                                                  std::size_t limit) = 0;
 
   virtual bool healthy() const noexcept = 0;
 };

@@ -29,7 +29,8 @@ base::Result<void> sync(Fd file);  // fsync: data and size
 base::Result<void> preallocate(Fd file, std::uint64_t bytes);
 
 base::Result<void> make_directories(const std::string& path);  // each new one synced into its parent
-base::Result<std::vector<std::string>> list(const std::string& directory);  // names, sorted; of a directory that is not there: empty
+base::Result<std::vector<std::string>> list(
+    const std::string& directory);  // names, sorted; of a directory that is not there: empty
 base::Result<void> rename(const std::string& from, const std::string& to);  // within one directory, which is synced
 base::Result<void> remove(const std::string& path);
 base::Result<void> sync_directory(const std::string& directory);

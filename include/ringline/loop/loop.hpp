@@ -57,7 +57,9 @@ class Loop {
   void run();
   // One turn; `wait`: may sleep until something happens or a timer is due. For tests and the simulation.
   void turn(bool wait);
-  void stop() noexcept { stopping_ = true; }  // on the loop's thread; `run` returns after this turn and may be called again
+  void stop() noexcept {
+    stopping_ = true;
+  }  // on the loop's thread; `run` returns after this turn and may be called again
   // Mail waits or a hook has work: a turn would not sleep.
   bool anything_to_do() const noexcept;
 

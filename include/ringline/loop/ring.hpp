@@ -67,9 +67,7 @@ template <class Owner, void (Owner::*on_complete)(Completion)>
 class OpOf : public Op {
  public:
   explicit OpOf(Owner& owner) noexcept
-      : Op([](Op& self, Completion completion) {
-          (static_cast<OpOf&>(self).owner_.*on_complete)(completion);
-        }),
+      : Op([](Op& self, Completion completion) { (static_cast<OpOf&>(self).owner_.*on_complete)(completion); }),
         owner_(owner) {}
 
  private:
@@ -77,8 +75,8 @@ class OpOf : public Op {
 };
 
 struct RingOptions {
-  unsigned entries;               // submission queue; the completion queue is four times as long
-  unsigned receive_buffers;       // a power of two; 0: no provided buffers
+  unsigned entries;          // submission queue; the completion queue is four times as long
+  unsigned receive_buffers;  // a power of two; 0: no provided buffers
   std::size_t receive_buffer_bytes;
 };
 
@@ -95,7 +93,7 @@ class Ring {
   void receive_multishot(Op& op, Fd socket);
   // May be short. `bytes` stays in the kernel's hands until completion. Waits in the kernel while the socket is full: a completion is progress.
   void send(Op& op, Fd socket, std::span<const std::byte> bytes);
-  void send_message(Op& op, Fd socket, const msghdr* message);     // the msghdr and all it names stay likewise
+  void send_message(Op& op, Fd socket, const msghdr* message);  // the msghdr and all it names stay likewise
   void receive_message(Op& op, Fd socket, msghdr* message);
   void connect(Op& op, Fd socket, const sockaddr* address, socklen_t length);
   // Makes a receive and a send on the socket complete (a connect is ended by `cancel`). At once, no completion of its own.

@@ -23,8 +23,8 @@ base::Result<Address> resolve_tcp(const std::string& host, std::uint16_t port);
 
 struct ListenOptions {
   int backlog = 4096;
-  bool share_port = false;             // SO_REUSEPORT: one socket a core on one port
-  std::size_t unsent_bytes_max = 0;    // TCP_NOTSENT_LOWAT of accepted sockets; 0: the system's
+  bool share_port = false;           // SO_REUSEPORT: one socket a core on one port
+  std::size_t unsent_bytes_max = 0;  // TCP_NOTSENT_LOWAT of accepted sockets; 0: the system's
 };
 // A listening socket; port 0: any (ask `local_port`). Accepted sockets inherit TCP_NODELAY and the bound of unsent bytes from it.
 // "::" takes IPv4 too. Errors say what to do.
@@ -32,8 +32,8 @@ base::Result<Fd> listen_tcp(const std::string& host, std::uint16_t port, const L
 // A socket to connect to `address` with, TCP_NODELAY set.
 base::Result<Fd> socket_tcp(const Address& address);
 
-std::uint16_t local_port(Fd socket);      // 0: not bound
-std::string peer_address(Fd socket);      // "192.0.2.1", "2001:db8::1"; empty: not connected any more
+std::uint16_t local_port(Fd socket);          // 0: not bound
+std::string peer_address(Fd socket);          // "192.0.2.1", "2001:db8::1"; empty: not connected any more
 std::string text_of(const Address& address);  // likewise
 
 }  // namespace ringline::loop

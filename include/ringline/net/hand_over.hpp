@@ -26,9 +26,9 @@ class HandOverPorts {
  private:
   friend class HandOver;
   struct alignas(64) Port {
-    loop::Fd to;                    // all cores send here
-    loop::Fd at;                    // the core itself receives here
-    HandOver* receiver = nullptr;   // used on that core's thread only
+    loop::Fd to;                   // all cores send here
+    loop::Fd at;                   // the core itself receives here
+    HandOver* receiver = nullptr;  // used on that core's thread only
   };
   HandOverPorts() = default;
   std::vector<Port> ports_;

@@ -36,7 +36,7 @@ struct HttpRequest {
   std::string origin;
   std::string host;
   std::string access_control_request_headers;  // of a preflight
-  std::string address;  // the client's: the peer's, or X-Forwarded-For's behind a trusted proxy
+  std::string address;                         // the client's: the peer's, or X-Forwarded-For's behind a trusted proxy
   bool from_loopback = false;
 };
 

@@ -22,12 +22,12 @@ enum class Method : std::uint8_t { get, head, post, put, patch, del, options, ot
 class Request {
  public:
   Method method = Method::other;
-  unsigned version = 11;      // 10 or 11
-  bool keep_alive = true;     // what its version and Connection say
+  unsigned version = 11;           // 10 or 11
+  bool keep_alive = true;          // what its version and Connection say
   bool upgrade_websocket = false;  // GET, Connection: upgrade, Upgrade: websocket
-  std::string method_text;    // "GET"
-  std::string target;         // as sent
-  std::string path;           // percent-decoded, without query; "*" for OPTIONS *
+  std::string method_text;         // "GET"
+  std::string target;              // as sent
+  std::string path;                // percent-decoded, without query; "*" for OPTIONS *
   std::string body;
 
   // The first header of that name, regardless of case; list headers that came in several lines are joined by ", ".
@@ -68,10 +68,10 @@ class RequestReader {
   RequestReader& operator=(const RequestReader&) = delete;
 
   Step feed(std::string_view input);
-  Request take();                         // once, after `complete`
-  int error_status() const noexcept;      // 400, 413, 414, 417, 431, 501, 505
+  Request take();                           // once, after `complete`
+  int error_status() const noexcept;        // 400, 413, 414, 417, 431, 501, 505
   std::string_view error() const noexcept;  // a literal, for the answer and the log
-  bool in_body() const noexcept;          // the head is complete: other time-outs hold
+  bool in_body() const noexcept;            // the head is complete: other time-outs hold
 
  private:
   struct Impl;
@@ -84,11 +84,11 @@ using Header = std::pair<std::string_view, std::string_view>;
 
 struct ResponseHead {
   int status = 200;
-  std::string_view content_type = {};   // empty: none
-  std::string_view date = {};           // an IMF-fixdate; empty: left out
-  std::span<const Header> headers = {}; // others; not Content-Length, Connection, Date, Content-Type
+  std::string_view content_type = {};    // empty: none
+  std::string_view date = {};            // an IMF-fixdate; empty: left out
+  std::span<const Header> headers = {};  // others; not Content-Length, Connection, Date, Content-Type
   bool keep_alive = true;
-  bool head_only = false;               // the answer to HEAD: Content-Length of the body, but no body
+  bool head_only = false;  // the answer to HEAD: Content-Length of the body, but no body
 };
 
 // Appends head and body. 204 and 304 get neither Content-Length nor body.

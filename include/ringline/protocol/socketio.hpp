@@ -16,7 +16,7 @@ namespace ringline::protocol::socketio {
 
 inline constexpr std::size_t kAttachmentsMax = 64;  // of one packet
 inline constexpr std::size_t kNamespaceBytesMax = 128;
-inline constexpr std::size_t kAckDigitsMax = 16;    // ids stay below 2^53
+inline constexpr std::size_t kAckDigitsMax = 16;  // ids stay below 2^53
 
 enum class PacketType : char {
   connect = '0',

@@ -71,16 +71,18 @@ OwnFrame first_frame(std::string_view frames) noexcept;
 enum class Role : std::uint8_t { server, client };
 
 struct FrameRules {
-  std::size_t message_bytes;   // above: 1009
-  bool allow_rsv1 = false;     // permessage-deflate was negotiated; the caller inflates and checks UTF-8
+  std::size_t message_bytes;  // above: 1009
+  bool allow_rsv1 = false;    // permessage-deflate was negotiated; the caller inflates and checks UTF-8
 };
 
 // The wslay contexts of one core.
 class FrameContexts {
  public:
-  static constexpr std::size_t kKeptMax = 64;                            // idle contexts kept
-  static constexpr std::size_t kKeptMessageBytes = 64 * 1024;            // message buffers above are freed when a context comes back
-  static constexpr std::size_t kUnfinishedBytesMax = 256 * 1024 * 1024;  // of all unfinished messages of the core; above: 1013
+  static constexpr std::size_t kKeptMax = 64;  // idle contexts kept
+  static constexpr std::size_t kKeptMessageBytes =
+      64 * 1024;  // message buffers above are freed when a context comes back
+  static constexpr std::size_t kUnfinishedBytesMax =
+      256 * 1024 * 1024;  // of all unfinished messages of the core; above: 1013
 
   explicit FrameContexts(Role role);
   ~FrameContexts();  // all readers are parked or released
@@ -109,8 +111,8 @@ struct FrameEvent {
     message,  // opcode text or binary, payload; text is valid UTF-8 unless compressed
     ping,     // to be answered by a pong with the payload
     pong,
-    close,    // the peer's close frame: code (kNone: it had none), payload its reason. Echo it and close. Reads no further
-    failed,   // the peer broke the protocol: close with code, payload a reason. Reads no further
+    close,  // the peer's close frame: code (kNone: it had none), payload its reason. Echo it and close. Reads no further
+    failed,  // the peer broke the protocol: close with code, payload a reason. Reads no further
   };
   std::size_t consumed = 0;
   Kind kind = Kind::none;

@@ -35,7 +35,14 @@ std::vector<std::byte> batch_of_both() {
   const std::span all(bytes);
   write_record(all.subspan(kBatchHeadBytes, bytes_of(kEvent)), kEvent);
   write_record(all.last(kVoidBytes), VoidRecord{.segment = 3, .batch = 4, .offset = 8192});
-  write_head(all, BatchHead{.number = 5, .previous = 3, .previous_segment = 2, .segment = 6, .run = 8, .offset = 4096, .core = 1, .records = 2});
+  write_head(all, BatchHead{.number = 5,
+                            .previous = 3,
+                            .previous_segment = 2,
+                            .segment = 6,
+                            .run = 8,
+                            .offset = 4096,
+                            .core = 1,
+                            .records = 2});
   return bytes;
 }
 
@@ -43,15 +50,20 @@ TEST(JournalFormat, SegmentHeadIsTheSameForEver) {
   std::array<std::byte, kSegmentHeadBytes> bytes{};
   const SegmentHead head{.segment = 6, .run = 8, .first_batch = 5, .previous = 3, .previous_segment = 2, .core = 1};
   write_head(bytes, head);
-  EXPECT_EQ(hex(bytes), "524c4a5345470001010000007beb6875060000000000000008000000000000000500000000000000030000000000000002000000000000000100000000100000");
+  EXPECT_EQ(hex(bytes),
+            "524c4a5345470001010000007beb687506000000000000000800000000000000050000000000000003000000000000000200000000"
+            "0000000100000000100000");
   EXPECT_EQ(read_segment_head(bytes), head);
   EXPECT_FALSE(of_other_version(bytes));
 }
 
 TEST(JournalFormat, BatchIsTheSameForEver) {
   const auto bytes = batch_of_both();
-  EXPECT_EQ(hex(bytes), "524c4a420ef3a6f3b95f0e895a000000050000000000000003000000000000000600000000000000080000000000000000100000000000000100000002000000"
-            "02000000000000003a000000010200000807060504030201090000000000000002000000000000001817161514131211ffffffffffffffff0700000000000000"
+  EXPECT_EQ(hex(bytes),
+            "524c4a420ef3a6f3b95f0e895a00000005000000000000000300000000000000060000000000000008000000000000000010000000"
+            "0000000100000002000000"
+            "02000000000000003a000000010200000807060504030201090000000000000002000000000000001817161514131211ffffffffff"
+            "ffffff0700000000000000"
             "7b7d2000000002000000030000000000000004000000000000000020000000000000");
 }
 
@@ -118,7 +130,8 @@ TEST(JournalFormat, Names) {
   EXPECT_EQ(segment_name(1), "00000000000000000001.log");
   EXPECT_EQ(segment_name(UINT64_MAX), "18446744073709551615.log");
   EXPECT_EQ(segment_number("00000000000000000042.log"), 42U);
-  for (const char* wrong : {"", "1.log", "00000000000000000000.log", "0000000000000000000x.log", "00000000000000000042.log.tmp", "99999999999999999999.log"})
+  for (const char* wrong : {"", "1.log", "00000000000000000000.log", "0000000000000000000x.log",
+                            "00000000000000000042.log.tmp", "99999999999999999999.log"})
     EXPECT_FALSE(segment_number(wrong).has_value()) << wrong;
   EXPECT_EQ(core_directory("data", 12), "data/journal/core-12");
 }

@@ -20,7 +20,8 @@ class JournalRecovery : public ::testing::Test {
     {
       Core core(small(directory.path()));
       for (std::uint64_t batch = 0; batch < 5; ++batch)
-        ASSERT_TRUE(core.commit({make_event(1, batch * 3 + 1), make_event(1, batch * 3 + 2), make_event(1, batch * 3 + 3)}));
+        ASSERT_TRUE(
+            core.commit({make_event(1, batch * 3 + 1), make_event(1, batch * 3 + 2), make_event(1, batch * 3 + 3)}));
     }
     made() = read_file(segment_path(directory.path()));
     made().resize(16 * kBlock);  // shorter than written: the tests are many
@@ -124,7 +125,8 @@ TEST_F(JournalRecovery, AnotherVersionIsRefusedAndLeftAlone) {
   std::string other = made();
   other[8] = 2;
   // The checksum of version 2, whatever else it may hold.
-  const auto crc = ::crc32(::crc32(0, reinterpret_cast<const Bytef*>(other.data()), 12), reinterpret_cast<const Bytef*>(other.data()) + 16, 48);
+  const auto crc = ::crc32(::crc32(0, reinterpret_cast<const Bytef*>(other.data()), 12),
+                           reinterpret_cast<const Bytef*>(other.data()) + 16, 48);
   for (unsigned i = 0; i < 4; ++i) other[12 + i] = static_cast<char>(crc >> (8 * i));
   write_file(segment_path(directory_.path()), other);
   const auto recovery = recover_journals(directory_.path());
@@ -149,7 +151,9 @@ TEST_F(JournalRecovery, ForeignFilesAreLeftAlone) {
 // A batch and its segment written by hand.
 struct Hand {
   std::string bytes;
-  explicit Hand(const journal::SegmentHead& head) : bytes(8 * kBlock, '\0') { journal::write_head(std::as_writable_bytes(std::span(bytes)), head); }
+  explicit Hand(const journal::SegmentHead& head) : bytes(8 * kBlock, '\0') {
+    journal::write_head(std::as_writable_bytes(std::span(bytes)), head);
+  }
   void put(journal::BatchHead head, const std::vector<chat::Event>& events) {
     std::string batch(journal::kBatchHeadBytes, '\0');
     for (const chat::Event& event : events) {
@@ -167,8 +171,9 @@ TEST_F(JournalRecovery, TheSameSeqTwiceIsNamedAndTheFirstKept) {
   other.id = {5};
   Hand hand({.segment = 1, .run = 1, .first_batch = 1});
   hand.put({.number = 1, .segment = 1, .run = 1, .offset = kBlock, .records = 2}, {make_event(1, 1), make_event(1, 2)});
-  hand.put({.number = 2, .previous = 1, .previous_segment = 1, .segment = 1, .run = 1, .offset = 2 * kBlock, .records = 3},
-           {make_event(1, 2), other, make_event(1, 3)});
+  hand.put(
+      {.number = 2, .previous = 1, .previous_segment = 1, .segment = 1, .run = 1, .offset = 2 * kBlock, .records = 3},
+      {make_event(1, 2), other, make_event(1, 3)});
   const Recovered all = recover_from(hand.bytes);
   EXPECT_EQ(all.seqs(1), (std::vector<std::uint64_t>{1, 2, 3}));
   EXPECT_EQ(all.events[1].body.view(), make_event(1, 2).body.view());
@@ -181,7 +186,8 @@ TEST_F(JournalRecovery, ANewEpochMayStartAnywhere) {
   chat::Event later = make_event(1, 2);
   later.epoch = 2;
   Hand hand({.segment = 1, .run = 1, .first_batch = 1});
-  hand.put({.number = 1, .segment = 1, .run = 1, .offset = kBlock, .records = 3}, {make_event(1, 1), make_event(1, 2), later});
+  hand.put({.number = 1, .segment = 1, .run = 1, .offset = kBlock, .records = 3},
+           {make_event(1, 1), make_event(1, 2), later});
   const Recovered all = recover_from(hand.bytes);
   EXPECT_EQ(all.events.size(), 3U);
   EXPECT_EQ(all.report.damages_found + all.report.gaps_found + all.report.repeated, 0U);
@@ -194,7 +200,14 @@ TEST_F(JournalRecovery, TheNextSegmentSaysWhatWasCommitted) {
     std::string first = made();
     first[offset_of(5) + 80] ^= 1;
     Hand second({.segment = 2, .run = 2, .first_batch = 7, .previous = committed, .previous_segment = 1});
-    second.put({.number = 7, .previous = committed, .previous_segment = 1, .segment = 2, .run = 2, .offset = kBlock, .records = 1}, {make_event(2, 1)});
+    second.put({.number = 7,
+                .previous = committed,
+                .previous_segment = 1,
+                .segment = 2,
+                .run = 2,
+                .offset = kBlock,
+                .records = 1},
+               {make_event(2, 1)});
     write_file(segment_path(directory_.path(), 2), second.bytes);
     const Recovered all = recover_from(first);
     EXPECT_EQ(all.events.size(), 13U);
@@ -210,7 +223,8 @@ TEST_F(JournalRecovery, TheNextSegmentSaysWhatWasCommitted) {
 
 TEST_F(JournalRecovery, AMissingSegmentIsNamed) {
   Hand third({.segment = 3, .run = 1, .first_batch = 9, .previous = 8, .previous_segment = 2});
-  third.put({.number = 9, .previous = 8, .previous_segment = 2, .segment = 3, .run = 1, .offset = kBlock, .records = 1}, {make_event(2, 1)});
+  third.put({.number = 9, .previous = 8, .previous_segment = 2, .segment = 3, .run = 1, .offset = kBlock, .records = 1},
+            {make_event(2, 1)});
   write_file(segment_path(directory_.path(), 3), third.bytes);
   const Recovered all = recover_from(made());
   EXPECT_EQ(all.events.size(), 16U);
@@ -225,7 +239,9 @@ TEST_F(JournalRecovery, NewNumbersAreAboveAllThatWereUsed) {
   write_file(segment_path(directory_.path(), 2), std::string(4 * kBlock, '\0'));
   fs::create_directories(journal::core_directory(directory_.path(), 3));
   Hand other({.segment = 9, .run = 6, .first_batch = 40, .previous = 30, .previous_segment = 8});
-  other.put({.number = 40, .previous = 30, .previous_segment = 8, .segment = 9, .run = 6, .offset = kBlock, .records = 1}, {make_event(2, 1)});
+  other.put(
+      {.number = 40, .previous = 30, .previous_segment = 8, .segment = 9, .run = 6, .offset = kBlock, .records = 1},
+      {make_event(2, 1)});
   write_file(segment_path(directory_.path(), 9, 3), other.bytes);
   auto recovery = recover_journals(directory_.path());
   ASSERT_TRUE(recovery.has_value());
@@ -254,7 +270,8 @@ TEST_F(JournalRecovery, RandomCorruptionNeverInventsAndNeverCrashes) {
           bytes[from] = static_cast<char>(random());
           break;
         case 1:
-          std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(from), random() % 600, static_cast<char>(random() % 2 * random()));
+          std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(from), random() % 600,
+                      static_cast<char>(random() % 2 * random()));
           break;
         case 2:  // blocks in the wrong place
           bytes.replace(random() % 7 * kBlock, kBlock, bytes.substr(random() % 7 * kBlock, kBlock));

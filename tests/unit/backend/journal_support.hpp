@@ -26,7 +26,8 @@ using namespace std::chrono_literals;
 class TemporaryDirectory {
  public:
   explicit TemporaryDirectory(bool in_memory = false) {
-    std::string pattern = (in_memory && fs::exists("/dev/shm") ? fs::path("/dev/shm") : fs::current_path()) / "journal-test-XXXXXX";
+    std::string pattern =
+        (in_memory && fs::exists("/dev/shm") ? fs::path("/dev/shm") : fs::current_path()) / "journal-test-XXXXXX";
     EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
     path_ = pattern;
   }
@@ -51,8 +52,8 @@ inline chat::Event make_event(std::uint64_t room, std::uint64_t seq, std::string
 }
 
 inline bool same(const chat::Event& a, const chat::Event& b) {
-  return a.room == b.room && a.seq == b.seq && a.epoch == b.epoch && a.id == b.id && a.at_ms == b.at_ms && a.actor == b.actor && a.kind == b.kind &&
-         a.body.view() == b.body.view();
+  return a.room == b.room && a.seq == b.seq && a.epoch == b.epoch && a.id == b.id && a.at_ms == b.at_ms &&
+         a.actor == b.actor && a.kind == b.kind && a.body.view() == b.body.view();
 }
 
 struct Recovered {
@@ -130,7 +131,8 @@ struct Core final : chat::RoomLogListener {
       last = journal->append(event);
       if (last == 0) return false;
     }
-    return turn_until([&] { return committed >= last || (!failed.empty() && failed.back().second >= last); }) && committed >= last;
+    return turn_until([&] { return committed >= last || (!failed.empty() && failed.back().second >= last); }) &&
+           committed >= last;
   }
   void close() {
     closed = true;

@@ -70,12 +70,14 @@ TEST(Journal, StoredSegmentsAreRemovedInOrder) {
   const TemporaryDirectory directory;
   Core core(small(directory.path()));
   std::uint64_t seq = 0;
-  while (segments_on_disk(directory.path()) < 6) ASSERT_TRUE(core.commit({make_event(1, ++seq, std::string(9000, 'x'))}));
+  while (segments_on_disk(directory.path()) < 6)
+    ASSERT_TRUE(core.commit({make_event(1, ++seq, std::string(9000, 'x'))}));
   core.journal->on_stored(1);  // shares its segment with others
   core.turn_until([] { return false; }, 50ms);
   EXPECT_GE(segments_on_disk(directory.path()), 6U);
   core.journal->on_stored(seq);
-  ASSERT_TRUE(core.turn_until([&] { return segments_on_disk(directory.path()) == 2; }));  // the current one and the next
+  ASSERT_TRUE(
+      core.turn_until([&] { return segments_on_disk(directory.path()) == 2; }));  // the current one and the next
   ASSERT_TRUE(core.turn_until([&] { return core.loop->metrics().journal_segments == 2; }));
   ASSERT_TRUE(core.commit({make_event(1, ++seq)}));
   core.close();
@@ -129,7 +131,9 @@ TEST(Journal, ClosingLeavesNothingThatIsStored) {
 
 TEST(Journal, ACleanStopIsSeenOnce) {
   const TemporaryDirectory directory;
-  { Core core(small(directory.path())); }
+  {
+    Core core(small(directory.path()));
+  }
   EXPECT_FALSE(recover(directory.path()).report.was_clean);
   ASSERT_TRUE(mark_clean_stop(directory.path()).has_value());
   auto recovery = recover_journals(directory.path());
@@ -137,7 +141,9 @@ TEST(Journal, ACleanStopIsSeenOnce) {
   EXPECT_TRUE(read_all(**recovery).report.was_clean);
   JournalOptions options = small(directory.path());
   options.start = (*recovery)->start_of(0);
-  { Core core(options); }
+  {
+    Core core(options);
+  }
   EXPECT_FALSE(recover(directory.path()).report.was_clean);
 }
 
@@ -198,7 +204,10 @@ TEST(Journal, TheDumpShowsWhatIsThere) {
   std::ostringstream out;
   ASSERT_TRUE(dump_journal(directory.path() + "/journal", out).has_value());
   EXPECT_NE(out.str().find("batch 1 at 4096 after 0, 2 records"), std::string::npos) << out.str();
-  EXPECT_NE(out.str().find("room 2 seq 1 epoch 1 id 2000001 at 2026-01-01T00:00:00.001Z actor 77 message_created {\"emoji\":\"👍\"}"), std::string::npos)
+  EXPECT_NE(
+      out.str().find(
+          "room 2 seq 1 epoch 1 id 2000001 at 2026-01-01T00:00:00.001Z actor 77 message_created {\"emoji\":\"👍\"}"),
+      std::string::npos)
       << out.str();
   std::ostringstream one;
   ASSERT_TRUE(dump_journal(segment_path(directory.path()), one).has_value());
@@ -276,7 +285,10 @@ TEST(Journal, AVoidedBatchThatIsOnDiskIsNotRecovered) {
   std::string batch(journal::kBatchHeadBytes + journal::bytes_of(make_event(1, 2, "lost")), '\0');
   const auto bytes = std::as_writable_bytes(std::span(batch));
   journal::write_record(bytes.subspan(journal::kBatchHeadBytes), make_event(1, 2, "lost"));
-  journal::write_head(bytes, journal::BatchHead{.number = 2, .previous = 1, .previous_segment = 1, .segment = 1, .run = 1, .offset = 8192, .records = 1});
+  journal::write_head(
+      bytes,
+      journal::BatchHead{
+          .number = 2, .previous = 1, .previous_segment = 1, .segment = 1, .run = 1, .offset = 8192, .records = 1});
   std::string file = read_file(segment_path(directory.path()));
   write_file(segment_path(directory.path()), file.replace(8192, batch.size(), batch));
   Recovered all = recover(directory.path());
@@ -300,7 +312,8 @@ TEST(Journal, AVoidedBatchThatIsOnDiskIsNotRecovered) {
 
 TEST(Journal, AFullDiskRefusesAndRecovers) {
   const TemporaryDirectory directory;
-  if (::mount("tmpfs", directory.path().c_str(), "tmpfs", 0, "size=256k") != 0) GTEST_SKIP() << "no tmpfs may be mounted here";
+  if (::mount("tmpfs", directory.path().c_str(), "tmpfs", 0, "size=256k") != 0)
+    GTEST_SKIP() << "no tmpfs may be mounted here";
   {
     Core core(small(directory.path()));
     ASSERT_TRUE(core.turn_until([&] { return core.loop->metrics().journal_segments > 0; }));

@@ -14,8 +14,15 @@ class Cores {
  public:
   // `ready` runs on each loop's thread before its first turn, `done` after its last, while all loops still exist.
   using Step = std::function<void(Loop&)>;
-  Cores(unsigned cores, Step ready, Step done = [](Loop&) {})
-      : mailboxes_(cores), loops_(cores), built_(cores), started_(cores + 1), ended_(cores), ready_(std::move(ready)), done_(std::move(done)) {
+  Cores(
+      unsigned cores, Step ready, Step done = [](Loop&) {})
+      : mailboxes_(cores),
+        loops_(cores),
+        built_(cores),
+        started_(cores + 1),
+        ended_(cores),
+        ready_(std::move(ready)),
+        done_(std::move(done)) {
     for (unsigned core = 0; core < cores; ++core) {
       threads_.emplace_back([this, core] { run(core); });
     }

@@ -114,13 +114,15 @@ class Lifetimes {
   }
 
   void act(Pair& pair) {
-    static const std::string_view kPiece = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    static const std::string_view kPiece =
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
     std::string piece(kPiece.size() * (1 + random_() % 60), pair.mark);
     std::array<char, 65536> into{};
     switch (random_() % 10) {
       case 0:
       case 1:
-        if (pair.peer) static_cast<void>(::send(pair.peer.value, piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
+        if (pair.peer)
+          static_cast<void>(::send(pair.peer.value, piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
         return;
       case 2:
         if (pair.peer) static_cast<void>(::recv(pair.peer.value, into.data(), into.size(), MSG_DONTWAIT));

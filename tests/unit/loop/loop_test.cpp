@@ -155,7 +155,8 @@ TEST(Loop, MailFromAnyThreadInItsOrder) {
 // Each core sends to each other one in bursts with pauses in which all sleep.
 class Chatter {
  public:
-  Chatter(unsigned count, unsigned rounds) : count_(count), rounds_(rounds), seen_(count * count), left_(count * count) {}
+  Chatter(unsigned count, unsigned rounds)
+      : count_(count), rounds_(rounds), seen_(count * count), left_(count * count) {}
 
   void begin(Loop& loop) { loop.scope().spawn(talk(loop)); }
   void wait() { left_.wait(); }
@@ -199,10 +200,12 @@ TEST(Loop, CoresTalkInOrder) {
   constexpr unsigned kCores = 3;
   constexpr unsigned kRounds = 100;
   Chatter chatter(kCores, kRounds);
-  Cores cores(kCores, [&](Loop& loop) { chatter.begin(loop); }, [](Loop& loop) {
-    EXPECT_GT(loop.metrics().mails, 0U);
-    EXPECT_EQ(loop.metrics().mailbox_stash, 0U);
-  });
+  Cores cores(
+      kCores, [&](Loop& loop) { chatter.begin(loop); },
+      [](Loop& loop) {
+        EXPECT_GT(loop.metrics().mails, 0U);
+        EXPECT_EQ(loop.metrics().mailbox_stash, 0U);
+      });
   chatter.wait();
   cores.stop();
   const std::uint64_t expected = (kRounds + 6) / 7 * 300 + kRounds - (kRounds + 6) / 7;
@@ -260,8 +263,10 @@ TEST(Loop, LooksOnceMoreBeforeItSleeps) {
     bool ran = false;
     LateWork late([&] {
       auto mail = make_mail([&] { ran = true; });
-      if (from_a_core) other.send(0, std::move(mail));
-      else loop.post(std::move(mail));
+      if (from_a_core)
+        other.send(0, std::move(mail));
+      else
+        loop.post(std::move(mail));
     });
     loop.add_hook(late);
     struct Alarm {

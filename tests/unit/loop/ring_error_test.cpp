@@ -15,7 +15,8 @@ namespace ringline::loop::test {
 namespace {
 
 std::string said(int sys, int disabled = 0) {
-  const base::Error error = explain({.sys = sys, .call = "io_uring_setup", .disabled = disabled, .kernel = "5.10.0-test"});
+  const base::Error error =
+      explain({.sys = sys, .call = "io_uring_setup", .disabled = disabled, .kernel = "5.10.0-test"});
   EXPECT_EQ(error.sys, sys);
   return error.message;
 }
@@ -32,7 +33,8 @@ TEST(RingError, NamesTheCauseAndTheRemedy) {
   EXPECT_TRUE(said(ENOMEM).contains("LimitMEMLOCK=infinity"));
   EXPECT_TRUE(said(EMFILE).contains("LimitNOFILE="));
   EXPECT_TRUE(said(EIO).contains("io_uring_setup failed on kernel 5.10.0-test"));
-  EXPECT_TRUE(explain_missing("skipped completions", "5.4.0").message.contains("(5.4.0) is too old: its io_uring lacks skipped completions"));
+  EXPECT_TRUE(explain_missing("skipped completions", "5.4.0")
+                  .message.contains("(5.4.0) is too old: its io_uring lacks skipped completions"));
 }
 
 // The message of Ring::open in a child whose `call` is answered with `error`.
@@ -48,7 +50,8 @@ std::string message_under_filter(unsigned call, unsigned error) {
         sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     const sock_fprog program{.len = filter.size(), .filter = filter.data()};
-    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) ::_exit(1);
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+      ::_exit(1);
     const auto ring = Ring::open({.entries = 8, .receive_buffers = 8, .receive_buffer_bytes = 64});
     const std::string message = ring ? "opened" : ring.error().message;
     static_cast<void>(::write(pipe[1], message.data(), message.size()));
@@ -57,7 +60,8 @@ std::string message_under_filter(unsigned call, unsigned error) {
   ::close(pipe[1]);
   std::string message;
   std::array<char, 1024> piece{};
-  for (ssize_t got = 0; (got = ::read(pipe[0], piece.data(), piece.size())) > 0;) message.append(piece.data(), static_cast<std::size_t>(got));
+  for (ssize_t got = 0; (got = ::read(pipe[0], piece.data(), piece.size())) > 0;)
+    message.append(piece.data(), static_cast<std::size_t>(got));
   ::close(pipe[0]);
   int status = 0;
   ::waitpid(child, &status, 0);

@@ -51,8 +51,10 @@ TEST_F(RingFile, ManyWriteSyncsFillTheQueueWithoutTearingALink) {
   std::vector<std::unique_ptr<Recorder>> writes;
   for (unsigned i = 0; i < 50; ++i) {
     writes.push_back(std::make_unique<Recorder>());
-    if (i % 3 == 0) ring->write(writes.back()->op, file_, bytes_of("ab"), i * 2);
-    else ring->write_sync(writes.back()->op, file_, bytes_of("cd"), i * 2);
+    if (i % 3 == 0)
+      ring->write(writes.back()->op, file_, bytes_of("ab"), i * 2);
+    else
+      ring->write_sync(writes.back()->op, file_, bytes_of("cd"), i * 2);
   }
   ASSERT_TRUE(run_until(*ring, [&] { return ring->in_kernel() == 0; }));
   for (const auto& write : writes) EXPECT_EQ(write->results, std::vector{2});

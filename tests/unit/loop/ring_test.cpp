@@ -91,7 +91,8 @@ TEST(Ring, AcceptsManyAndConnects) {
     ring->connect(connects.back()->op, clients.back(), address->get(), address->length);
   }
   ASSERT_TRUE(run_until(*ring, [&] {
-    return accept.results.size() == kClients && std::ranges::all_of(connects, [](const auto& one) { return one->done(); });
+    return accept.results.size() == kClients &&
+           std::ranges::all_of(connects, [](const auto& one) { return one->done(); });
   }));
   for (const auto& connect : connects) EXPECT_EQ(connect->last(), 0);
   EXPECT_TRUE(accept.more);
@@ -246,9 +247,8 @@ TEST(Ring, MoreOpsThanTheQueueHasRoomFor) {
   }
   // All at once: more completions than the completion queue of 32 holds, too.
   for (const auto& pair : pairs) pair->close_theirs();
-  ASSERT_TRUE(run_until(*ring, [&] {
-    return std::ranges::all_of(receives, [](const auto& one) { return one->done(); });
-  }));
+  ASSERT_TRUE(
+      run_until(*ring, [&] { return std::ranges::all_of(receives, [](const auto& one) { return one->done(); }); }));
   EXPECT_EQ(ring->in_kernel(), 0U);
 }
 

@@ -22,8 +22,10 @@ namespace ringline::loop::test {
 
 using namespace std::chrono_literals;
 
-inline std::unique_ptr<Ring> open_ring(unsigned receive_buffers = 16, std::size_t buffer_bytes = 256, unsigned entries = 64) {
-  auto ring = Ring::open({.entries = entries, .receive_buffers = receive_buffers, .receive_buffer_bytes = buffer_bytes});
+inline std::unique_ptr<Ring> open_ring(unsigned receive_buffers = 16, std::size_t buffer_bytes = 256,
+                                       unsigned entries = 64) {
+  auto ring =
+      Ring::open({.entries = entries, .receive_buffers = receive_buffers, .receive_buffer_bytes = buffer_bytes});
   if (!ring) {
     ADD_FAILURE() << ring.error().message;
     std::abort();

@@ -40,7 +40,8 @@ TEST(Tcp, SeveralShareAPortOnlyIfAllSaySo) {
   const auto third = listen_tcp("127.0.0.1", port, {});
   ASSERT_FALSE(third.has_value());
   EXPECT_EQ(third.error().sys, EADDRINUSE);
-  EXPECT_NE(third.error().message.find("the port is taken; stop what uses it"), std::string::npos) << third.error().message;
+  EXPECT_NE(third.error().message.find("the port is taken; stop what uses it"), std::string::npos)
+      << third.error().message;
   for (const Fd fd : {*first, *second}) ::close(fd.value);
 }
 

@@ -149,7 +149,8 @@ class Model {
 
   std::int64_t start() {
     constexpr std::int64_t kSpan = std::int64_t{1} << 36;
-    return random_() % 2 == 0 ? static_cast<std::int64_t>(random_() % 1'000'000) : kSpan - static_cast<std::int64_t>(random_() % 100'000);
+    return random_() % 2 == 0 ? static_cast<std::int64_t>(random_() % 1'000'000)
+                              : kSpan - static_cast<std::int64_t>(random_() % 100'000);
   }
   int pick() { return static_cast<int>(random_() % 40); }
   std::int64_t length() { return static_cast<std::int64_t>(random_() % (std::uint64_t{1} << (random_() % 22))); }

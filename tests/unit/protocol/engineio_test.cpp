@@ -18,10 +18,14 @@ TEST(EngineIo, Decodes) {
 
 TEST(EngineIo, OpenHasExactlyTheseKeys) {
   std::string out;
-  append_open(out, {.sid = "s-1", .upgradable = true, .ping_interval_ms = 25000, .ping_timeout_ms = 20000, .max_payload = 1000000});
-  EXPECT_EQ(out, R"(0{"sid":"s-1","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000})");
+  append_open(
+      out,
+      {.sid = "s-1", .upgradable = true, .ping_interval_ms = 25000, .ping_timeout_ms = 20000, .max_payload = 1000000});
+  EXPECT_EQ(out,
+            R"(0{"sid":"s-1","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000})");
   out.clear();
-  append_open_frame(out, {.sid = "s", .upgradable = false, .ping_interval_ms = 1, .ping_timeout_ms = 2, .max_payload = 3});
+  append_open_frame(out,
+                    {.sid = "s", .upgradable = false, .ping_interval_ms = 1, .ping_timeout_ms = 2, .max_payload = 3});
   EXPECT_EQ(first_frame(out).payload, R"(0{"sid":"s","upgrades":[],"pingInterval":1,"pingTimeout":2,"maxPayload":3})");
 }
 
@@ -29,7 +33,11 @@ TEST(EngineIo, Frames) {
   std::string out;
   append_frame(out, PacketType::ping);
   append_frame(out, PacketType::pong, "probe");
-  EXPECT_EQ(out, "\x81\x01" "2" "\x81\x06" "3probe");
+  EXPECT_EQ(out,
+            "\x81\x01"
+            "2"
+            "\x81\x06"
+            "3probe");
 }
 
 TEST(EngineIo, ErrorBodies) {

@@ -49,7 +49,8 @@ Outcome read(std::string_view text, HttpLimits limits = {}) { return read_all({t
 int refusal(std::string_view text, HttpLimits limits = {}) {
   int whole = read(text, limits).status;
   for (std::size_t cut = 1; cut < text.size(); ++cut)
-    EXPECT_EQ(read_all({text.substr(0, cut), text.substr(cut)}, limits).status, whole) << "cut at " << cut << " of " << text;
+    EXPECT_EQ(read_all({text.substr(0, cut), text.substr(cut)}, limits).status, whole)
+        << "cut at " << cut << " of " << text;
   return whole;
 }
 
@@ -59,7 +60,8 @@ std::string chunked(std::string_view body) {
 }
 
 TEST(HttpReader, ReadsTheParts) {
-  Outcome outcome = read("GET /a%20b/c?x=1%2B1&y=a+b&z HTTP/1.1\r\nHost: chat.example:3080\r\nX-One: 1\r\nx-ONE:  2  \r\n\r\n");
+  Outcome outcome =
+      read("GET /a%20b/c?x=1%2B1&y=a+b&z HTTP/1.1\r\nHost: chat.example:3080\r\nX-One: 1\r\nx-ONE:  2  \r\n\r\n");
   ASSERT_EQ(outcome.requests.size(), 1U);
   const Request& request = outcome.requests[0];
   EXPECT_EQ(request.method, Method::get);
@@ -77,10 +79,12 @@ TEST(HttpReader, ReadsTheParts) {
 }
 
 TEST(HttpReader, CutAtEveryByteGivesTheSame) {
-  std::string text = "\r\nPOST /one HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello" + chunked("3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: t\r\n\r\n") +
+  std::string text = "\r\nPOST /one HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello" +
+                     chunked("3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: t\r\n\r\n") +
                      "GET /three HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
   std::vector<std::vector<std::string_view>> ways;
-  for (std::size_t cut = 1; cut < text.size(); ++cut) ways.push_back({std::string_view(text).substr(0, cut), std::string_view(text).substr(cut)});
+  for (std::size_t cut = 1; cut < text.size(); ++cut)
+    ways.push_back({std::string_view(text).substr(0, cut), std::string_view(text).substr(cut)});
   ways.emplace_back();
   for (std::size_t i = 0; i < text.size(); ++i) ways.back().push_back(std::string_view(text).substr(i, 1));
   for (const auto& pieces : ways) {
@@ -136,7 +140,8 @@ TEST(HttpReader, FormsOfTheTarget) {
   EXPECT_EQ(absolute.requests.at(0).header("Host"), "b.example:80") << "the target's host goes before the header's";
   EXPECT_EQ(read("GET http://b HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).path, "/");
   EXPECT_EQ(read("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).path, "*");
-  EXPECT_EQ(read("GET /s?q={a|b} HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).query("q"), "{a|b}") << "as browsers send it";
+  EXPECT_EQ(read("GET /s?q={a|b} HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).query("q"), "{a|b}")
+      << "as browsers send it";
   EXPECT_EQ(refusal("GET * HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
   EXPECT_EQ(refusal("GET x HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
   EXPECT_EQ(refusal("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
@@ -147,8 +152,10 @@ TEST(HttpReader, FormsOfTheTarget) {
 }
 
 TEST(HttpReader, RefusesWhatCanBeReadInTwoWays) {
-  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400);
-  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"), 400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            400);
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"),
+            400);
   EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), 400);
   EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"), 400);
   EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc"), 400);
@@ -158,7 +165,10 @@ TEST(HttpReader, RefusesWhatCanBeReadInTwoWays) {
   EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n"), 400);
   EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), 501);
   EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"), 501);
-  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"), 400);
+  EXPECT_EQ(
+      refusal(
+          "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"),
+      400);
   EXPECT_EQ(refusal("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400);
   EXPECT_EQ(refusal(get_with("X: a\r\n b\r\n")), 400) << "a folded line";
   EXPECT_EQ(refusal(get_with(" X: a\r\n")), 400);

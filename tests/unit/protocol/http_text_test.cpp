@@ -14,8 +14,9 @@ TEST(HttpResponse, HeadAndBody) {
   std::array<Header, 1> headers = {Header{"ETag", "\"1\""}};
   std::string out = "before";
   append_response(out, {.status = 200, .content_type = "text/plain", .date = "D", .headers = headers}, "hello");
-  EXPECT_EQ(out, "beforeHTTP/1.1 200 OK\r\nDate: D\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nETag: \"1\"\r\n"
-                 "Connection: keep-alive\r\n\r\nhello");
+  EXPECT_EQ(out,
+            "beforeHTTP/1.1 200 OK\r\nDate: D\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nETag: \"1\"\r\n"
+            "Connection: keep-alive\r\n\r\nhello");
 }
 
 TEST(HttpResponse, HeadHasTheLengthOnly) {
@@ -33,7 +34,8 @@ TEST(HttpResponse, NoContentHasNoLength) {
 }
 
 TEST(HttpResponse, EveryStatusThatIsUsedHasItsPhrase) {
-  for (int status : {200, 201, 204, 304, 400, 401, 403, 404, 405, 408, 409, 413, 414, 417, 426, 429, 431, 500, 501, 503, 505})
+  for (int status :
+       {200, 201, 204, 304, 400, 401, 403, 404, 405, 408, 409, 413, 414, 417, 426, 429, 431, 500, 501, 503, 505})
     EXPECT_NE(reason_phrase(status), "Unknown") << status;
 }
 
@@ -80,7 +82,9 @@ TEST(Origin, ByList) {
 }
 
 TEST(Origin, SameOneOrLocalhost) {
-  auto allowed = [](std::string_view origin, std::string_view host, bool production) { return origin_allowed(origin, host, {}, production); };
+  auto allowed = [](std::string_view origin, std::string_view host, bool production) {
+    return origin_allowed(origin, host, {}, production);
+  };
   EXPECT_TRUE(allowed("https://chat.example", "chat.example", true));
   EXPECT_TRUE(allowed("https://chat.example", "chat.example:443", true));
   EXPECT_TRUE(allowed("http://chat.example:3080", "chat.example:3080", true));

@@ -34,13 +34,16 @@ TEST(Plain, IdsComeBackAsTheyAre) {
 TEST(Plain, SaysWhatIsWrong) {
   base::json::Reader reader;
   auto bad_field = [&](const std::string& text) { return decode(reader, text).bad_field; };
-  for (const char* text : {"", "{", "hello", "[]", "7", "\"x\"", "null", "{\"cmd\":\"ping\"} x", "{\"cmd\":\"\xff\"}"}) EXPECT_EQ(bad_field(text), "frame") << text;
+  for (const char* text : {"", "{", "hello", "[]", "7", "\"x\"", "null", "{\"cmd\":\"ping\"} x", "{\"cmd\":\"\xff\"}"})
+    EXPECT_EQ(bad_field(text), "frame") << text;
   EXPECT_EQ(bad_field(std::string(200'000, '[')), "frame");
-  EXPECT_EQ(decode(reader, R"({"cmd":"x","data":)" + std::string(100, '[') + std::string(100, ']') + "}").problem, "JSON nested too deep");
+  EXPECT_EQ(decode(reader, R"({"cmd":"x","data":)" + std::string(100, '[') + std::string(100, ']') + "}").problem,
+            "JSON nested too deep");
   EXPECT_EQ(bad_field(R"({"cmd":"x","id":{}})"), "id");
   EXPECT_EQ(bad_field(R"({"cmd":"x","id":true})"), "id");
   EXPECT_EQ(bad_field(R"({"cmd":"x","id":")" + std::string(65, 'x') + "\"}"), "id");
-  EXPECT_EQ(bad_field(R"({"cmd":"x","id":")" + std::string(60, '\x7f') + R"(\u0001\u0002\u0003"})"), "id") << "too long once written as JSON";
+  EXPECT_EQ(bad_field(R"({"cmd":"x","id":")" + std::string(60, '\x7f') + R"(\u0001\u0002\u0003"})"), "id")
+      << "too long once written as JSON";
   EXPECT_EQ(bad_field(R"({"id":1})"), "cmd");
   EXPECT_EQ(bad_field(R"({"cmd":7})"), "cmd");
   EXPECT_EQ(bad_field(R"({"cmd":"x","data":[]})"), "data");

@@ -33,9 +33,29 @@ TEST(SocketIo, DecodesTheExamplesOfTheProtocol) {
 }
 
 TEST(SocketIo, RefusesWhatIsNoPacket) {
-  for (std::string_view bad :
-       {"", "7", "abc", "2{}", R"(2abc["x"])", "2", "3[]", "3", "1{}", "15", "0[]", "0123", "4{}", R"(5["x"])", R"(5-["x"])", R"(5a-["x"])",
-        R"(51["x"])", R"(565-["x"])", R"(51000000-["x"])", R"(599999999999999999999-["x"])", R"(212345678901234567["x"])", R"(2 ["x"])", R"(2"x")"})
+  for (std::string_view bad : {"",
+                               "7",
+                               "abc",
+                               "2{}",
+                               R"(2abc["x"])",
+                               "2",
+                               "3[]",
+                               "3",
+                               "1{}",
+                               "15",
+                               "0[]",
+                               "0123",
+                               "4{}",
+                               R"(5["x"])",
+                               R"(5-["x"])",
+                               R"(5a-["x"])",
+                               R"(51["x"])",
+                               R"(565-["x"])",
+                               R"(51000000-["x"])",
+                               R"(599999999999999999999-["x"])",
+                               R"(212345678901234567["x"])",
+                               R"(2 ["x"])",
+                               R"(2"x")"})
     EXPECT_FALSE(decode(bad)) << bad;
   EXPECT_FALSE(decode("0/" + std::string(kNamespaceBytesMax, 'n') + ","));
 }
@@ -53,7 +73,8 @@ TEST(SocketIo, ReadsEvents) {
   EXPECT_EQ(event->arguments, 2U);
   EXPECT_TRUE(event->argument(0).IsObject());
   EXPECT_TRUE(event->argument(1).IsInt());
-  for (std::string_view bad : {"[]", "[1]", "[null]", "{}", R"(["connect"])", R"(["disconnecting"])", R"(["newListener",1])"})
+  for (std::string_view bad :
+       {"[]", "[1]", "[null]", "{}", R"(["connect"])", R"(["disconnecting"])", R"(["newListener",1])"})
     EXPECT_FALSE(read_event(*reader.parse(bad))) << bad;
 }
 
@@ -75,15 +96,19 @@ std::string packet(Append append) {
 }
 
 TEST(SocketIo, Encodes) {
-  EXPECT_EQ(packet([](auto& out) { append_event_frame(out, "message_created", R"({"a":1})"); }), R"(42["message_created",{"a":1}])");
+  EXPECT_EQ(packet([](auto& out) { append_event_frame(out, "message_created", R"({"a":1})"); }),
+            R"(42["message_created",{"a":1}])");
   EXPECT_EQ(packet([](auto& out) { append_ack_frame(out, "7", "{}"); }), "437[{}]");
   EXPECT_EQ(packet([](auto& out) { append_reply_frame(out, "7", true, "{}"); }), R"(437[{"ok":true,"data":{}}])");
   EXPECT_EQ(packet([](auto& out) { append_reply_frame(out, "0", false, "{}"); }), R"(430[{"ok":false,"error":{}}])");
-  EXPECT_EQ(packet([](auto& out) { append_command_failed_frame(out, "a\"b", "{}"); }), R"(42["command_failed",{"cmd":"a\"b","error":{}}])");
+  EXPECT_EQ(packet([](auto& out) { append_command_failed_frame(out, "a\"b", "{}"); }),
+            R"(42["command_failed",{"cmd":"a\"b","error":{}}])");
   EXPECT_EQ(packet([](auto& out) { append_connect_frame(out, "/", "s"); }), R"(40{"sid":"s"})");
   EXPECT_EQ(packet([](auto& out) { append_connect_frame(out, "/admin", "s"); }), R"(40/admin,{"sid":"s"})");
-  EXPECT_EQ(packet([](auto& out) { append_connect_error_frame(out, "/x", "Invalid namespace"); }), R"(44/x,{"message":"Invalid namespace"})");
-  EXPECT_EQ(packet([](auto& out) { append_connect_error_frame(out, "/", "no", R"({"code":1})"); }), R"(44{"message":"no","data":{"code":1}})");
+  EXPECT_EQ(packet([](auto& out) { append_connect_error_frame(out, "/x", "Invalid namespace"); }),
+            R"(44/x,{"message":"Invalid namespace"})");
+  EXPECT_EQ(packet([](auto& out) { append_connect_error_frame(out, "/", "no", R"({"code":1})"); }),
+            R"(44{"message":"no","data":{"code":1}})");
   EXPECT_EQ(packet([](auto& out) { append_disconnect_frame(out, "/"); }), "41");
   EXPECT_EQ(packet([](auto& out) { append_disconnect_frame(out, "/x"); }), "41/x,");
   std::string body(70'000, '1');

@@ -16,7 +16,9 @@ UpgradeCheck check(std::string_view lines, std::string_view start = "GET /ws HTT
   EXPECT_EQ(step.status, RequestReader::Status::complete);
   return check_upgrade(reader.take(), kOurs);
 }
-std::string upgrade(std::string_view more) { return "Upgrade: websocket\r\nConnection: Upgrade\r\n" + std::string(more); }
+std::string upgrade(std::string_view more) {
+  return "Upgrade: websocket\r\nConnection: Upgrade\r\n" + std::string(more);
+}
 std::string full(std::string_view more) {
   return upgrade("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" + std::string(more));
 }
@@ -28,8 +30,9 @@ TEST(Handshake, TheExampleOfTheRfc) {
   EXPECT_EQ(result.subprotocol, "");
   std::string out;
   append_upgrade_response(out, result);
-  EXPECT_EQ(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                 "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+  EXPECT_EQ(out,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
 }
 
 TEST(Handshake, ChoosesOurSubprotocol) {
@@ -37,7 +40,8 @@ TEST(Handshake, ChoosesOurSubprotocol) {
   EXPECT_EQ(result.subprotocol, "ringline.v1");
   std::string out;
   append_upgrade_response(out, result, "permessage-deflate");
-  EXPECT_NE(out.find("\r\nSec-WebSocket-Protocol: ringline.v1\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"), std::string::npos);
+  EXPECT_NE(out.find("\r\nSec-WebSocket-Protocol: ringline.v1\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"),
+            std::string::npos);
   EXPECT_EQ(check(full("Sec-WebSocket-Protocol: unknown\r\n")).subprotocol, "");
 }
 

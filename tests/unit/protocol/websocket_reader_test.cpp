@@ -20,8 +20,8 @@ struct Seen {
   bool operator==(const Seen&) const = default;
 };
 std::ostream& operator<<(std::ostream& out, const Seen& seen) {
-  return out << "{kind " << static_cast<int>(seen.kind) << " opcode " << static_cast<int>(seen.opcode) << " code " << seen.code << " '" << seen.payload
-             << "'}";
+  return out << "{kind " << static_cast<int>(seen.kind) << " opcode " << static_cast<int>(seen.opcode) << " code "
+             << seen.code << " '" << seen.payload << "'}";
 }
 Seen text(std::string payload) { return {Kind::message, Opcode::text, 0, std::move(payload), false}; }
 Seen binary(std::string payload) { return {Kind::message, Opcode::binary, 0, std::move(payload), false}; }
@@ -40,7 +40,8 @@ std::string raw(std::initializer_list<int> bytes) {
 
 constexpr FrameRules kRules{.message_bytes = 1000};
 
-std::vector<Seen> read(const std::vector<std::string_view>& pieces, FrameRules rules = kRules, Role role = Role::server) {
+std::vector<Seen> read(const std::vector<std::string_view>& pieces, FrameRules rules = kRules,
+                       Role role = Role::server) {
   FrameContexts contexts(role);
   FrameReader reader;
   std::vector<Seen> seen;
@@ -88,25 +89,31 @@ TEST(FrameReader, MessagesOfAllSizes) {
 }
 
 TEST(FrameReader, SeveralFramesInOnePiece) {
-  std::string bytes = frame(Opcode::text, "one") + frame(Opcode::ping, "p") + frame(Opcode::binary, "") + frame(Opcode::pong, "") +
-                      frame(Opcode::text, "two");
-  EXPECT_EQ(events(bytes), (std::vector<Seen>{text("one"), {Kind::ping, Opcode::text, 0, "p", false}, binary(""),
-                                              {Kind::pong, Opcode::text, 0, "", false}, text("two")}));
+  std::string bytes = frame(Opcode::text, "one") + frame(Opcode::ping, "p") + frame(Opcode::binary, "") +
+                      frame(Opcode::pong, "") + frame(Opcode::text, "two");
+  EXPECT_EQ(events(bytes), (std::vector<Seen>{text("one"),
+                                              {Kind::ping, Opcode::text, 0, "p", false},
+                                              binary(""),
+                                              {Kind::pong, Opcode::text, 0, "", false},
+                                              text("two")}));
 }
 
 TEST(FrameReader, FragmentsWithControlFramesBetween) {
-  std::string bytes = frame(Opcode::text, "a", false) + frame(Opcode::ping, "x") + frame(Opcode::continuation, "", false) +
-                      frame(Opcode::continuation, "b") + frame(Opcode::text, "c");
+  std::string bytes = frame(Opcode::text, "a", false) + frame(Opcode::ping, "x") +
+                      frame(Opcode::continuation, "", false) + frame(Opcode::continuation, "b") +
+                      frame(Opcode::text, "c");
   EXPECT_EQ(events(bytes), (std::vector<Seen>{{Kind::ping, Opcode::text, 0, "x", false}, text("ab"), text("c")}));
-  EXPECT_EQ(events(frame(Opcode::text, "", false) + frame(Opcode::continuation, "", false) + frame(Opcode::continuation, "")),
-            (std::vector<Seen>{text("")}));
+  EXPECT_EQ(
+      events(frame(Opcode::text, "", false) + frame(Opcode::continuation, "", false) + frame(Opcode::continuation, "")),
+      (std::vector<Seen>{text("")}));
 }
 
 TEST(FrameReader, FragmentsOutOfPlace) {
   EXPECT_EQ(events(frame(Opcode::continuation, "x")), fails(1002));
   EXPECT_EQ(events(frame(Opcode::continuation, "x", false)), fails(1002));
   EXPECT_EQ(events(frame(Opcode::text, "x", false) + frame(Opcode::text, "y")), fails(1002));
-  EXPECT_EQ(events(frame(Opcode::text, "x") + frame(Opcode::continuation, "y")), (std::vector<Seen>{text("x"), fails(1002)[0]}));
+  EXPECT_EQ(events(frame(Opcode::text, "x") + frame(Opcode::continuation, "y")),
+            (std::vector<Seen>{text("x"), fails(1002)[0]}));
 }
 
 TEST(FrameReader, ControlFrames) {
@@ -116,30 +123,35 @@ TEST(FrameReader, ControlFrames) {
   EXPECT_EQ(events(frame(Opcode::ping, "", false)), fails(1002));
   EXPECT_EQ(events(frame(Opcode::close, "", false)), fails(1002));
   EXPECT_EQ(events(frame(Opcode::close, std::string(126, 'p'))), fails(1002));
-  EXPECT_EQ(read({frame(Opcode::ping, longest)}, {.message_bytes = 10}), (std::vector<Seen>{{Kind::ping, Opcode::text, 0, longest, false}}))
+  EXPECT_EQ(read({frame(Opcode::ping, longest)}, {.message_bytes = 10}),
+            (std::vector<Seen>{{Kind::ping, Opcode::text, 0, longest, false}}))
       << "the bound is for messages";
 }
 
 TEST(FrameReader, ReservedBitsAndOpcodes) {
   for (int bits : {0x40, 0x20, 0x10}) EXPECT_EQ(events(raw({0x81 | bits, 0x80, 0, 0, 0, 0})), fails(1002)) << bits;
-  for (int opcode : {3, 4, 5, 6, 7, 11, 12, 13, 14, 15}) EXPECT_EQ(events(raw({0x80 | opcode, 0x80, 0, 0, 0, 0})), fails(1002)) << opcode;
+  for (int opcode : {3, 4, 5, 6, 7, 11, 12, 13, 14, 15})
+    EXPECT_EQ(events(raw({0x80 | opcode, 0x80, 0, 0, 0, 0})), fails(1002)) << opcode;
 }
 
 TEST(FrameReader, CompressedWhereNegotiated) {
   FrameRules rules{.message_bytes = 1000, .allow_rsv1 = true};
   std::string not_text = "\xff\xfe";
-  EXPECT_EQ(events(frame(Opcode::text, not_text, true, true), rules), (std::vector<Seen>{{Kind::message, Opcode::text, 0, not_text, true}}));
+  EXPECT_EQ(events(frame(Opcode::text, not_text, true, true), rules),
+            (std::vector<Seen>{{Kind::message, Opcode::text, 0, not_text, true}}));
   EXPECT_EQ(events(frame(Opcode::text, not_text, false, true) + frame(Opcode::continuation, "x"), rules),
             (std::vector<Seen>{{Kind::message, Opcode::text, 0, not_text + "x", true}}));
   EXPECT_EQ(events(frame(Opcode::text, not_text), rules), fails(1007)) << "a plain one is checked";
-  EXPECT_EQ(events(frame(Opcode::text, "x", false, true) + frame(Opcode::continuation, "y", true, true), rules), fails(1002));
+  EXPECT_EQ(events(frame(Opcode::text, "x", false, true) + frame(Opcode::continuation, "y", true, true), rules),
+            fails(1002));
   EXPECT_EQ(events(frame(Opcode::ping, "", true, true), rules), fails(1002));
 }
 
 TEST(FrameReader, LengthsMustBeShortest) {
   EXPECT_EQ(events(raw({0x81, 0x80 | 126, 0, 5, 0, 0, 0, 0}) + "abcde"), fails(1002));
   EXPECT_EQ(events(raw({0x81, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0}) + "abcde"), fails(1002));
-  EXPECT_EQ(events(raw({0x81, 0x80 | 127, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})), fails(1002)) << "the highest bit is set";
+  EXPECT_EQ(events(raw({0x81, 0x80 | 127, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})), fails(1002))
+      << "the highest bit is set";
 }
 
 TEST(FrameReader, MasksAreTheClients) {
@@ -164,8 +176,10 @@ TEST(FrameReader, TextIsUtf8) {
   std::string good = "\xce\xba\xe1\xbd\xb9\xf0\x9f\x98\x80";
   EXPECT_EQ(events(frame(Opcode::text, good)), (std::vector<Seen>{text(good)}));
   // A character in two fragments.
-  EXPECT_EQ(events(frame(Opcode::text, good.substr(0, 3), false) + frame(Opcode::continuation, good.substr(3))), (std::vector<Seen>{text(good)}));
-  for (std::string bad : {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xce", "a\x80", "\xf8\x88\x80\x80\x80"})
+  EXPECT_EQ(events(frame(Opcode::text, good.substr(0, 3), false) + frame(Opcode::continuation, good.substr(3))),
+            (std::vector<Seen>{text(good)}));
+  for (std::string bad :
+       {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xce", "a\x80", "\xf8\x88\x80\x80\x80"})
     EXPECT_EQ(events(frame(Opcode::text, bad)), fails(1007)) << bad;
   EXPECT_EQ(events(frame(Opcode::text, "\xce", false) + frame(Opcode::continuation, "x")), fails(1007));
   EXPECT_EQ(events(frame(Opcode::binary, "\xff")), (std::vector<Seen>{binary("\xff")}));
@@ -177,12 +191,18 @@ TEST(FrameReader, BadTextIsNotWaitedFor) {
 }
 
 TEST(FrameReader, CloseWithAndWithoutACode) {
-  EXPECT_EQ(events(frame(Opcode::close, "")), (std::vector<Seen>{{Kind::close, Opcode::text, close_code::kNone, "", false}}));
-  EXPECT_EQ(events(frame(Opcode::close, "\x03\xe8")), (std::vector<Seen>{{Kind::close, Opcode::text, 1000, "", false}}));
+  EXPECT_EQ(events(frame(Opcode::close, "")),
+            (std::vector<Seen>{{Kind::close, Opcode::text, close_code::kNone, "", false}}));
+  EXPECT_EQ(events(frame(Opcode::close, "\x03\xe8")),
+            (std::vector<Seen>{{Kind::close, Opcode::text, 1000, "", false}}));
   std::string reason = "gr\xc3\xbc\xc3\x9f\x65 \xe2\x82\xac";
-  EXPECT_EQ(events(frame(Opcode::close, "\x0f\xa0" + reason)), (std::vector<Seen>{{Kind::close, Opcode::text, 4000, reason, false}}));
+  EXPECT_EQ(events(frame(Opcode::close, "\x0f\xa0" + reason)),
+            (std::vector<Seen>{{Kind::close, Opcode::text, 4000, reason, false}}));
   EXPECT_EQ(events(frame(Opcode::close, "\x03")), fails(1002)) << "half a code";
-  EXPECT_EQ(events(frame(Opcode::close, "\x03\xe8" "ok\xff")), fails(1007));
+  EXPECT_EQ(events(frame(Opcode::close,
+                         "\x03\xe8"
+                         "ok\xff")),
+            fails(1007));
   for (int code : {0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65535})
     EXPECT_EQ(events(frame(Opcode::close, raw({code >> 8, code & 0xff}))), fails(1002)) << code;
   for (int code : {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999})
