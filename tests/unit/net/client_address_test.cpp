@@ -23,9 +23,11 @@ TEST(InBlocks, AddressesAndBlocks) {
 
 TEST(ClientAddress, OnlyTrustedProxiesAreBelieved) {
   Blocks trusted = {"127.0.0.1", "10.0.0.0/8"};
-  EXPECT_EQ(client_address("203.0.113.9", "198.51.100.1", trusted), "203.0.113.9") << "a client that says it is another";
+  EXPECT_EQ(client_address("203.0.113.9", "198.51.100.1", trusted), "203.0.113.9")
+      << "a client that says it is another";
   EXPECT_EQ(client_address("127.0.0.1", "198.51.100.1", trusted), "198.51.100.1");
-  EXPECT_EQ(client_address("127.0.0.1", "6.6.6.6, 198.51.100.1, 10.0.0.3", trusted), "198.51.100.1") << "what stands before is the client's word";
+  EXPECT_EQ(client_address("127.0.0.1", "6.6.6.6, 198.51.100.1, 10.0.0.3", trusted), "198.51.100.1")
+      << "what stands before is the client's word";
   EXPECT_EQ(client_address("127.0.0.1", "", trusted), "127.0.0.1");
   EXPECT_EQ(client_address("127.0.0.1", "198.51.100.1", Blocks{}), "127.0.0.1");
 }

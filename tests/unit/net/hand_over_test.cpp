@@ -10,7 +10,9 @@ std::string sid_of(unsigned core) {
   base::IdMaker maker(0, core);
   return std::to_string(maker.next(1'700'000'000'000)) + "-random";
 }
-std::string request(unsigned core) { return "GET /socket.io/?EIO=4&transport=polling&sid=" + sid_of(core) + " HTTP/1.1\r\nHost: a\r\n\r\n"; }
+std::string request(unsigned core) {
+  return "GET /socket.io/?EIO=4&transport=polling&sid=" + sid_of(core) + " HTTP/1.1\r\nHost: a\r\n\r\n";
+}
 constexpr std::string_view kUnknown = R"({"code":1,"message":"Session ID unknown"})";
 
 TEST(HandOver, ARequestIsAnsweredByTheCoreThatItNames) {
@@ -85,7 +87,8 @@ TEST(HandOver, ServersThatStopMeanwhile) {
 TEST(HandOver, OtherSidsStay) {
   TestServer server({.cores = 2});
   Client client(server.port(0));
-  for (std::string sid : {std::string("rubbish"), std::string("-"), sid_of(0), sid_of(7), std::string("99999999999999999999")}) {
+  for (std::string sid :
+       {std::string("rubbish"), std::string("-"), sid_of(0), sid_of(7), std::string("99999999999999999999")}) {
     client.send("GET /socket.io/?EIO=4&transport=polling&sid=" + sid + " HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_TRUE(client.response().ends_with(kUnknown)) << sid;
   }

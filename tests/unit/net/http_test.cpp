@@ -5,7 +5,8 @@ namespace ringline::net::test {
 namespace {
 
 std::string post(std::string_view path, std::string_view body) {
-  return "POST " + std::string(path) + " HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
+  return "POST " + std::string(path) + " HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n\r\n" + std::string(body);
 }
 
 TEST(Http, KeepAlive) {
@@ -62,6 +63,7 @@ TEST(Http, RefusalsAreReadBeforeTheEnd) {
     std::string request;
     std::string_view status;
   };
+  std::vector<std::unique_ptr<Client>> clients;
   for (const auto& [request, status] : std::vector<Case>{
            {"rubbish\r\n\r\n", "400"},
            {"\x16\x03\x01", "400"},
@@ -70,13 +72,13 @@ TEST(Http, RefusalsAreReadBeforeTheEnd) {
            {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n" + std::string(200'000, 'x'), "413"},
            {"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "404"},
        }) {
-    Client client(server.port());
-    client.send(request);
-    std::string answer = client.response();
+    clients.push_back(std::make_unique<Client>(server.port()));
+    clients.back()->send(request);
+    std::string answer = clients.back()->response();
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 " + std::string(status))) << answer.substr(0, 100);
     EXPECT_NE(answer.find("application/problem+json"), std::string::npos);
-    EXPECT_TRUE(client.ended());
   }
+  for (auto& client : clients) EXPECT_TRUE(client->ended());
 }
 
 TEST(Http, ContinueIsSaidBeforeTheBody) {
@@ -150,6 +152,26 @@ TEST(Http, OneConnectionTooMany) {
   EXPECT_TRUE(server.wait_for([](const base::Metrics& metrics) { return metrics.connections == 1; }));
   Client four(server.port());
   EXPECT_TRUE(four.get("/").starts_with("HTTP/1.1 200"));
+}
+
+TEST(Http, OutOfDescriptorsIsWaitedOut) {
+  TestServer server;
+  Client client(server.port());
+  client.get("/");
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(server.port());
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int late = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  std::vector<int> all;  // that are left
+  for (int copy = ::dup(late); copy >= 0; copy = ::dup(late)) all.push_back(copy);
+  EXPECT_EQ(::connect(late, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  std::this_thread::sleep_for(250ms);
+  EXPECT_EQ(server.metrics().connections, 1U);
+  EXPECT_TRUE(client.get("/").starts_with("HTTP/1.1 200")) << "who is connected notices nothing";
+  for (int copy : all) ::close(copy);
+  EXPECT_TRUE(server.wait_for([](const base::Metrics& metrics) { return metrics.connections == 2; }));
+  ::close(late);
 }
 
 TEST(Http, AnAnswerForAConnectionThatIsGone) {

@@ -12,8 +12,9 @@ const std::vector<std::function<void(Client&)>>& life() {
       [](Client&) {},
       [](Client& client) { client.send("GET /ws HT"); },
       [](Client& client) {
-        client.send("TP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+        client.send(
+            "TP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
       },
       [](Client& client) { client.response(); },
       [](Client& client) { client.send("\x81"); },  // the first byte of a frame
@@ -26,7 +27,8 @@ const std::vector<std::function<void(Client&)>>& life() {
       [](Client& client) { client.text(R"({"id":2,"cmd":"join","data":{"room":"lobby"}})"); },
       [](Client& client) { client.wait_text(R"("id":2)"); },
       [](Client& client) {
-        for (int i = 0; i < 20; ++i) client.text(R"({"id":3,"cmd":"send_message","data":{"roomId":"1","text":"hello"}})");
+        for (int i = 0; i < 20; ++i)
+          client.text(R"({"id":3,"cmd":"send_message","data":{"roomId":"1","text":"hello"}})");
       },
       [](Client& client) { client.send("\x01\x81\x01"); },  // in the middle of a fragment's header
       [](Client& client) { client.close(); },
@@ -80,14 +82,18 @@ TEST(Lifetime, ManyAtOnceAreReset) {
   }
   for (auto& client : clients) client->text(R"({"id":2,"cmd":"join","data":{"room":"lobby"}})");
   for (auto& client : clients) client->reset();
-  EXPECT_TRUE(server.wait_for([](const base::Metrics& metrics) { return metrics.connections == 0 && metrics.sessions == 0; }));
+  EXPECT_TRUE(
+      server.wait_for([](const base::Metrics& metrics) { return metrics.connections == 0 && metrics.sessions == 0; }));
   Client after(server.port());
   after.sign_in();
 }
 
 TEST(Lifetime, OperationsEndWithTheirConnections) {
   TestServer server;
-  { Client warm(server.port()); warm.sign_in(); }
+  {
+    Client warm(server.port());
+    warm.sign_in();
+  }
   EXPECT_TRUE(server.wait_for([](const base::Metrics& metrics) { return metrics.connections == 0; }));
   std::this_thread::sleep_for(50ms);
   std::size_t before = server.in_kernel();

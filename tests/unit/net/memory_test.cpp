@@ -21,30 +21,42 @@ TEST(Memory, SizesOfWhatAConnectionIs) {
 }
 
 #ifndef RINGLINE_SANITIZED
+// All are devices of one user, so that what is measured is a connection and its session, and not a user or the store's caches.
 TEST(Memory, AnIdleSignedInConnectionStaysUnderAKibibyte) {
-  TestServer server;
-  constexpr int kWarm = 200;
-  constexpr int kMeasured = 3000;
+  TestServer server({.adjust = [](base::Settings& settings) { settings.connections_per_user = 100'000; }});
+  constexpr std::size_t kWarm = 500;
+  constexpr std::size_t kMeasured = 4000;
+  Client first(server.port());
+  first.upgrade("/ws");
+  first.text(R"({"id":1,"cmd":"connect","data":{}})");
+  std::string ready = first.wait_text("\"ready\"");
+  auto start = ready.find(R"("accessToken":")") + 15;
+  std::string connect =
+      R"({"id":1,"cmd":"connect","data":{"token":")" + ready.substr(start, ready.find('"', start) - start) + "\"}}";
+  std::vector<int> sockets;
+  sockets.reserve(kWarm + kMeasured);
+  auto add = [&](std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      Client client(server.port());
+      client.upgrade("/ws");
+      client.text(connect);
+      client.wait_text("\"ready\"");
+      sockets.push_back(client.take_socket());
+    }
+  };
   auto heap = [] {
     struct mallinfo2 info = mallinfo2();
     return info.uordblks + info.hblkhd;
   };
-  std::vector<std::unique_ptr<Client>> clients;
-  auto add = [&](int count) {
-    for (int i = 0; i < count; ++i) {
-      clients.push_back(std::make_unique<Client>(server.port()));
-      clients.back()->sign_in();
-    }
-  };
-  clients.reserve(kWarm + kMeasured);
   add(kWarm);
   std::size_t before = heap();
   add(kMeasured);
-  std::this_thread::sleep_for(300ms);
-  std::size_t ours = (heap() - before) / kMeasured;
-  std::size_t theirs = sizeof(Client) + 32 + 128;  // the test's own objects, with what their strings keep
-  std::printf("%zu bytes a connection, the test's client of about %zu in it\n", ours, theirs);
-  EXPECT_LT(ours, 1024U + theirs);
+  std::this_thread::sleep_for(100ms);
+  std::size_t each = (heap() - before) / kMeasured;
+  std::printf("%zu bytes a connection\n", each);
+  EXPECT_EQ(server.metrics().sessions, kWarm + kMeasured + 1);
+  EXPECT_LT(each, 1024U);
+  for (int socket : sockets) ::close(socket);
 }
 #endif
 

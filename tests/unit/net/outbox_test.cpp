@@ -22,7 +22,8 @@ struct Box {
   std::string send(std::size_t taken) {
     const msghdr* message = box.begin_send();
     std::string all;
-    for (std::size_t i = 0; i < message->msg_iovlen; ++i) all.append(static_cast<const char*>(message->msg_iov[i].iov_base), message->msg_iov[i].iov_len);
+    for (std::size_t i = 0; i < message->msg_iovlen; ++i)
+      all.append(static_cast<const char*>(message->msg_iov[i].iov_base), message->msg_iov[i].iov_len);
     EXPECT_EQ(all.size(), box.sending_bytes());
     box.sent(std::min(taken, all.size()));
     return all.substr(0, taken);

@@ -15,7 +15,8 @@ void join_lobby(Client& client) {
 void send(Client& client, int number) {
   std::string text = "n" + std::to_string(number) + " ";
   for (int i = 0; i < 3900; ++i) text += "\xf0\x9f\x98\x80";
-  client.text(R"({"id":)" + std::to_string(1000 + number) + R"(,"cmd":"send_message","data":{"roomId":"1","text":")" + text + R"("}})");
+  client.text(R"({"id":)" + std::to_string(1000 + number) + R"(,"cmd":"send_message","data":{"roomId":"1","text":")" +
+              text + R"("}})");
 }
 // Until it is acked; pings are answered.
 void send_acked(Client& client, int number) {
@@ -54,8 +55,7 @@ TEST(SlowReader, IsFedFromTheLogAndMissesNothing) {
 }
 
 TEST(SlowReader, TakesNothingAndIsClosed) {
-  TestServer server({.times = {.stalled_send = 300ms},
-                     .adjust = [](base::Settings& settings) {
+  TestServer server({.times = {.stalled_send = 300ms}, .adjust = [](base::Settings& settings) {
                        settings.ping_interval = 2500ms;
                        settings.ping_timeout = 100ms;
                      }});

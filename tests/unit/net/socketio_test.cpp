@@ -17,7 +17,8 @@ TEST(SocketIo, OpenPacket) {
   Client client(server.port());
   std::string packet = open(client);
   EXPECT_TRUE(packet.starts_with(R"(0{"sid":")")) << packet;
-  EXPECT_TRUE(packet.ends_with(R"(","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000})")) << packet;
+  EXPECT_TRUE(packet.ends_with(R"(","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000})"))
+      << packet;
 }
 
 TEST(SocketIo, ConnectEmitAck) {
@@ -54,7 +55,8 @@ TEST(SocketIo, RefusedSignInAndOtherNamespaces) {
 
 TEST(SocketIo, RubbishClosesTheTransport) {
   TestServer server;
-  for (std::string_view bad : {"4abc", "42{}", R"(42abc["x"])", "7", "", "0", "5", R"(451-["x",{"_placeholder":true,"num":0}])", "42[", "490"}) {
+  for (std::string_view bad : {"4abc", "42{}", R"(42abc["x"])", "7", "", "0", "5",
+                               R"(451-["x",{"_placeholder":true,"num":0}])", "42[", "490"}) {
     Client client(server.port());
     open(client);
     client.text("40");
@@ -98,10 +100,13 @@ TEST(SocketIo, StayAwayIsToldByAnEventAndADisconnect) {
 TEST(SocketIo, PollingIsRefusedAsTheReferenceDoes) {
   TestServer server;
   Client client(server.port());
-  EXPECT_TRUE(client.get("/socket.io/?EIO=4&transport=polling").ends_with(R"({"code":0,"message":"Transport unknown"})"));
-  EXPECT_TRUE(client.get("/socket.io/?EIO=3&transport=polling").ends_with(R"({"code":5,"message":"Unsupported protocol version"})"));
+  EXPECT_TRUE(
+      client.get("/socket.io/?EIO=4&transport=polling").ends_with(R"({"code":0,"message":"Transport unknown"})"));
+  EXPECT_TRUE(client.get("/socket.io/?EIO=3&transport=polling")
+                  .ends_with(R"({"code":5,"message":"Unsupported protocol version"})"));
   EXPECT_TRUE(client.get("/socket.io/?EIO=4&transport=websocket").ends_with(R"({"code":3,"message":"Bad request"})"));
-  EXPECT_TRUE(client.get("/socket.io/?EIO=4&transport=polling&sid=x").ends_with(R"({"code":1,"message":"Session ID unknown"})"));
+  EXPECT_TRUE(client.get("/socket.io/?EIO=4&transport=polling&sid=x")
+                  .ends_with(R"({"code":1,"message":"Session ID unknown"})"));
 }
 
 }  // namespace

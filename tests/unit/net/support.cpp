@@ -56,7 +56,8 @@ struct TestServer::Core final : chat::Surroundings, loop::TurnHook {
   static base::Task<void> end(Core& core) {
     core.server->stop_listening();
     core.server->kill_all();
-    while (!core.server->empty() || core.loop.scope().running() > 1) co_await core.loop.sleep(1ms);  // what chat began ends too
+    while (!core.server->empty() || core.loop.scope().running() > 1)
+      co_await core.loop.sleep(1ms);  // what chat began ends too
     ++core.server_of_all.quiet_;
     while (core.server_of_all.quiet_ < core.server_of_all.setup_.cores) co_await core.loop.sleep(1ms);
     core.tick.disarm();
@@ -77,7 +78,12 @@ struct TestServer::Core final : chat::Surroundings, loop::TurnHook {
 };
 
 TestServer::TestServer(Setup setup)
-    : setup_(std::move(setup)), mailboxes_(setup_.cores), cores_(setup_.cores), loops_(setup_.cores), together_(setup_.cores), started_(setup_.cores + 1) {
+    : setup_(std::move(setup)),
+      mailboxes_(setup_.cores),
+      cores_(setup_.cores),
+      loops_(setup_.cores),
+      together_(setup_.cores),
+      started_(setup_.cores + 1) {
   std::string pattern = (std::filesystem::temp_directory_path() / "ringline-net-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) std::abort();
   directory_ = pattern;
@@ -96,7 +102,8 @@ TestServer::~TestServer() { stop(); }
 std::uint16_t TestServer::port(unsigned core) const { return cores_[core]->port; }
 
 void TestServer::run(unsigned number) {
-  loop::Loop loop(number, mailboxes_, must(loop::Ring::open({.entries = 1024, .receive_buffers = 64, .receive_buffer_bytes = 4096})));
+  loop::Loop loop(number, mailboxes_,
+                  must(loop::Ring::open({.entries = 1024, .receive_buffers = 64, .receive_buffer_bytes = 4096})));
   loops_[number] = &loop;
   together_.arrive_and_wait();
   loop.set_peers(loops_);
@@ -106,11 +113,22 @@ void TestServer::run(unsigned number) {
   backend::JournalOptions options{.data_dir = directory_.string(), .core = number, .segment_bytes = kSegmentBytes};
   core.journal = must(backend::Journal::open(std::move(options), loop, workers_, core.told));
   core.store = store_->client(loop);
-  core.server = std::make_unique<Server>(loop, ServerOptions{.core = number, .connections_max = setup_.connections_max, .settings = settings_,
-                                                             .http = core.door, .hand_over = ports_.get(), .times = setup_.times});
-  core.shard = std::make_unique<chat::Shard>(chat::ShardOptions{.core = number, .cores = setup_.cores, .settings = settings_, .tokens = tokens_,
-                                                                .around = core, .log = *core.journal, .store = *core.store,
-                                                                .metrics = loop.metrics(), .scope = loop.scope(), .frame_event = frame_functions()});
+  core.server = std::make_unique<Server>(loop, ServerOptions{.core = number,
+                                                             .connections_max = setup_.connections_max,
+                                                             .settings = settings_,
+                                                             .http = core.door,
+                                                             .hand_over = ports_.get(),
+                                                             .times = setup_.times});
+  core.shard = std::make_unique<chat::Shard>(chat::ShardOptions{.core = number,
+                                                                .cores = setup_.cores,
+                                                                .settings = settings_,
+                                                                .tokens = tokens_,
+                                                                .around = core,
+                                                                .log = *core.journal,
+                                                                .store = *core.store,
+                                                                .metrics = loop.metrics(),
+                                                                .scope = loop.scope(),
+                                                                .frame_event = frame_functions()});
   core.told.shard = core.shard.get();
   core.server->set_shard(*core.shard);
   core.door.loop = &loop;
@@ -182,7 +200,8 @@ Client::Client(std::uint16_t port, int receive_buffer) {
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0) << std::strerror(errno);
+  EXPECT_EQ(::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0)
+      << std::strerror(errno);
 }
 
 void Client::send(std::string_view bytes) const { EXPECT_TRUE(try_send(bytes)) << std::strerror(errno); }
@@ -252,8 +271,10 @@ bool Client::ended() {
 }
 
 std::string Client::upgrade(std::string_view target, std::string_view more) {
-  send("GET " + std::string(target) + " HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + std::string(more) + "\r\n");
+  send("GET " + std::string(target) +
+       " HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+       std::string(more) + "\r\n");
   return response();
 }
 

@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "ringline/backend/journal.hpp"
@@ -38,14 +39,19 @@ using namespace std::chrono_literals;
 class Door final : public HttpHandler {
  public:
   void handle(base::ConnectionId connection, HttpRequest request) override {
-    if (request.path.starts_with("/later/")) return loop->scope().spawn(later(*this, connection, request.path.substr(7)));
-    if (request.path == "/large") return server->respond(connection, {.status = 200, .content_type = "text/plain", .body = std::string(large_bytes, 'x'), .headers = {}});
+    if (request.path.starts_with("/later/"))
+      return loop->scope().spawn(later(*this, connection, request.path.substr(7)));
+    if (request.path == "/large")
+      return server->respond(
+          connection,
+          {.status = 200, .content_type = "text/plain", .body = std::string(large_bytes, 'x'), .headers = {}});
     std::string body = request.method + " " + request.path + " " + request.body;
     server->respond(connection, {.status = 200, .content_type = "text/plain", .body = std::move(body), .headers = {}});
   }
   static base::Task<void> later(Door& door, base::ConnectionId connection, std::string delay) {
     co_await door.loop->sleep(std::chrono::milliseconds(std::atoi(delay.c_str())));
-    door.server->respond(connection, {.status = 200, .content_type = "text/plain", .body = "later " + delay, .headers = {}});
+    door.server->respond(connection,
+                         {.status = 200, .content_type = "text/plain", .body = "later " + delay, .headers = {}});
   }
   loop::Loop* loop = nullptr;
   Server* server = nullptr;
@@ -101,7 +107,9 @@ struct Frame {
   protocol::Opcode opcode = protocol::Opcode::text;
   std::string payload;
   std::uint16_t code() const {
-    return payload.size() < 2 ? 0 : static_cast<std::uint16_t>(static_cast<std::uint8_t>(payload[0]) << 8 | static_cast<std::uint8_t>(payload[1]));
+    return payload.size() < 2 ? 0
+                              : static_cast<std::uint16_t>(static_cast<std::uint8_t>(payload[0]) << 8 |
+                                                           static_cast<std::uint8_t>(payload[1]));
   }
 };
 
@@ -122,6 +130,7 @@ class Client {
   std::string get(std::string_view path);
   bool ended();  // end of stream, or a reset, and nothing else comes within five seconds
   int socket() const { return socket_; }
+  int take_socket() { return std::exchange(socket_, -1); }
 
   std::string upgrade(std::string_view target, std::string_view more = {});
   void frame(protocol::Opcode opcode, std::string_view payload) const;

@@ -21,8 +21,10 @@ TEST(WebSocket, UpgradeOnAKeptConnectionWithFramesRightBehind) {
   std::string frame;
   protocol::append_client_frame(frame, Opcode::ping, "early", {1, 2, 3, 4});
   client.get("/first");
-  client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + frame);
+  client.send(
+      "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" +
+      frame);
   EXPECT_TRUE(client.response().starts_with("HTTP/1.1 101"));
   Frame pong = client.frame();
   EXPECT_EQ(pong.opcode, Opcode::pong);
@@ -31,15 +33,18 @@ TEST(WebSocket, UpgradeOnAKeptConnectionWithFramesRightBehind) {
 
 TEST(WebSocket, RefusedUpgrades) {
   TestServer server({.adjust = [](base::Settings& settings) { settings.client_origin = {"https://ours.example"}; }});
-  auto status = [&](std::string_view target, std::string_view more) { return Client(server.port()).upgrade(target, more).substr(9, 3); };
+  auto status = [&](std::string_view target, std::string_view more) {
+    return Client(server.port()).upgrade(target, more).substr(9, 3);
+  };
   EXPECT_EQ(status("/ws", "Origin: https://ours.example\r\n"), "101");
   EXPECT_EQ(status("/ws", "Origin: https://evil.example\r\n"), "403");
   EXPECT_EQ(status("/ws", "Authorization: Bearer nonsense\r\n"), "401");
   EXPECT_EQ(status("/ws", "Authorization: Basic eDp5\r\n"), "401");
   EXPECT_EQ(status("/elsewhere", ""), "404");
   Client old(server.port());
-  old.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\n"
-           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  old.send(
+      "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\n"
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
   std::string answer = old.response();
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 426"));
   EXPECT_NE(answer.find("Sec-WebSocket-Version: 13"), std::string::npos);
@@ -67,7 +72,9 @@ TEST(WebSocket, ClosingHandshake) {
   TestServer server;
   Client client(server.port());
   client.upgrade("/ws");
-  client.frame(Opcode::close, "\x03\xe8" "bye");
+  client.frame(Opcode::close,
+               "\x03\xe8"
+               "bye");
   Frame answer = client.frame();
   EXPECT_EQ(answer.opcode, Opcode::close);
   EXPECT_EQ(answer.code(), 1000);
@@ -123,7 +130,9 @@ TEST(WebSocket, ManyCommandsAtOnceAreAllAnswered) {
   std::thread sender([&] {
     std::string all;
     for (int i = 10; i < 10 + kCommands; ++i)
-      protocol::append_client_frame(all, Opcode::text, R"({"id":)" + std::to_string(i) + R"(,"cmd":"get_history","data":{"roomId":"1"}})", {1, 2, 3, 4});
+      protocol::append_client_frame(all, Opcode::text,
+                                    R"({"id":)" + std::to_string(i) + R"(,"cmd":"get_history","data":{"roomId":"1"}})",
+                                    {1, 2, 3, 4});
     client.send(all);
   });
   std::vector<bool> answered(kCommands + 10);
