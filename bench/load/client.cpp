@@ -14,11 +14,13 @@ namespace ringline::bench {
 namespace {
 
 constexpr std::size_t kResponseBytesMax = 8192;
-constexpr std::size_t kAwaitedMax = 4096;          // answers; a server so far behind is not waited for one by one
-constexpr std::size_t kShownBytes = 300;           // of what a server said, in an error
+constexpr std::size_t kAwaitedMax = 4096;  // answers; a server so far behind is not waited for one by one
+constexpr std::size_t kShownBytes = 300;   // of what a server said, in an error
 constexpr std::string_view kHeadEnd = "\r\n\r\n";
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 }  // namespace
 
@@ -129,8 +131,9 @@ void Client::on_frame(const Frame& frame, std::int64_t now_ns) {
       return;
     case Opcode::close: {
       const auto* code = reinterpret_cast<const unsigned char*>(frame.payload.data());
-      return fail(frame.payload.size() < 2 ? std::string("the server closed without a code")
-                                           : fmt::format("the server closed: {} {}", code[0] << 8 | code[1], frame.payload.substr(2)));
+      return fail(frame.payload.size() < 2
+                      ? std::string("the server closed without a code")
+                      : fmt::format("the server closed: {} {}", code[0] << 8 | code[1], frame.payload.substr(2)));
     }
     case Opcode::continuation:
     case Opcode::binary:
@@ -168,7 +171,9 @@ void Client::sign_in() {
 
 void Client::on_answer(std::uint32_t id, bool ok, std::string_view payload, std::int64_t now_ns) {
   if (id < kFirstSendId) {
-    if (!ok) return fail(fmt::format("{} was answered: {}", id == kConnectId ? "connect" : "join", payload.substr(0, kShownBytes)));
+    if (!ok)
+      return fail(
+          fmt::format("{} was answered: {}", id == kConnectId ? "connect" : "join", payload.substr(0, kShownBytes)));
     if (id == kConnectId && state_ == State::signing_in) {
       state_ = State::joining;
       std::string join;
@@ -193,7 +198,8 @@ void Client::on_answer(std::uint32_t id, bool ok, std::string_view payload, std:
 void Client::fail(std::string why) {
   if (state_ >= State::closing) return;
   const State was = state_;
-  crowd_.on_failed(*this, fmt::format("connection {} ({}): {}", index_, was == State::joined ? "joined" : "being set up", why));
+  crowd_.on_failed(
+      *this, fmt::format("connection {} ({}): {}", index_, was == State::joined ? "joined" : "being set up", why));
   close();
 }
 

@@ -14,9 +14,11 @@
 namespace ringline::bench {
 namespace {
 
-constexpr std::uint64_t kSampleEvery = 1009;  // deliveries; each such one is parsed. A prime, so that it is not always the same member's
+constexpr std::uint64_t kSampleEvery =
+    1009;  // deliveries; each such one is parsed. A prime, so that it is not always the same member's
 constexpr std::uint32_t kLoopback = 0x7f000001;
-constexpr std::uint32_t kPerSource = 4000;  // connections from one loopback address: ports do not run out, also while old ones linger
+constexpr std::uint32_t kPerSource =
+    4000;  // connections from one loopback address: ports do not run out, also while old ones linger
 
 bool on_loopback(const loop::Address& address) {
   if (address.storage.ss_family != AF_INET) return false;
@@ -149,7 +151,8 @@ void Crowd::sample(std::string_view payload) {
   ledger_.on_sampled(dialect_.well_formed(payload, text_));
 }
 
-void Crowd::on_send_answer(Client& client, bool ok, std::string_view payload, std::int64_t intended_ns, std::int64_t now_ns) {
+void Crowd::on_send_answer(Client& client, bool ok, std::string_view payload, std::int64_t intended_ns,
+                           std::int64_t now_ns) {
   ledger_.on_answer(ok, intended_ns, now_ns);
   if (!ok && first_failure_.empty()) first_failure_ = fmt::format("a send was answered: {}", payload.substr(0, 300));
   if (closed_loop_) send_from(client.index(), now_ns);

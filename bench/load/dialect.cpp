@@ -32,20 +32,30 @@ Said answer(std::string_view payload, std::size_t digits) noexcept {
 Said read_socketio(std::string_view payload) noexcept {
   if (payload.empty()) return {};
   switch (payload[0]) {
-    case '0': return {.kind = Kind::greeting};
-    case '1': return {.kind = Kind::refused, .body = payload};
-    case '2': return {.kind = Kind::ping};
-    case '4': break;
-    default: return {};
+    case '0':
+      return {.kind = Kind::greeting};
+    case '1':
+      return {.kind = Kind::refused, .body = payload};
+    case '2':
+      return {.kind = Kind::ping};
+    case '4':
+      break;
+    default:
+      return {};
   }
   if (payload.size() < 2) return {};
   switch (payload[1]) {
-    case '0': return {.kind = Kind::connected};
-    case '2': return {.kind = Kind::event};
-    case '3': return answer(payload, 2);
+    case '0':
+      return {.kind = Kind::connected};
+    case '2':
+      return {.kind = Kind::event};
+    case '3':
+      return answer(payload, 2);
     case '1':
-    case '4': return {.kind = Kind::refused, .body = payload};
-    default: return {};
+    case '4':
+      return {.kind = Kind::refused, .body = payload};
+    default:
+      return {};
   }
 }
 
@@ -58,15 +68,19 @@ const json::Value* object_of(json::Reader& reader, std::string_view text) {
 
 }  // namespace
 
-Dialect::Dialect(const Options& options, std::uint32_t run) : options_(options), protocol_(options.protocol), run_(run) {}
+Dialect::Dialect(const Options& options, std::uint32_t run)
+    : options_(options), protocol_(options.protocol), run_(run) {}
 
 std::string Dialect::room_name(std::uint32_t room) const { return fmt::format("bench-{:08x}-{}", run_, room); }
 
 std::string Dialect::upgrade() const {
   const bool plain = protocol_ == Protocol::ringline;
-  const std::string path = !options_.path.empty() ? options_.path : plain ? "/ws" : "/socket.io/?EIO=4&transport=websocket";
+  const std::string path = !options_.path.empty() ? options_.path
+                           : plain                ? "/ws"
+                                                  : "/socket.io/?EIO=4&transport=websocket";
   return fmt::format(
-      "GET {} HTTP/1.1\r\nHost: {}:{}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: cmluZ2xpbmUtbG9hZC0wMQ==\r\n"
+      "GET {} HTTP/1.1\r\nHost: {}:{}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: "
+      "cmluZ2xpbmUtbG9hZC0wMQ==\r\n"
       "Sec-WebSocket-Version: 13\r\n{}\r\n",
       path, options_.host, options_.port, plain ? "Sec-WebSocket-Protocol: ringline.v1\r\n" : "");
 }
@@ -75,7 +89,8 @@ void Dialect::connect(std::string& out, std::uint32_t connection) const {
   const auto to = std::back_inserter(out);
   switch (protocol_) {
     case Protocol::ringline:
-      fmt::format_to(to, R"({{"cmd":"connect","id":{},"data":{{"name":"load-{:08x}-{}"}}}})", kConnectId, run_, connection);
+      fmt::format_to(to, R"({{"cmd":"connect","id":{},"data":{{"name":"load-{:08x}-{}"}}}})", kConnectId, run_,
+                     connection);
       return;
     case Protocol::socketio:
       fmt::format_to(to, R"(40{{"name":"load-{:08x}-{}"}})", run_, connection);
@@ -102,8 +117,8 @@ void Dialect::join(std::string& out, std::uint32_t room) const {
   }
 }
 
-void Dialect::send(std::string& out, std::string_view room_id, std::string_view text, std::uint32_t id, std::uint32_t sender,
-                   std::uint32_t counter) const {
+void Dialect::send(std::string& out, std::string_view room_id, std::string_view text, std::uint32_t id,
+                   std::uint32_t sender, std::uint32_t counter) const {
   const auto to = std::back_inserter(out);
   if (protocol_ == Protocol::ringline) {
     out += R"({"cmd":"send_message",)";
@@ -134,7 +149,8 @@ Said Dialect::read(std::string_view payload) const noexcept {
 std::string Dialect::room_id(const Said& said, std::uint32_t room) const {
   if (is_peer()) return room_name(room);
   // What is left of a plain answer behind its id is `,"ok":…}`.
-  const std::string text = protocol_ == Protocol::ringline ? "{\"id\":0" + std::string(said.body) : std::string(said.body);
+  const std::string text =
+      protocol_ == Protocol::ringline ? "{\"id\":0" + std::string(said.body) : std::string(said.body);
   json::Reader reader;
   const json::Value* value = object_of(reader, text);
   const json::Value* data = value != nullptr ? json::find(*value, "data") : nullptr;

@@ -43,7 +43,8 @@ class Dialect {
   void connect(std::string& out, std::uint32_t connection) const;
   void join(std::string& out, std::uint32_t room) const;
   // `id` 0: no answer is wanted. `text` needs no escaping.
-  void send(std::string& out, std::string_view room_id, std::string_view text, std::uint32_t id, std::uint32_t sender, std::uint32_t counter) const;
+  void send(std::string& out, std::string_view room_id, std::string_view text, std::uint32_t id, std::uint32_t sender,
+            std::uint32_t counter) const;
   static constexpr std::string_view kPong = "3";
 
   Said read(std::string_view payload) const noexcept;

@@ -68,9 +68,12 @@ void Driver::progress(std::int64_t now_ns) {
   shown_ = now;
   shown_ns_ = now_ns;
   const Histogram& latency = crowd_.ledger().latency();
-  fmt::print(stderr, "{}{:<22} {:>6} connections {:>8.0f} msg/s {:>9.0f} deliveries/s {:>8} under way  p50 {:.1f} p99 {:.1f} ms  wrong {}{}",
+  fmt::print(stderr,
+             "{}{:<22} {:>6} connections {:>8.0f} msg/s {:>9.0f} deliveries/s {:>8} under way  p50 {:.1f} p99 {:.1f} "
+             "ms  wrong {}{}",
              terminal_ ? "\r\x1b[K" : "", what_, crowd_.joined(), static_cast<double>(since.sent) / seconds,
-             static_cast<double>(since.deliveries) / seconds, now.outstanding(), static_cast<double>(latency.percentile(0.5)) / kMilli,
+             static_cast<double>(since.deliveries) / seconds, now.outstanding(),
+             static_cast<double>(latency.percentile(0.5)) / kMilli,
              static_cast<double>(latency.percentile(0.99)) / kMilli, now.wrong(), terminal_ ? "" : "\n");
   std::fflush(stderr);
   line_open_ = terminal_;
@@ -83,7 +86,8 @@ void Driver::end_line() {
 
 double Driver::busy_share() noexcept {
   const std::int64_t now_ns = base::monotonic_ns();
-  const double share = static_cast<double>(busy_ns_) / static_cast<double>(std::max<std::int64_t>(now_ns - busy_since_ns_, 1));
+  const double share =
+      static_cast<double>(busy_ns_) / static_cast<double>(std::max<std::int64_t>(now_ns - busy_since_ns_, 1));
   busy_ns_ = 0;
   busy_since_ns_ = now_ns;
   return share;

@@ -48,7 +48,8 @@ void Ledger::on_event_seq(std::uint32_t connection, std::int64_t seq) noexcept {
   member.last_seq = std::max(member.last_seq, seq);
 }
 
-void Ledger::on_delivery(std::uint32_t connection, const Marker& marker, std::int64_t seq, std::size_t bytes, std::int64_t now_ns) {
+void Ledger::on_delivery(std::uint32_t connection, const Marker& marker, std::int64_t seq, std::size_t bytes,
+                         std::int64_t now_ns) {
   const std::uint32_t room = room_of(connection);
   if (marker.run != run_ || marker.room != room || marker.sender >= members_.size() || room_of(marker.sender) != room) {
     ++totals_.misdelivered;
@@ -59,7 +60,8 @@ void Ledger::on_delivery(std::uint32_t connection, const Marker& marker, std::in
   on_event_seq(connection, seq);
   if (rooms_[room].order.full()) make_room(room);
   Member& sender = members_[marker.sender];
-  const Verdict verdict = rooms_[room].order.take(members_[connection].position, marker.key(), marker.counter > sender.newest);
+  const Verdict verdict =
+      rooms_[room].order.take(members_[connection].position, marker.key(), marker.counter > sender.newest);
   sender.newest = std::max(sender.newest, marker.counter);
   switch (verdict) {
     case Verdict::in_order:

@@ -28,8 +28,12 @@ struct Totals {
   std::uint64_t damaged = 0;       // marker or JSON is not what was sent
   std::uint64_t sampled = 0;       // deliveries that were parsed as JSON
 
-  std::uint64_t wrong() const noexcept { return duplicates + out_of_order + seq_gaps + misdelivered + damaged + refused; }
-  std::int64_t outstanding() const noexcept { return static_cast<std::int64_t>(expected) - static_cast<std::int64_t>(deliveries - duplicates); }
+  std::uint64_t wrong() const noexcept {
+    return duplicates + out_of_order + seq_gaps + misdelivered + damaged + refused;
+  }
+  std::int64_t outstanding() const noexcept {
+    return static_cast<std::int64_t>(expected) - static_cast<std::int64_t>(deliveries - duplicates);
+  }
   Totals operator-(const Totals& before) const noexcept;
 };
 
@@ -43,7 +47,8 @@ class Ledger {
 
   Marker next_message(std::uint32_t sender, std::int64_t intended_ns);
   void on_event_seq(std::uint32_t connection, std::int64_t seq) noexcept;
-  void on_delivery(std::uint32_t connection, const Marker& marker, std::int64_t seq, std::size_t bytes, std::int64_t now_ns);
+  void on_delivery(std::uint32_t connection, const Marker& marker, std::int64_t seq, std::size_t bytes,
+                   std::int64_t now_ns);
   void on_damaged() noexcept { ++totals_.damaged; }
   void on_sampled(bool well_formed) noexcept;
   void on_answer(bool ok, std::int64_t intended_ns, std::int64_t now_ns) noexcept;

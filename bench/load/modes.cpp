@@ -15,7 +15,7 @@ constexpr std::int64_t kSetUpStall = 20 * kSecond;  // nobody came in for so lon
 constexpr std::int64_t kSettle = kSecond / 2;       // after the last join: what it caused arrives
 constexpr double kGrowth = 2;                       // of the rate, until one is not held
 constexpr unsigned kStepsMax = 40;
-constexpr double kQuietAfterLoss = 1;               // seconds
+constexpr double kQuietAfterLoss = 1;  // seconds
 
 std::int64_t ns_of(double seconds) { return static_cast<std::int64_t>(seconds * static_cast<double>(kSecond)); }
 
@@ -50,14 +50,17 @@ class Search {
       if (high > 0 && low > 0 && high / low < 1 + options_.precision) return;
       if (high == 0 && rate >= options_.rate_max) return;
       if (rate < 1) return;
-      rate = high == 0 ? std::min(rate * kGrowth, options_.rate_max) : low == 0 ? rate / kGrowth : std::sqrt(low * high);
+      rate = high == 0  ? std::min(rate * kGrowth, options_.rate_max)
+             : low == 0 ? rate / kGrowth
+                        : std::sqrt(low * high);
     }
   }
 
  private:
   bool going_on() const { return !report_.interrupted && crowd_.failed() == 0; }
   bool try_rate(double rate) {
-    StepResult result = steps_.run({.rate = rate, .warmup = options_.warmup, .seconds = options_.seconds, .give_up = true});
+    StepResult result =
+        steps_.run({.rate = rate, .warmup = options_.warmup, .seconds = options_.seconds, .give_up = true});
     const bool held = result.held(options_.p99_ms);
     finish_step(report_, driver_, std::move(result));
     fmt::print("  {:<28}{}\n", "held", held ? "yes" : "no");
@@ -78,14 +81,17 @@ void idle(const Options& options, Driver& driver, const ServerProbe& probe, Repo
   const std::int64_t began_ns = base::monotonic_ns();
   driver.run_until(began_ns + ns_of(options.seconds), [] { return false; });
   driver.end_line();
-  Idle found{.seconds = static_cast<double>(base::monotonic_ns() - began_ns) / static_cast<double>(kSecond), .server = ask(probe)};
+  Idle found{.seconds = static_cast<double>(base::monotonic_ns() - began_ns) / static_cast<double>(kSecond),
+             .server = ask(probe)};
   if (before && found.server) {
     // CPU time of the idling alone; memory since before there were connections.
     const ServerUse idling = *found.server - *before;
     found.server->cpu_ns = idling.cpu_ns;
     found.server->threads_ns = idling.threads_ns;
     const ServerUse& at_start = *report.set_up.server;
-    const auto grown = [](std::uint64_t set_up, std::uint64_t now, std::uint64_t then) { return now + set_up > then ? now + set_up - then : 0; };
+    const auto grown = [](std::uint64_t set_up, std::uint64_t now, std::uint64_t then) {
+      return now + set_up > then ? now + set_up - then : 0;
+    };
     found.server->resident_bytes = grown(at_start.resident_bytes, found.server->resident_bytes, before->resident_bytes);
     found.server->private_bytes = grown(at_start.private_bytes, found.server->private_bytes, before->private_bytes);
   }
@@ -115,7 +121,9 @@ bool set_up(const Options& options, Driver& driver, Crowd& crowd, const ServerPr
   driver.end_line();
   report.interrupted = interrupted();
   if (crowd.all_joined()) return true;
-  report.failure = crowd.failed() > 0 ? crowd.first_failure() : fmt::format("{} of {} connections were set up", crowd.joined(), options.connections);
+  report.failure = crowd.failed() > 0
+                       ? crowd.first_failure()
+                       : fmt::format("{} of {} connections were set up", crowd.joined(), options.connections);
   return false;
 }
 
@@ -123,7 +131,8 @@ void run_mode(const Options& options, Driver& driver, Crowd& crowd, const Server
   StepRunner steps(options, driver, crowd, probe);
   switch (options.mode) {
     case Mode::fanout:
-      finish_step(report, driver, steps.run({.rate = options.rate, .warmup = options.warmup, .seconds = options.seconds}));
+      finish_step(report, driver,
+                  steps.run({.rate = options.rate, .warmup = options.warmup, .seconds = options.seconds}));
       break;
     case Mode::ack:
       finish_step(report, driver, steps.run({.rate = 0, .warmup = options.warmup, .seconds = options.seconds}));

@@ -13,7 +13,7 @@
 namespace ringline::bench {
 
 inline constexpr std::size_t kReferenceMax = 1U << 17;  // keys; further back nothing can be told apart
-inline constexpr std::size_t kSkippedMax = 1024;        // of one member, remembered to tell a late message from a duplicate
+inline constexpr std::size_t kSkippedMax = 1024;  // of one member, remembered to tell a late message from a duplicate
 
 enum class Verdict : std::uint8_t {
   in_order,

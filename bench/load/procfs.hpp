@@ -13,7 +13,7 @@
 namespace ringline::bench {
 
 struct ServerUse {
-  std::int64_t cpu_ns = 0;  // user and system, of all threads, also those that have ended
+  std::int64_t cpu_ns = 0;                         // user and system, of all threads, also those that have ended
   std::map<std::string, std::int64_t> threads_ns;  // by name
   std::uint64_t resident_bytes = 0;
   std::uint64_t private_bytes = 0;  // smaps_rollup: private clean and dirty

@@ -14,7 +14,9 @@ using base::json::Writer;
 
 double per(double amount, double count) { return count > 0 ? amount / count : 0; }
 double cpu_us_per_delivery(const StepResult& step) {
-  return step.server ? per(static_cast<double>(step.server->cpu_ns) / 1e3, static_cast<double>(step.measured.deliveries)) : 0;
+  return step.server
+             ? per(static_cast<double>(step.server->cpu_ns) / 1e3, static_cast<double>(step.measured.deliveries))
+             : 0;
 }
 double cpu_us_per_message(const StepResult& step) {
   return step.server ? per(static_cast<double>(step.server->cpu_ns) / 1e3, static_cast<double>(step.measured.sent)) : 0;
@@ -23,14 +25,16 @@ double cpu_us_per_message(const StepResult& step) {
 void row(std::string_view name, const std::string& value) { fmt::print("  {:<28}{}\n", name, value); }
 
 std::string text_of(const Percentiles& p) {
-  return fmt::format("p50 {:.2f}  p90 {:.2f}  p99 {:.2f}  p99.9 {:.2f}  max {:.2f} ms  ({} measured)", p.p50_ms, p.p90_ms, p.p99_ms, p.p999_ms,
-                     p.max_ms, p.count);
+  return fmt::format("p50 {:.2f}  p90 {:.2f}  p99 {:.2f}  p99.9 {:.2f}  max {:.2f} ms  ({} measured)", p.p50_ms,
+                     p.p90_ms, p.p99_ms, p.p999_ms, p.max_ms, p.count);
 }
 
 void print_server(const StepResult& step) {
   const ServerUse& server = *step.server;
-  row("server CPU", fmt::format("{:.2f} s ({:.0f} % of a core)  {:.2f} us a delivery  {:.1f} us a message", static_cast<double>(server.cpu_ns) / 1e9,
-                                per(static_cast<double>(server.cpu_ns) / 1e7, step.seconds), cpu_us_per_delivery(step), cpu_us_per_message(step)));
+  row("server CPU",
+      fmt::format("{:.2f} s ({:.0f} % of a core)  {:.2f} us a delivery  {:.1f} us a message",
+                  static_cast<double>(server.cpu_ns) / 1e9, per(static_cast<double>(server.cpu_ns) / 1e7, step.seconds),
+                  cpu_us_per_delivery(step), cpu_us_per_message(step)));
   for (const auto& [name, ns] : server.threads_ns) {
     if (static_cast<double>(ns) < 0.001 * step.seconds * 1e9) continue;
     row(fmt::format("  thread {}", name), fmt::format("{:.2f} s", static_cast<double>(ns) / 1e9));
@@ -39,14 +43,27 @@ void print_server(const StepResult& step) {
 
 void write_percentiles(Writer& out, std::string_view key, const Percentiles& p) {
   out.key(key).begin_object();
-  out.key("count").unsigned_integer(p.count).key("meanMs").number(p.mean_ms).key("p50Ms").number(p.p50_ms).key("p90Ms").number(p.p90_ms);
+  out.key("count")
+      .unsigned_integer(p.count)
+      .key("meanMs")
+      .number(p.mean_ms)
+      .key("p50Ms")
+      .number(p.p50_ms)
+      .key("p90Ms")
+      .number(p.p90_ms);
   out.key("p99Ms").number(p.p99_ms).key("p999Ms").number(p.p999_ms).key("maxMs").number(p.max_ms).end_object();
 }
 
 void write_totals(Writer& out, std::string_view key, const Totals& t) {
   out.key(key).begin_object();
-  out.key("sent").unsigned_integer(t.sent).key("expected").unsigned_integer(t.expected).key("deliveries").unsigned_integer(t.deliveries);
-  out.key("bytes").unsigned_integer(t.bytes).key("answers").unsigned_integer(t.answers).key("refused").unsigned_integer(t.refused);
+  out.key("sent")
+      .unsigned_integer(t.sent)
+      .key("expected")
+      .unsigned_integer(t.expected)
+      .key("deliveries")
+      .unsigned_integer(t.deliveries);
+  out.key("bytes").unsigned_integer(t.bytes).key("answers").unsigned_integer(t.answers).key("refused").unsigned_integer(
+      t.refused);
   out.key("duplicates").unsigned_integer(t.duplicates).key("outOfOrder").unsigned_integer(t.out_of_order);
   out.key("seqGaps").unsigned_integer(t.seq_gaps).key("misdelivered").unsigned_integer(t.misdelivered);
   out.key("damaged").unsigned_integer(t.damaged).key("sampled").unsigned_integer(t.sampled).end_object();
@@ -62,31 +79,60 @@ void write_use(Writer& out, const std::optional<ServerUse>& use) {
   out.key("threads").begin_object();
   for (const auto& [name, ns] : use->threads_ns) out.key(name).number(static_cast<double>(ns) / 1e9);
   out.end_object();
-  out.key("residentBytes").unsigned_integer(use->resident_bytes).key("privateBytes").unsigned_integer(use->private_bytes).end_object();
+  out.key("residentBytes")
+      .unsigned_integer(use->resident_bytes)
+      .key("privateBytes")
+      .unsigned_integer(use->private_bytes)
+      .end_object();
 }
 
 void write_step(Writer& out, const Report& report, const StepResult& step) {
   out.begin_object().key("rate").number(step.plan.rate).key("seconds").number(step.seconds);
   out.key("messagesPerSecond").number(per(static_cast<double>(step.measured.sent), step.seconds));
   out.key("deliveriesPerSecond").number(per(static_cast<double>(step.measured.deliveries), step.seconds));
-  out.key("clean").boolean(step.clean()).key("held").boolean(step.held(report.options.p99_ms)).key("gaveUp").boolean(step.gave_up);
-  out.key("interrupted").boolean(step.interrupted).key("lost").integer(step.lost).key("connectionsLost").unsigned_integer(step.connections_lost);
+  out.key("clean")
+      .boolean(step.clean())
+      .key("held")
+      .boolean(step.held(report.options.p99_ms))
+      .key("gaveUp")
+      .boolean(step.gave_up);
+  out.key("interrupted")
+      .boolean(step.interrupted)
+      .key("lost")
+      .integer(step.lost)
+      .key("connectionsLost")
+      .unsigned_integer(step.connections_lost);
   write_totals(out, "all", step.all);
   write_totals(out, "measured", step.measured);
   write_percentiles(out, "latency", step.latency);
   write_percentiles(out, "answer", step.answer);
   write_percentiles(out, "sendLag", step.lag);
   out.key("loadBusyShare").number(step.busy_share).key("drainSeconds").number(step.drain_seconds);
-  out.key("cpuMicrosPerDelivery").number(cpu_us_per_delivery(step)).key("cpuMicrosPerMessage").number(cpu_us_per_message(step));
+  out.key("cpuMicrosPerDelivery")
+      .number(cpu_us_per_delivery(step))
+      .key("cpuMicrosPerMessage")
+      .number(cpu_us_per_message(step));
   write_use(out, step.server);
   out.end_object();
 }
 
 void write_options(Writer& out, const Options& o) {
   out.key("options").begin_object().key("mode").string(name_of(o.mode)).key("protocol").string(name_of(o.protocol));
-  out.key("connections").unsigned_integer(o.connections).key("rooms").unsigned_integer(o.rooms()).key("roomSize").unsigned_integer(o.room_size);
+  out.key("connections")
+      .unsigned_integer(o.connections)
+      .key("rooms")
+      .unsigned_integer(o.rooms())
+      .key("roomSize")
+      .unsigned_integer(o.room_size);
   out.key("senders").unsigned_integer(o.senders).key("size").unsigned_integer(o.size).key("acks").boolean(o.acks);
-  out.key("clientIds").boolean(o.client_ids).key("rate").number(o.rate).key("seconds").number(o.seconds).key("warmup").number(o.warmup);
+  out.key("clientIds")
+      .boolean(o.client_ids)
+      .key("rate")
+      .number(o.rate)
+      .key("seconds")
+      .number(o.seconds)
+      .key("warmup")
+      .number(o.warmup);
   out.key("p99BoundMs").number(o.p99_ms).key("busyPoll").boolean(o.busy_poll).end_object();
 }
 
@@ -105,39 +151,50 @@ bool Report::clean() const noexcept {
 
 void print_step(const StepResult& step) {
   const Totals& m = step.measured;
-  fmt::print("\n{}{}\n", step.plan.rate > 0 ? fmt::format("{:.0f} messages/s for {:.1f} s", step.plan.rate, step.seconds)
-                                          : fmt::format("send, answer, send for {:.1f} s", step.seconds),
-             step.gave_up ? ": given up, the bound cannot be met" : step.interrupted ? ": interrupted" : "");
-  row("throughput", fmt::format("{:.0f} messages/s  {:.0f} deliveries/s  {:.0f} bytes a delivery", per(static_cast<double>(m.sent), step.seconds),
-                                per(static_cast<double>(m.deliveries), step.seconds), per(static_cast<double>(m.bytes), static_cast<double>(m.deliveries))));
+  fmt::print("\n{}{}\n",
+             step.plan.rate > 0 ? fmt::format("{:.0f} messages/s for {:.1f} s", step.plan.rate, step.seconds)
+                                : fmt::format("send, answer, send for {:.1f} s", step.seconds),
+             step.gave_up       ? ": given up, the bound cannot be met"
+             : step.interrupted ? ": interrupted"
+                                : "");
+  row("throughput",
+      fmt::format("{:.0f} messages/s  {:.0f} deliveries/s  {:.0f} bytes a delivery",
+                  per(static_cast<double>(m.sent), step.seconds), per(static_cast<double>(m.deliveries), step.seconds),
+                  per(static_cast<double>(m.bytes), static_cast<double>(m.deliveries))));
   row("latency", text_of(step.latency));
   if (step.answer.count > 0) row("answer", text_of(step.answer));
   const Totals& a = step.all;
-  row("deliveries", fmt::format("{} of {} expected  lost {}  duplicates {}  out of order {}  seq gaps {}  misdelivered {}  damaged {} (of {} parsed)",
-                                a.deliveries - a.duplicates, a.expected, step.lost, a.duplicates, a.out_of_order, a.seq_gaps, a.misdelivered, a.damaged,
-                                a.sampled));
+  row("deliveries", fmt::format("{} of {} expected  lost {}  duplicates {}  out of order {}  seq gaps {}  misdelivered "
+                                "{}  damaged {} (of {} parsed)",
+                                a.deliveries - a.duplicates, a.expected, step.lost, a.duplicates, a.out_of_order,
+                                a.seq_gaps, a.misdelivered, a.damaged, a.sampled));
   if (a.refused > 0) row("sends refused", fmt::format("{}", a.refused));
   if (step.connections_lost > 0) row("connections lost", fmt::format("{}", step.connections_lost));
   if (step.server) print_server(step);
-  row("load tool", fmt::format("busy {:.0f} %  sends late by p99 {:.2f} ms, max {:.2f} ms", step.busy_share * 100, step.lag.p99_ms, step.lag.max_ms));
+  row("load tool", fmt::format("busy {:.0f} %  sends late by p99 {:.2f} ms, max {:.2f} ms", step.busy_share * 100,
+                               step.lag.p99_ms, step.lag.max_ms));
 }
 
 void print_report(const Report& report) {
   const Options& o = report.options;
-  fmt::print("\n{} connections in {} rooms of {}, texts of {} bytes, {}\n", report.set_up.connections, o.rooms(), o.room_size, o.size, name_of(o.protocol));
-  row("set-up", fmt::format("{:.2f} s ({:.0f} a second)", report.set_up.seconds, per(report.set_up.connections, report.set_up.seconds)));
+  fmt::print("\n{} connections in {} rooms of {}, texts of {} bytes, {}\n", report.set_up.connections, o.rooms(),
+             o.room_size, o.size, name_of(o.protocol));
+  row("set-up", fmt::format("{:.2f} s ({:.0f} a second)", report.set_up.seconds,
+                            per(report.set_up.connections, report.set_up.seconds)));
   if (const auto& use = report.set_up.server) {
-    row("server CPU", fmt::format("{:.1f} us a connection", per(static_cast<double>(use->cpu_ns) / 1e3, report.set_up.connections)));
+    row("server CPU",
+        fmt::format("{:.1f} us a connection", per(static_cast<double>(use->cpu_ns) / 1e3, report.set_up.connections)));
     row("memory a connection", per_connection(*use, report.set_up.connections));
   }
   if (report.idle && report.idle->server) {
     const ServerUse& use = *report.idle->server;
-    row("idle", fmt::format("{:.1f} s, {:.2f} % of a core", report.idle->seconds, per(static_cast<double>(use.cpu_ns) / 1e7, report.idle->seconds)));
+    row("idle", fmt::format("{:.1f} s, {:.2f} % of a core", report.idle->seconds,
+                            per(static_cast<double>(use.cpu_ns) / 1e7, report.idle->seconds)));
     row("memory a connection, idle", per_connection(use, report.set_up.connections));
   }
   if (report.highest_rate) {
-    fmt::print("\nHighest rate held with p99 below {:g} ms: {:.0f} messages/s ({:.0f} deliveries/s)\n", o.p99_ms, *report.highest_rate,
-               *report.highest_rate * o.connections / o.rooms());
+    fmt::print("\nHighest rate held with p99 below {:g} ms: {:.0f} messages/s ({:.0f} deliveries/s)\n", o.p99_ms,
+               *report.highest_rate, *report.highest_rate * o.connections / o.rooms());
   }
   if (report.interrupted) fmt::print("\nInterrupted: what is above was measured until then.\n");
   if (!report.failure.empty()) fmt::print("\nFAILED: {}\n", report.failure);
@@ -147,8 +204,18 @@ base::Result<void> write_json(const Report& report) {
   Writer out;
   out.begin_object().key("tool").string("ringline-load");
   write_options(out, report.options);
-  out.key("clean").boolean(report.clean()).key("interrupted").boolean(report.interrupted).key("failure").string(report.failure);
-  out.key("setUp").begin_object().key("connections").unsigned_integer(report.set_up.connections).key("seconds").number(report.set_up.seconds);
+  out.key("clean")
+      .boolean(report.clean())
+      .key("interrupted")
+      .boolean(report.interrupted)
+      .key("failure")
+      .string(report.failure);
+  out.key("setUp")
+      .begin_object()
+      .key("connections")
+      .unsigned_integer(report.set_up.connections)
+      .key("seconds")
+      .number(report.set_up.seconds);
   write_use(out, report.set_up.server);
   out.end_object();
   if (report.idle) {

@@ -11,7 +11,8 @@ namespace {
 
 constexpr double kSecond = 1e9;
 constexpr std::int64_t kLead = 10'000'000;  // from the decision to the first message
-constexpr double kHopelessSeconds = 2;      // more than so many seconds of deliveries under way: the server does not keep up
+constexpr double kHopelessSeconds =
+    2;  // more than so many seconds of deliveries under way: the server does not keep up
 
 std::int64_t ns_of(double seconds) { return static_cast<std::int64_t>(seconds * kSecond); }
 
@@ -46,10 +47,12 @@ StepResult StepRunner::run(const StepPlan& plan) {
   begin_ = take_sample(start_ns_);
   first_ = last_ = begin_;
   static_cast<void>(driver_.busy_share());
-  driver_.show(plan.rate > 0 ? fmt::format("{:.0f} msg/s for {:g} s", plan.rate, plan.seconds) : fmt::format("send, answer, {:g} s", plan.seconds));
+  driver_.show(plan.rate > 0 ? fmt::format("{:.0f} msg/s for {:g} s", plan.rate, plan.seconds)
+                             : fmt::format("send, answer, {:g} s", plan.seconds));
   const bool closed_loop = plan.rate <= 0;
   crowd_.set_closed_loop(closed_loop);
-  for (unsigned i = 0; closed_loop && i < crowd_.senders(); ++i) crowd_.send_from(crowd_.sender(i), base::monotonic_ns());
+  for (unsigned i = 0; closed_loop && i < crowd_.senders(); ++i)
+    crowd_.send_from(crowd_.sender(i), base::monotonic_ns());
 
   while (phase_ != Phase::over) {
     const std::int64_t now_ns = base::monotonic_ns();
@@ -58,7 +61,8 @@ StepResult StepRunner::run(const StepPlan& plan) {
     if (interrupted()) result.interrupted = true;
     if (plan.give_up && hopeless(now_ns)) result.gave_up = true;
     if (result.interrupted || result.gave_up || crowd_.failed() > 0) break;
-    const std::int64_t next_ns = closed_loop || sent_ == messages_ ? to_ns_ : start_ns_ + ns_of(static_cast<double>(sent_) / plan.rate);
+    const std::int64_t next_ns =
+        closed_loop || sent_ == messages_ ? to_ns_ : start_ns_ + ns_of(static_cast<double>(sent_) / plan.rate);
     driver_.turn(next_ns);
   }
   crowd_.set_closed_loop(false);

@@ -42,7 +42,9 @@ struct StepResult {
   double drain_seconds = 0;
 
   bool clean() const noexcept { return lost == 0 && connections_lost == 0 && all.wrong() == 0; }
-  bool held(double p99_ms) const noexcept { return clean() && !gave_up && !interrupted && latency.count > 0 && latency.p99_ms < p99_ms; }
+  bool held(double p99_ms) const noexcept {
+    return clean() && !gave_up && !interrupted && latency.count > 0 && latency.p99_ms < p99_ms;
+  }
 };
 
 class StepRunner {

@@ -64,7 +64,10 @@ struct Bench final : chat::RoomLogListener {
 void commit(benchmark::State& state) {
   Bench bench;
   const auto records = static_cast<std::uint64_t>(state.range(0));
-  chat::Event event{.room = {1}, .id = {1}, .actor = {1}, .body = base::Blob::copy_of(std::string(kRecordBytes - backend::journal::kEventHeadBytes, 'x'))};
+  chat::Event event{.room = {1},
+                    .id = {1},
+                    .actor = {1},
+                    .body = base::Blob::copy_of(std::string(kRecordBytes - backend::journal::kEventHeadBytes, 'x'))};
   std::vector<double> times_us;
   for (auto _ : state) {
     const std::int64_t start = base::monotonic_ns();

@@ -12,10 +12,13 @@ using base::json::Value;
 
 std::string_view problem_of(ParseError error) noexcept {
   switch (error) {
-    case ParseError::depth: return "JSON nested too deep";
-    case ParseError::encoding: return "not UTF-8";
+    case ParseError::depth:
+      return "JSON nested too deep";
+    case ParseError::encoding:
+      return "not UTF-8";
     case ParseError::none:
-    case ParseError::syntax: break;
+    case ParseError::syntax:
+      break;
   }
   return "not JSON";
 }
@@ -64,7 +67,8 @@ void append_event_frame(std::string& out, std::string_view name, std::string_vie
 }
 
 void append_reply_frame(std::string& out, std::string_view id, bool ok, std::string_view body) {
-  append_text_frame(out, {R"({"id":)", id.empty() ? "null" : id, ok ? R"(,"ok":true,"data":)" : R"(,"ok":false,"error":)", body, "}"});
+  append_text_frame(out, {R"({"id":)", id.empty() ? "null" : id,
+                          ok ? R"(,"ok":true,"data":)" : R"(,"ok":false,"error":)", body, "}"});
 }
 
 }  // namespace ringline::protocol::plain
