@@ -5,6 +5,12 @@
 
 namespace ringline::net {
 
+namespace {
+
+constexpr std::size_t kPiecesKept = 64;
+
+}  // namespace
+
 void Outbox::add_shared(const base::ChunkRef& chunk, std::uint32_t from, std::uint32_t to) {
   pieces_.push_back({chunk, from, to, true, false});
   shared_bytes_ += to - from;
@@ -66,6 +72,7 @@ void Outbox::drop_shared() {
 
 void Outbox::clear() {
   pieces_.clear();
+  if (pieces_.capacity() > kPiecesKept) pieces_.shrink_to_fit();  // it was a slow reader's
   urgent_ = {};
   shared_bytes_ = urgent_bytes_ = sending_bytes_ = 0;
 }
