@@ -69,10 +69,10 @@ bool in_blocks(std::string_view address, std::span<const std::string> blocks) no
       blocks, [&](const std::string& block) { return block == "true" || (parsed && in_block(*parsed, block)); });
 }
 
-std::string client_address(std::string_view peer, std::string_view forwarded_for,
-                           std::span<const std::string> trusted) {
+std::string client_address(std::string_view peer, std::string_view forwarded_for, std::span<const std::string> trusted,
+                           unsigned hops) {
   std::string_view client = peer;
-  while (!forwarded_for.empty() && in_blocks(client, trusted)) {
+  for (unsigned hop = 0; !forwarded_for.empty() && (hop < hops || in_blocks(client, trusted)); ++hop) {
     auto comma = forwarded_for.rfind(',');
     std::string_view last = trimmed(comma == std::string_view::npos ? forwarded_for : forwarded_for.substr(comma + 1));
     forwarded_for = comma == std::string_view::npos ? std::string_view() : forwarded_for.substr(0, comma);

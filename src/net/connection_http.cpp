@@ -134,7 +134,8 @@ void Connection::take_request(Request request, bool from_other_core) {
   ++server_.metrics.http_requests;
   if (http_->peer.empty()) http_->peer = loop::peer_address(socket_);
   std::string_view forwarded = request.header("X-Forwarded-For").value_or("");
-  http_->address = client_address(http_->peer, forwarded, server_.options.settings.trust_proxy);
+  http_->address = client_address(http_->peer, forwarded, server_.options.settings.trust_proxy,
+                                  server_.options.settings.trust_proxy_hops);
   http_->exchange_open = true;
   http_->keep_alive = request.keep_alive;
   http_->head_only = request.method == protocol::Method::head;

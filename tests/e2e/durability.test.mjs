@@ -129,7 +129,7 @@ test('a torn record after the last commit is dropped, quietly', async () => {
 test('the disk full: sends are refused with a clear error, reads go on, and it recovers when there is room', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'ringline-full-'));
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', dataDir], { stdio: 'pipe' });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=160m', 'tmpfs', dataDir], { stdio: 'pipe' });
   } catch (error) {
     t.skip(`a small tmpfs cannot be mounted here: ${String(error.stderr).trim()}`);
     return;

@@ -32,5 +32,13 @@ TEST(ClientAddress, OnlyTrustedProxiesAreBelieved) {
   EXPECT_EQ(client_address("127.0.0.1", "198.51.100.1", Blocks{}), "127.0.0.1");
 }
 
+TEST(ClientAddress, SoManyProxiesAreBelieved) {
+  constexpr std::string_view kForwarded = "6.6.6.6, 198.51.100.1, 192.0.2.7";
+  EXPECT_EQ(client_address("203.0.113.9", kForwarded, Blocks{}, 0), "203.0.113.9");
+  EXPECT_EQ(client_address("203.0.113.9", kForwarded, Blocks{}, 1), "192.0.2.7");
+  EXPECT_EQ(client_address("203.0.113.9", kForwarded, Blocks{}, 2), "198.51.100.1");
+  EXPECT_EQ(client_address("203.0.113.9", "", Blocks{}, 2), "203.0.113.9");
+}
+
 }  // namespace
 }  // namespace ringline::net
