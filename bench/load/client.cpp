@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -20,6 +22,15 @@ constexpr std::string_view kHeadEnd = "\r\n\r\n";
 
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+// A mask has to differ from frame to frame, not to be secret: nothing between us and the server is to be fooled.
+std::array<std::uint8_t, 4> next_mask() noexcept {
+  static std::uint32_t state = 0x9e3779b9;
+  state ^= state << 13;
+  state ^= state >> 17;
+  state ^= state << 5;
+  return std::bit_cast<std::array<std::uint8_t, 4>>(state);
 }
 
 }  // namespace
@@ -44,8 +55,10 @@ void Client::on_connect(loop::Completion completion) {
 
 // Sending.
 
-void Client::say(std::string_view payload) {
-  append_masked(waiting_, Opcode::text, payload);
+void Client::say(std::string_view payload) { queue(Opcode::text, payload); }
+
+void Client::queue(Opcode opcode, std::string_view payload) {
+  protocol::append_client_frame(waiting_, opcode, payload, next_mask());
   if (!std::exchange(dirty_, true)) crowd_.mark_dirty(*this);
 }
 
@@ -126,9 +139,7 @@ void Client::on_frame(const Frame& frame, std::int64_t now_ns) {
     case Opcode::text:
       return on_text(frame.payload, now_ns);
     case Opcode::ping:
-      append_masked(waiting_, Opcode::pong, frame.payload);
-      if (!std::exchange(dirty_, true)) crowd_.mark_dirty(*this);
-      return;
+      return queue(Opcode::pong, frame.payload);
     case Opcode::close: {
       const auto* code = reinterpret_cast<const unsigned char*>(frame.payload.data());
       return fail(frame.payload.size() < 2

@@ -53,6 +53,7 @@ class Client {
   void on_connect(loop::Completion completion);
   void on_receive(loop::Completion completion);
   void on_send(loop::Completion completion);
+  void queue(Opcode opcode, std::string_view payload);
   void take(std::string_view bytes);
   std::string_view take_response(std::string_view bytes);
   void take_frames(std::string_view bytes);

@@ -1,20 +1,19 @@
-// WebSocket as a client sees it, as little of it as a load tool needs: masked frames out, whole unmasked frames in.
+// Frames from a server, taken where they lie: a batch of deliveries is walked without a copy and without a parser's state.
 // A fragmented message is refused: no server that is driven here sends one, and reassembling would cost a copy of each delivery.
 #pragma once
+
+#include <endian.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <string>
 #include <string_view>
 
-#include <endian.h>
+#include "ringline/protocol/websocket.hpp"
 
 namespace ringline::bench {
 
-enum class Opcode : std::uint8_t { continuation = 0, text = 1, binary = 2, close = 8, ping = 9, pong = 10 };
-
-void append_masked(std::string& out, Opcode opcode, std::string_view payload);
+using protocol::Opcode;
 
 struct Frame {
   Opcode opcode = Opcode::text;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kSecond = 1e9;
 constexpr std::int64_t kLead = 10'000'000;  // from the decision to the first message
+constexpr double kInterruptedSeconds = 2;   // of draining
 constexpr double kHopelessSeconds =
     2;  // more than so many seconds of deliveries under way: the server does not keep up
 
@@ -111,7 +112,7 @@ bool StepRunner::hopeless(std::int64_t now_ns) {
   return now_ns > from_ns_ && under_way > plan_.rate * fan * (options_.p99_ms / 1000 + kHopelessSeconds);
 }
 
-// Everything that was sent arrives, or the time for it ends.
+// Everything that was sent arrives, or the time for it ends. Who interrupts waits less, but what is under way is not called lost at once.
 void StepRunner::drain(StepResult& result) {
   const std::int64_t began_ns = base::monotonic_ns();
   const auto done = [&] {
@@ -119,7 +120,9 @@ void StepRunner::drain(StepResult& result) {
     const Totals step = now - begin_.totals;
     return crowd_.failed() > 0 || (now.outstanding() <= 0 && (!options_.acks || step.answers >= step.sent));
   };
-  driver_.run_until(began_ns + ns_of(options_.drain_seconds), done);
+  const std::int64_t patience_ns =
+      ns_of(result.interrupted ? std::min(kInterruptedSeconds, options_.drain_seconds) : options_.drain_seconds);
+  while (!done() && base::monotonic_ns() - began_ns < patience_ns) driver_.turn(began_ns + patience_ns);
   result.drain_seconds = static_cast<double>(base::monotonic_ns() - began_ns) / kSecond;
 }
 

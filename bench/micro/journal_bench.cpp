@@ -90,5 +90,3 @@ void commit(benchmark::State& state) {
 BENCHMARK(commit)->Name("journal/commit")->Arg(1)->Arg(16)->Arg(256)->UseRealTime()->MinTime(2);
 
 }  // namespace
-
-BENCHMARK_MAIN();
