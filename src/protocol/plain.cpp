@@ -1,5 +1,9 @@
 #include "ringline/protocol/plain.hpp"
 
+#include <array>
+#include <charconv>
+#include <system_error>
+
 #include "protocol/frame_text.hpp"
 #include "ringline/base/limits.hpp"
 
@@ -27,6 +31,11 @@ std::string_view problem_of(ParseError error) noexcept {
 bool read_id(const Value& value, IdText& id) {
   if (value.IsString() && value.GetStringLength() > base::limits::kRequestIdBytes) return false;
   if (!value.IsString() && !value.IsNumber()) return false;
+  if (value.IsInt64()) {  // what clients send: no allocation
+    std::array<char, 24> digits;
+    const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value.GetInt64());
+    return error == std::errc{} && id.set({digits.data(), end});
+  }
   base::json::Writer text;
   text.value(value);
   return id.set(text.view());
