@@ -176,7 +176,8 @@ base::Task<void> Core::drain_and_stop() {
   bool stored = shard_->all_stored();
   server_->kill_all();
   while (!no_connections()) co_await loop_.sleep(kDrainStep);
-  while (loop_.scope().running() > 1) co_await loop_.sleep(kDrainStep);  // all but this one: what was begun for them ends
+  while (loop_.scope().running() > 1)
+    co_await loop_.sleep(kDrainStep);  // all but this one: what was begun for them ends
   base::log::info("core_drained", {{"stored", stored}});
   process_.state[loop_.core()].quiet.store(true);
   auto all_quiet = [this] {
