@@ -26,7 +26,7 @@ namespace {
 
 constexpr std::size_t kQueuedLines = 8192;
 constexpr std::size_t kFieldBytesMax = 2048;  // longer texts are cut: one line never grows with what a client sent
-constexpr std::int64_t kLostEveryMs = 1000;
+constexpr std::chrono::seconds kLostEvery{1};
 
 void write_whole(int fd, std::string_view bytes) noexcept {
   while (!bytes.empty()) {
@@ -134,24 +134,25 @@ class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
  private:
   void sink_it_(const spdlog::details::log_msg& message) override {
     write_now(fd_, {message.payload.data(), message.payload.size()});
-    if (monotonic_ms() - said_lost_ms_ >= kLostEveryMs) say_lost();
+    if (message.time - said_lost_ >= kLostEvery) say_lost(message.time);
   }
   void flush_() override {}
 
-  void say_lost() {
-    said_lost_ms_ = monotonic_ms();
+  // On the time that the line carries: this is the log's own thread, and the clock belongs to the cores (in a simulation to one thread alone).
+  void say_lost(spdlog::log_clock::time_point now) {
+    said_lost_ = now;
     const auto pool = pool_.lock();
-    const std::size_t lost = pool ? pool->overrun_counter() : said_lost_;
-    if (lost == said_lost_) return;
-    write_now(fd_, line_of(LogLevel::warn, "log_lines_lost", {{"lines", lost - said_lost_}}));
-    said_lost_ = lost;
+    const std::size_t lost = pool ? pool->overrun_counter() : told_lines_;
+    if (lost == told_lines_) return;
+    write_now(fd_, line_of(LogLevel::warn, "log_lines_lost", {{"lines", lost - told_lines_}}));
+    told_lines_ = lost;
   }
 
   int fd_;
   std::string path_;  // empty: standard error, never reopened or closed
   std::weak_ptr<spdlog::details::thread_pool> pool_;
-  std::size_t said_lost_ = 0;
-  std::int64_t said_lost_ms_ = 0;
+  spdlog::log_clock::time_point said_lost_;
+  std::size_t told_lines_ = 0;
 };
 
 // The one global of the project: a log must be within reach where nothing else is. Written by `start` and `stop` only.
