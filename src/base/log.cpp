@@ -116,7 +116,7 @@ class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
   void watch(const std::shared_ptr<spdlog::details::thread_pool>& pool) { pool_ = pool; }
   void say_last_lost() {
     const std::scoped_lock lock(mutex_);
-    say_lost();
+    say_lost(spdlog::log_clock::now());
   }
 
   void reopen() {
