@@ -94,7 +94,7 @@ base::Task<base::Result<void>> Core::run_blocking(std::move_only_function<void()
 
 // Rooms are framed, then everything that is queued goes to the kernel with the journal's write: one enter.
 void Core::on_turn_end() {
-  shard_->flush();
+  if (std::int64_t again_ms = shard_->flush(); again_ms != INT64_MAX) loop_.timers().arm(flush_again_, again_ms);
   server_->on_turn_end();
   if (admin_) admin_->on_turn_end();
 }
@@ -187,6 +187,7 @@ base::Task<void> Core::drain_and_stop() {
   };
   while (!all_quiet()) co_await loop_.sleep(kDrainStep);
   tick_.disarm();
+  flush_again_.disarm();
   co_await journal_->close();
   loop_.stop();
 }

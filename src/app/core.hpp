@@ -65,6 +65,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
 
   void on_turn_end() override;
   void on_tick();
+  void on_flush_due() {}  // the turn that the timer brings ends with a flush
   base::Task<void> drain_and_stop();
   bool no_connections() const noexcept { return server_->empty() && (!admin_ || admin_->empty()); }
 
@@ -87,6 +88,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   std::unique_ptr<base::Settings> admin_settings_;  // with the admin listener's address
   std::unique_ptr<net::Server> admin_;              // null: another core, or no ADMIN_PORT
   loop::TimerOf<Core, &Core::on_tick> tick_{*this};
+  loop::TimerOf<Core, &Core::on_flush_due> flush_again_{*this};
 };
 
 // The thread of one core: makes all of it, runs it, takes it down.

@@ -219,6 +219,7 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kLimit, "TEXT_MAX", "NUMBER", kNumber<&S::text_points, 1, kTextPointsMax>, "Characters of a message"),
     row(kLimit, "FRAME_MAX", "SIZE", kSize<&S::frame_bytes, 1024, kFrameBytesMax>, "A frame on /ws"),
     row(kLimit, "SEND_QUEUE", "SIZE", kSize<&S::send_queue_bytes, kQueueBytesMin, kQueueBytesMax>, "Bytes queued for a connection before it is fed from the log"),
+    row(kLimit, "FLUSH_WAIT", "DURATION", kDuration<&S::flush_wait, 0, ms(1s)>, "Longest that messages of a busy room wait to be sent together; 0: never"),
     row(kLimit, "CONNECTIONS_PER_USER", "NUMBER", kNumber<&S::connections_per_user, 1, 10'000>, "Connections of a user"),
     row(kLimit, "PING_INTERVAL", "DURATION", kDuration<&S::ping_interval, ms(100ms), ms(1h)>, "Between two pings"),
     row(kLimit, "PING_TIMEOUT", "DURATION", kDuration<&S::ping_timeout, ms(100ms), ms(1h)>, "For the answer to a ping"),

@@ -55,16 +55,37 @@ void Delivery::pass(RoomId id, std::string_view name, std::string_view body) {
   mark_dirty(*room);
 }
 
-void Delivery::flush() {
-  // Seats may go while a room is flushed (never rooms that are dirty), and nothing becomes dirty.
-  for (LocalRoom* room : dirty_) flush_room(*room);
-  std::vector<LocalRoom*> flushed = std::move(dirty_);
+std::int64_t Delivery::due_ms(const LocalRoom& room) const noexcept {
+  for (const base::ChunkRef& events : room.events)
+    if (events && events->bytes.size() >= base::limits::kFlushBytes) return 0;
+  auto pace = std::chrono::duration_cast<std::chrono::milliseconds>(base::limits::kFlushPace * room.seats.size());
+  return room.flushed_ms + std::min(pace, p_.o.settings.flush_wait).count();
+}
+
+std::int64_t Delivery::flush() {
+  if (p_.now_ms() >= paced_due_ms_) {
+    paced_due_ms_ = INT64_MAX;
+    due_.swap(paced_);
+    flush_due(due_);
+    due_.clear();
+  }
+  flush_due(dirty_);
   dirty_.clear();
-  for (LocalRoom* room : flushed) {
+  return paced_due_ms_;
+}
+
+// Seats may go while a room is flushed (never rooms that are dirty), and nothing becomes dirty.
+void Delivery::flush_due(std::vector<LocalRoom*>& rooms) {
+  for (LocalRoom* room : rooms) {
+    if (std::int64_t due = due_ms(*room); due > p_.now_ms()) {
+      paced_.push_back(room);
+      paced_due_ms_ = std::min(paced_due_ms_, due);
+      continue;
+    }
+    flush_room(*room);
     room->dirty = false;
     drop_if_empty(room->id);
   }
-  dirty_.reserve(flushed.capacity());
 }
 
 void Delivery::flush_room(LocalRoom& room) {
@@ -75,6 +96,7 @@ void Delivery::flush_room(LocalRoom& room) {
   }
   room.turn_first = 0;
   room.turn_ends.clear();
+  room.flushed_ms = p_.now_ms();
 }
 
 void Delivery::flush_seat(LocalRoom& room, LocalRoom::Seat& seat) {
@@ -217,10 +239,13 @@ void Delivery::remove_leaving(LocalRoom& room) {
 
 void Delivery::feed(Session& session) {
   if (session.feeding || !session.out.has_room()) return;
+  bool resumes = resuming_.contains(session.id);
   for (const Session::Seat& seat : session.seats) {
     const LocalRoom& room = *seat.room;
     std::uint64_t next = room.seats[seat.index].next_seq;
     if (next > room.last_seq) continue;
+    bool comes_with_flush = room.turn_first != 0 && next >= room.turn_first;
+    if (comes_with_flush && !resumes) continue;
     session.feeding = true;
     p_.o.scope.spawn([](Parts& p, ConnectionId connection, RoomId id, std::uint64_t after) -> Task<void> {
       auto asking = ask<Feed>(p, p.home(id), [id, after](Parts& there, Answer<Feed> answer) {

@@ -4,6 +4,9 @@
 // chunk that all seats share, and each seat takes the part from its next seq on. A seat whose session has no room keeps its number: it is behind
 // (next_seq <= the room's last_seq), and is fed from the log when the session has drained. Resume is the same: a seat that starts behind. So no seq
 // can come twice or be skipped on a connection, whatever happens in between.
+//
+// A send costs the same whether it carries one event or fifty, so a busy room is paced: after a flush its next one comes kFlushPace a member later, at
+// most FLUSH_WAIT. A room that was quiet for so long is flushed at once, as every small room is.
 #pragma once
 
 #include <array>
@@ -44,7 +47,7 @@ struct LocalRoom {
   std::vector<Seat> seats;
   std::vector<Held> held;
 
-  // Of this turn.
+  // Since the last flush.
   std::uint64_t turn_first = 0;  // seq of the first framed event
   std::vector<Ends> turn_ends;   // where each event's frame ends
   std::array<base::ChunkRef, kWires> events;
@@ -52,7 +55,8 @@ struct LocalRoom {
       framed_from{};  // seq of the first event in it: a protocol may come into use within the turn
   std::array<base::ChunkRef, kWires> passing;
   std::vector<UserId> leaving;  // their seats go with the flush
-  bool dirty = false;
+  bool dirty = false;           // has something to flush
+  std::int64_t flushed_ms = 0;
 };
 
 // A room event on its way to another core's members.
@@ -70,7 +74,8 @@ class Delivery {
 
   void deliver(const Delivered& event);
   void pass(RoomId room, std::string_view name, std::string_view body);
-  void flush();
+  // Frames are queued on every member, but those of rooms that are paced: these wait for a later call. When that is due, or INT64_MAX.
+  std::int64_t flush();
 
   // Seats a session in a room as its home said. Does nothing if it has a seat already or is gone.
   void seat(Session& session, const Subscription& subscription);
@@ -104,6 +109,8 @@ class Delivery {
  private:
   LocalRoom& local(const Subscription& subscription);
   void mark_dirty(LocalRoom& room);
+  std::int64_t due_ms(const LocalRoom& room) const noexcept;
+  void flush_due(std::vector<LocalRoom*>& rooms);
   void flush_room(LocalRoom& room);
   void flush_seat(LocalRoom& room, LocalRoom::Seat& seat);
   void unseat(Session& session, std::size_t seat_index);
@@ -114,7 +121,10 @@ class Delivery {
 
   Shard::Parts& p_;
   std::unordered_map<RoomId, std::unique_ptr<LocalRoom>> rooms_;
-  std::vector<LocalRoom*> dirty_;
+  std::vector<LocalRoom*> dirty_;  // since the last call of flush
+  std::vector<LocalRoom*> paced_;  // dirty too, and not due yet
+  std::vector<LocalRoom*> due_;    // of flush alone
+  std::int64_t paced_due_ms_ = INT64_MAX;
   std::unordered_map<ConnectionId, std::vector<Resumed>> resuming_;
   std::vector<ConnectionId> feed_again_;  // their read failed: tried again at the next tick
 };

@@ -179,9 +179,10 @@ void Shard::on_tick(std::int64_t now_ms) {
   p.o.metrics.store_lag_events = p.ingest.waiting();
 }
 
-void Shard::flush() {
-  parts_->delivery.flush();
+std::int64_t Shard::flush() {
+  std::int64_t again_ms = parts_->delivery.flush();
   parts_->ingest.pump(false);
+  return again_ms;
 }
 
 bool Shard::all_stored() {

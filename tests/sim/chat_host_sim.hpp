@@ -59,7 +59,10 @@ class Host {
 
   // After a crash. False: something waits for ever.
   bool let_go() {
-    for (const auto& core : cores_) core->tick.disarm();
+    for (const auto& core : cores_) {
+      core->tick.disarm();
+      core->flush_again.disarm();
+    }
     return world_.run_until(loops_, [this] {
       return std::ranges::all_of(loops_, [](loop::Loop* loop) { return loop->scope().running() == 0; });
     });
@@ -113,7 +116,10 @@ class Host {
     }
     std::int64_t now_ms() const noexcept override { return loop.now_ms(); }
 
-    void on_turn_end() override { shard->flush(); }
+    void on_turn_end() override {
+      if (const std::int64_t again_ms = shard->flush(); again_ms != INT64_MAX) loop.timers().arm(flush_again, again_ms);
+    }
+    void on_flush_due() {}
     void on_committed(std::uint64_t last) override { shard->on_committed(last); }
     void on_failed(std::uint64_t first, std::uint64_t last) override { shard->on_failed(first, last); }
     void on_tick() {
@@ -130,6 +136,7 @@ class Host {
     std::unique_ptr<backend::Journal> journal;
     std::unique_ptr<Shard> shard;
     loop::TimerOf<Core, &Core::on_tick> tick{*this};
+    loop::TimerOf<Core, &Core::on_flush_due> flush_again{*this};
     loop::Workers workers{1, "sim", 16};  // goes first: its jobs post to the loop
   };
 

@@ -57,6 +57,7 @@ struct Settings {
   std::size_t text_points = limits::kTextPoints;
   std::size_t frame_bytes = limits::kFrameBytes;
   std::size_t send_queue_bytes = limits::kSendQueueBytes;
+  std::chrono::milliseconds flush_wait = limits::kFlushWait;
   unsigned connections_per_user = limits::kConnectionsPerUser;
   unsigned connections_max = 0;  // of the process; 0: as many as the descriptor limit carries
   std::chrono::milliseconds ping_interval = limits::kPingInterval;

@@ -117,8 +117,9 @@ class Shard final : public RoomLogListener {
   // From the loop.
   static constexpr std::int64_t kTickMs = 200;
   void on_tick(std::int64_t now_ms);  // every kTickMs
-  // Frames what the turn delivered and queues it on every member: call it before the connections flush.
-  void flush();
+  // Frames what the turn delivered and queues it on every member: call it before the connections flush, in every turn. When the next call is due at the
+  // latest (rooms that are busy wait a little, to be sent several events at once); INT64_MAX: whenever.
+  std::int64_t flush();
   // Whether all that was sequenced is committed and in the store; hurries it there. For a clean stop: called again until it is true.
   bool all_stored();
 

@@ -46,13 +46,14 @@ struct TestServer::Core final : chat::Surroundings, loop::TurnHook {
   }
   std::int64_t now_ms() const noexcept override { return loop.now_ms(); }
   void on_turn_end() override {
-    shard->flush();
+    if (std::int64_t again_ms = shard->flush(); again_ms != INT64_MAX) loop.timers().arm(flush_again, again_ms);
     server->on_turn_end();
   }
   void on_tick() {
     shard->on_tick(loop.now_ms());
     loop.timers().arm(tick, loop.now_ms() + chat::Shard::kTickMs);
   }
+  void on_flush_due() {}
   static base::Task<void> end(Core& core) {
     core.server->stop_listening();
     core.server->kill_all();
@@ -61,6 +62,7 @@ struct TestServer::Core final : chat::Surroundings, loop::TurnHook {
     ++core.server_of_all.quiet_;
     while (core.server_of_all.quiet_ < core.server_of_all.setup_.cores) co_await core.loop.sleep(1ms);
     core.tick.disarm();
+    core.flush_again.disarm();
     co_await core.journal->close();
     core.loop.stop();
   }
@@ -75,6 +77,7 @@ struct TestServer::Core final : chat::Surroundings, loop::TurnHook {
   std::unique_ptr<Server> server;
   std::uint16_t port = 0;
   loop::TimerOf<Core, &Core::on_tick> tick{*this};
+  loop::TimerOf<Core, &Core::on_flush_due> flush_again{*this};
 };
 
 TestServer::TestServer(Setup setup)
