@@ -8,6 +8,7 @@
 #include "allocations.hpp"
 #include "ringline/base/assert.hpp"
 #include "ringline/base/json.hpp"
+#include "ringline/protocol/deflate.hpp"
 #include "ringline/protocol/plain.hpp"
 #include "ringline/protocol/socketio.hpp"
 #include "ringline/protocol/websocket.hpp"
@@ -109,5 +110,48 @@ void encode(benchmark::State& state) {
 }
 BENCHMARK(encode<protocol::plain::append_event_frame>)->Name("plain/encode_event");
 BENCHMARK(encode<protocol::socketio::append_event_frame>)->Name("socketio/encode_event");
+
+// A message of 1 KiB as a room's members get it, and as one of them sends it.
+std::string kilobyte() {
+  std::string text = event_body();
+  for (char c = 'a'; text.size() < 1024; ++c)
+    text += R"( {"id":"1234567890123456789","text":"the quick brown fox jumps over )" + std::string(1, c) + R"("})";
+  text.resize(1024);
+  return text;
+}
+
+void deflate_frame(benchmark::State& state) {
+  protocol::Deflater deflater;
+  const std::string text = kilobyte();
+  std::string out;
+  ASSERT(deflater.append_frame(out, protocol::Opcode::text, text));
+  const CountAllocations count(state, Path::hot);
+  for (auto _ : state) {
+    out.clear();
+    deflater.append_frame(out, protocol::Opcode::text, text);
+    benchmark::DoNotOptimize(out.data());
+  }
+  state.counters["bytes"] = static_cast<double>(out.size());
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(text.size()));
+}
+BENCHMARK(deflate_frame)->Name("deflate/append_frame");
+
+void inflate_message(benchmark::State& state) {
+  protocol::Deflater deflater;
+  protocol::Inflater inflater;
+  const std::string text = kilobyte();
+  std::string frame;
+  ASSERT(deflater.append_frame(frame, protocol::Opcode::text, text));
+  const std::string_view payload = protocol::first_frame(frame).payload;
+  const auto inflate = [&] {
+    const auto message = inflater.inflate(payload, kMessageBytesMax);
+    ASSERT(message && message->size() == text.size());
+  };
+  inflate();
+  const CountAllocations count(state, Path::hot);
+  for (auto _ : state) inflate();
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(text.size()));
+}
+BENCHMARK(inflate_message)->Name("deflate/inflate");
 
 }  // namespace
