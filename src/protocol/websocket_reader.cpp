@@ -21,6 +21,9 @@ namespace {
 
 constexpr std::size_t kHeaderBytesMax = 14;
 constexpr std::size_t kControlPayloadMax = 125;
+// Registered since RFC 6455; wslay 1.1.1 refuses them.
+constexpr std::uint16_t kNewCodeMin = 1012;
+constexpr std::uint16_t kNewCodeMax = 1014;
 
 // Finds a frame's end from its header, however it is cut.
 class FrameEdge {
@@ -85,6 +88,7 @@ struct FrameContexts::Context {
   void read(std::span<const std::byte> bytes);
   void fail(std::uint16_t code) noexcept;
   void on_message(const wslay_event_on_msg_recv_arg& message);
+  void hide_new_code() noexcept;
   bool clean() const noexcept { return edge.between() && !fragmented && !ended; }
 
   wslay_event_context_ptr wslay = nullptr;
@@ -95,11 +99,12 @@ struct FrameContexts::Context {
   std::string control;  // a control frame's payload
   FrameEvent event;     // of this step
   std::size_t message_max = 0;
-  std::size_t counted = 0;  // this context's part of FrameContexts::unfinished_bytes_
-  bool in_control = false;  // the frame that is being read
-  bool fragmented = false;  // a message is open: its next fragment may come
-  bool delivered = false;   // `message` was handed out: emptied at the next step
-  bool ended = false;       // closed or failed: reads no more
+  std::uint16_t new_code = 0;  // hidden from wslay
+  std::size_t counted = 0;     // this context's part of FrameContexts::unfinished_bytes_
+  bool in_control = false;     // the frame that is being read
+  bool fragmented = false;     // a message is open: its next fragment may come
+  bool delivered = false;      // `message` was handed out: emptied at the next step
+  bool ended = false;          // closed or failed: reads no more
 };
 
 namespace {
@@ -199,6 +204,7 @@ void FrameContexts::Context::on_message(const wslay_event_on_msg_recv_arg& arriv
       control = bytes.substr(std::min<std::size_t>(2, bytes.size()));
       event.kind = FrameEvent::Kind::close;
       event.code = arrived.status_code == 0 ? close_code::kNone : arrived.status_code;
+      if (new_code != 0) event.code = new_code;
       event.payload = control;
       ended = true;
       return;
@@ -206,6 +212,20 @@ void FrameContexts::Context::on_message(const wslay_event_on_msg_recv_arg& arriv
       break;
   }
   std::unreachable();
+}
+
+// The close frame in `held` with a code that wslay does not know is shown to it as 1011.
+void FrameContexts::Context::hide_new_code() noexcept {
+  auto byte = [&](std::size_t index) { return static_cast<std::uint8_t>(held[index]); };
+  const bool masked = held.size() >= 2 && (byte(1) & 0x80) != 0;
+  const std::size_t at = masked ? 6 : 2;
+  if (held.size() < at + 2) return;
+  const unsigned high = byte(at) ^ (masked ? byte(2) : 0U);
+  const unsigned low = byte(at + 1) ^ (masked ? byte(3) : 0U);
+  const auto code = static_cast<std::uint16_t>(high << 8 | low);
+  if (code < kNewCodeMin || code > kNewCodeMax) return;
+  new_code = code;
+  held[at + 1] = static_cast<char>(byte(at + 1) ^ low ^ (close_code::kInternal & 0xff));
 }
 
 void FrameContexts::Context::read(std::span<const std::byte> bytes) {
@@ -263,6 +283,7 @@ FrameEvent FrameReader::next(FrameContexts& contexts, std::span<const std::byte>
   if (context.edge.is_close() || !context.held.empty()) {
     context.held.append(reinterpret_cast<const char*>(piece.data()), piece.size());
     if (whole || !context.edge.is_close()) {
+      if (whole) context.hide_new_code();
       context.read(std::as_bytes(std::span(context.held)));
       context.held.clear();
     }

@@ -190,6 +190,63 @@ TEST(FrameReader, BadTextIsNotWaitedFor) {
   EXPECT_EQ(read({bytes}), fails(1007)) << "the message has no end yet";
 }
 
+// The byte, fed one at a time, at which the reader fails with 1007; -1: it does not.
+int bad_byte(std::string_view bytes) {
+  FrameContexts contexts(Role::server);
+  FrameReader reader;
+  int failed_at = -1;
+  for (std::size_t i = 0; i < bytes.size() && failed_at < 0; ++i) {
+    FrameEvent event = reader.next(contexts, std::as_bytes(std::span(bytes.substr(i, 1))), kRules);
+    if (event.kind == Kind::failed && event.code == close_code::kEncoding) failed_at = static_cast<int>(i);
+    reader.park(contexts);
+  }
+  reader.release(contexts);
+  return failed_at;
+}
+
+TEST(FrameReader, BadTextFailsAtItsFirstBadByte) {
+  constexpr int kHead = 6;
+  struct Case {
+    std::string_view text;
+    int bad;  // which of its bytes cannot be UTF-8
+  };
+  for (const Case& one :
+       {Case{"\xff", 0}, Case{"abc\xffzzzz", 3}, Case{"\xce\xba\xe1\xbd\xb9\xf4\x90\x80\x80xyz", 6},
+        Case{"\xc0\x80", 0}, Case{"\xe0\x80\x80", 1}, Case{"a\xed\xa0\x80", 2}, Case{"\xf0\x80\x80\x80", 1},
+        Case{"\xf5xxx", 0}, Case{"\xc3(", 1}, Case{"\xe2\x82(", 2}, Case{"\x80", 0}}) {
+    EXPECT_EQ(bad_byte(frame(Opcode::text, one.text)), kHead + one.bad) << one.text;
+    // In the second fragment, and with its own bytes cut over two.
+    std::string first = frame(Opcode::text, "gr\xc3\xbc\xc3", false);
+    std::string second = frame(Opcode::continuation, "\x9f" + std::string(one.text), false);
+    EXPECT_EQ(bad_byte(first + second), static_cast<int>(first.size()) + kHead + 1 + one.bad) << one.text;
+    for (std::size_t cut = 1; cut < one.text.size(); ++cut) {
+      std::string head = frame(Opcode::text, one.text.substr(0, cut), false) + frame(Opcode::ping, "\xff");
+      std::string tail = frame(Opcode::continuation, one.text.substr(cut));
+      int skipped =
+          one.bad < static_cast<int>(cut) ? kHead : static_cast<int>(head.size()) + kHead - static_cast<int>(cut);
+      EXPECT_EQ(bad_byte(head + tail), skipped + one.bad) << one.text << " cut at " << cut;
+    }
+  }
+  EXPECT_EQ(bad_byte(frame(Opcode::text, "\xe2\x82")), kHead + 1) << "the message ends inside a character";
+  EXPECT_EQ(bad_byte(frame(Opcode::text, "\xe2\x82", false)), -1) << "the rest may come";
+}
+
+TEST(FrameReader, WhatIsWrongBetweenFragments) {
+  std::string open = frame(Opcode::text, "a", false);
+  for (int opcode : {3, 7, 11, 15}) EXPECT_EQ(events(open + frame(static_cast<Opcode>(opcode), "x")), fails(1002));
+  EXPECT_EQ(events(open + frame(Opcode::binary, "b", false)), fails(1002));
+  EXPECT_EQ(events(open + frame(Opcode::ping, "x", false)), fails(1002));
+  EXPECT_EQ(events(frame(Opcode::text, "one") + frame(static_cast<Opcode>(3), "x") + frame(Opcode::ping, "")),
+            (std::vector<Seen>{text("one"), fails(1002)[0]}))
+      << "what came before is read";
+  EXPECT_EQ(events(open + frame(Opcode::close, "\x03\xe8") + frame(Opcode::continuation, "b")),
+            (std::vector<Seen>{{Kind::close, Opcode::text, 1000, "", false}}))
+      << "a message that is open is dropped";
+  std::string reserved = frame(Opcode::continuation, "b");
+  reserved[0] = static_cast<char>(reserved[0] | 0x20);
+  EXPECT_EQ(events(open + reserved), fails(1002));
+}
+
 TEST(FrameReader, CloseWithAndWithoutACode) {
   EXPECT_EQ(events(frame(Opcode::close, "")),
             (std::vector<Seen>{{Kind::close, Opcode::text, close_code::kNone, "", false}}));
@@ -205,7 +262,7 @@ TEST(FrameReader, CloseWithAndWithoutACode) {
             fails(1007));
   for (int code : {0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65535})
     EXPECT_EQ(events(frame(Opcode::close, raw({code >> 8, code & 0xff}))), fails(1002)) << code;
-  for (int code : {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999})
+  for (int code : {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999})
     EXPECT_EQ(events(frame(Opcode::close, raw({code >> 8, code & 0xff}))).at(0).code, code);
 }
 
@@ -216,11 +273,33 @@ TEST(FrameReader, NothingIsReadAfterTheEnd) {
 
 TEST(FrameReader, ManyFragments) {
   std::string bytes = frame(Opcode::binary, "x", false);
-  for (int i = 0; i < 20'000; ++i) bytes += frame(Opcode::continuation, "y", false);
+  for (int i = 0; i < 70'000; ++i) bytes += frame(Opcode::continuation, "y", false);
   bytes += frame(Opcode::continuation, "z");
-  std::vector<Seen> seen = read({bytes}, {.message_bytes = 30'000});
+  std::vector<Seen> seen = read({bytes}, {.message_bytes = 80'000});
   ASSERT_EQ(seen.size(), 1U);
-  EXPECT_EQ(seen[0].payload.size(), 20'002U);
+  EXPECT_EQ(seen[0].payload.size(), 70'002U);
+}
+
+TEST(FrameReader, SixteenMebibytes) {
+  constexpr std::size_t kBytes = 16 * 1024 * 1024;
+  std::string payload;
+  while (payload.size() < kBytes) payload += "\xe2\x82\xac!";
+  FrameRules rules{.message_bytes = kBytes};
+  for (std::size_t fragment : {kBytes, kBytes / 4, std::size_t{1000}, std::size_t{64}}) {
+    std::string bytes;
+    for (std::size_t at = 0; at < kBytes; at += fragment)
+      append_client_frame(bytes, at == 0 ? Opcode::text : Opcode::continuation,
+                          std::string_view(payload).substr(at, fragment), kMask, at + fragment >= kBytes);
+    // As a socket gives them.
+    std::vector<std::string_view> pieces;
+    for (std::string_view rest = bytes; !rest.empty(); rest.remove_prefix(pieces.back().size()))
+      pieces.push_back(rest.substr(0, 4096));
+    std::vector<Seen> seen = read(pieces, rules);
+    ASSERT_EQ(seen.size(), 1U) << fragment;
+    EXPECT_TRUE(seen[0].payload == payload) << fragment;
+  }
+  std::string larger = frame(Opcode::binary, payload + "!");
+  EXPECT_EQ(read({larger}, rules), fails(1009));
 }
 
 TEST(FrameContexts, OnlyTheUnfinishedHoldOne) {
