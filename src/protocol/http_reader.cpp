@@ -24,6 +24,11 @@ constexpr std::size_t kBlankLinesMax = 2;  // before a request: RFC 9112 2.2 wan
 constexpr std::size_t kMethodBytesMax = 32;
 constexpr std::size_t kUnreadBodyBytesMax =
     16 * 1024;  // a chunk's head or the trailer section, which Beast reads in one piece
+// What chunked coding may take in all beside the body: enough for the largest body in chunks of one byte, and an allowance for extensions and trailers.
+// Without it 16 KiB of extension could come with each byte. The bound does not depend on how much of the body is there: however the bytes are cut,
+// the verdict is the same.
+constexpr std::size_t kChunkBytesPerByte = 8;
+constexpr std::size_t kChunkExtraBytesMax = 32 * 1024;
 
 std::string_view view(BeastText text) { return {text.data(), text.size()}; }
 
@@ -182,6 +187,7 @@ struct RequestReader::Impl {
   Parser parser;
   std::string unread;  // the head so far; then what Beast wants more of before it reads it
   std::size_t blank_lines = 0;
+  std::size_t beside_body = 0;  // bytes of the body's coding
   Failure failure;
   State state = State::head;
 };
@@ -240,6 +246,8 @@ RequestReader::Step RequestReader::Impl::feed_head(std::string_view input) {
 // What can be said before the head is there: rubbish and excess are not waited for.
 Failure RequestReader::Impl::check_unfinished() const {
   if (unread.empty() || unread == "\r") return {};
+  for (auto feed = unread.find('\n'); feed != std::string::npos; feed = unread.find('\n', feed + 1))
+    if (feed == 0 || unread[feed - 1] != '\r') return {400, "a line ends without CR"};
   if (!is_token_char(unread.front())) return {400, "bad request line"};
   auto line = unread.find("\r\n");
   if (std::min(line, unread.size()) > limits.target_bytes + kMethodBytesMax)
@@ -334,6 +342,7 @@ void RequestReader::Impl::note_connection() {
 
 RequestReader::Step RequestReader::Impl::feed_body(std::string_view input) {
   // Beast reads a chunk's head or the trailer section from one piece of memory, so what it left is put before what came.
+  std::size_t body_before = request.body.size();
   bool kept = !unread.empty();
   if (kept) unread.append(input);
   std::string_view bytes = kept ? std::string_view(unread) : input;
@@ -341,11 +350,15 @@ RequestReader::Step RequestReader::Impl::feed_body(std::string_view input) {
   while (!bytes.empty() && !parser.is_done()) {
     std::size_t used = parser.put(boost::asio::buffer(bytes.data(), bytes.size()), error);
     bytes.remove_prefix(used);
+    beside_body += used;
     if (error || used == 0) break;
   }
   if (error == http::error::need_more) error = {};
   if (error == http::error::body_limit) return fail({413, "the request body is too large"}, input.size());
   if (error) return fail({400, "bad request body"}, input.size());
+  beside_body -= request.body.size() - body_before;
+  if (beside_body > kChunkExtraBytesMax + kChunkBytesPerByte * limits.body_bytes)
+    return fail({400, "more chunks than body"}, input.size());
   if (parser.is_done()) {
     ASSERT(bytes.size() <= input.size());
     state = State::complete;

@@ -42,6 +42,16 @@ std::optional<std::string_view> Request::header(std::string_view name) const noe
   return found->second;
 }
 
+std::string Request::header_list(std::string_view name) const {
+  std::string list;
+  for (const auto& [field, value] : headers_) {
+    if (!same_text(field, name)) continue;
+    if (!list.empty()) list += ", ";
+    list += value;
+  }
+  return list;
+}
+
 bool Request::header_has(std::string_view name, std::string_view token) const noexcept {
   for (const auto& [field, value] : headers_) {
     if (!same_text(field, name)) continue;

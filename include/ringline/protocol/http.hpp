@@ -30,8 +30,10 @@ class Request {
   std::string path;                // percent-decoded, without query; "*" for OPTIONS *
   std::string body;
 
-  // The first header of that name, regardless of case; list headers that came in several lines are joined by ", ".
+  // The first header of that name, regardless of case.
   std::optional<std::string_view> header(std::string_view name) const noexcept;
+  // All of that name, joined by ", ": of a header that is a list, such as Sec-WebSocket-Extensions.
+  std::string header_list(std::string_view name) const;
   // The first query parameter of that name, decoded ('+' is a space). A bad escape is kept as it is.
   std::optional<std::string> query(std::string_view name) const;
   std::string_view query_text() const noexcept;  // what follows '?', as sent

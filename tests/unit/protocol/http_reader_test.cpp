@@ -213,6 +213,189 @@ TEST(HttpReader, RefusesBadChunks) {
   EXPECT_EQ(refusal(chunked("3\r\nabc0\r\n\r\n")), 400);
 }
 
+// One row a request: what is wrong with it, its lines after the Host's, its body, and the answer (0: it is taken, with `body`).
+struct Row {
+  std::string_view what;
+  std::string_view lines;
+  std::string_view sent;
+  int status;
+  std::string_view body = {};
+};
+constexpr std::string_view kChunk = "3\r\nabc\r\n0\r\n\r\n";
+
+TEST(HttpReader, LengthsOfABody) {
+  constexpr Row kRows[] = {
+      {"a length", "Content-Length: 3\r\n", "abc", 0, "abc"},
+      {"leading zeros", "Content-Length: 003\r\n", "abc", 0, "abc"},
+      {"white space around", "content-length:  \t3 \t\r\n", "abc", 0, "abc"},
+      {"chunked", "Transfer-Encoding: chunked\r\n", kChunk, 0, "abc"},
+      {"in any case", "transfer-ENCODING:\tChunked \r\n", kChunk, 0, "abc"},
+      {"both", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", kChunk, 400},
+      {"both, the other way", "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", kChunk, 400},
+      {"both, another encoding", "Transfer-Encoding: identity\r\nContent-Length: 3\r\n", "abc", 400},
+      {"twice the same", "Content-Length: 3\r\nContent-Length: 3\r\n", "abc", 400},
+      {"twice", "Content-Length: 3\r\ncontent-length: 5\r\n", "abcde", 400},
+      {"a list", "Content-Length: 3,3\r\n", "abc", 400},
+      {"a list that ends", "Content-Length: 3,\r\n", "abc", 400},
+      {"two numbers", "Content-Length: 3 3\r\n", "abc", 400},
+      {"a sign", "Content-Length: +3\r\n", "abc", 400},
+      {"less than nothing", "Content-Length: -3\r\n", "", 400},
+      {"hexadecimal", "Content-Length: 0x3\r\n", "abc", 400},
+      {"a fraction", "Content-Length: 3.0\r\n", "abc", 400},
+      {"an exponent", "Content-Length: 3e0\r\n", "abc", 400},
+      {"quoted", "Content-Length: \"3\"\r\n", "abc", 400},
+      {"nothing", "Content-Length: \r\n", "abc", 400},
+      {"above 64 bits", "Content-Length: 18446744073709551619\r\n", "abc", 400},
+      {"a control character", "Content-Length: \v3\r\n", "abc", 400},
+      {"encoded twice", "Transfer-Encoding: chunked, chunked\r\n", kChunk, 501},
+      {"encoded in two lines", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", kChunk, 400},
+      {"two encodings in two lines", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", kChunk, 501},
+      {"another encoding", "Transfer-Encoding: gzip\r\n", kChunk, 501},
+      {"identity", "Transfer-Encoding: identity\r\n", "", 501},
+      {"chunked is not last", "Transfer-Encoding: chunked, gzip\r\n", kChunk, 501},
+      {"nearly chunked", "Transfer-Encoding: chunked;q=1\r\n", kChunk, 501},
+      {"quoted", "Transfer-Encoding: \"chunked\"\r\n", kChunk, 501},
+      {"an empty element", "Transfer-Encoding: chunked,\r\n", kChunk, 501},
+      {"no encoding", "Transfer-Encoding: \r\n", kChunk, 501},
+      {"a control character", "Transfer-Encoding: \vchunked\r\n", kChunk, 400},
+      {"a space before the colon", "Transfer-Encoding : chunked\r\n", kChunk, 400},
+      {"folded", "Transfer-Encoding:\r\n chunked\r\n", kChunk, 400},
+      {"a name with a space", "Content Length: 3\r\n", "abc", 400},
+  };
+  for (const Row& row : kRows) {
+    std::string text = "POST / HTTP/1.1\r\nHost: a\r\n" + std::string(row.lines) + "\r\n" + std::string(row.sent);
+    EXPECT_EQ(refusal(text), row.status) << row.what;
+    Outcome outcome = read(text + "GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+    if (row.status != 0) {
+      EXPECT_TRUE(outcome.requests.empty()) << row.what << ": nothing is taken for the next request";
+      continue;
+    }
+    ASSERT_EQ(outcome.requests.size(), 2U) << row.what;
+    EXPECT_EQ(outcome.requests[0].body, row.body) << row.what;
+    EXPECT_EQ(outcome.requests[1].path, "/next") << row.what;
+  }
+}
+
+TEST(HttpReader, ChunksByTheLetter) {
+  constexpr Row kRows[] = {
+      {"upper and lower case", "", "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n", 0, "01234567890123456789"},
+      {"leading zeros", "", "0003\r\nabc\r\n000\r\n\r\n", 0, "abc"},
+      {"extensions", "", "3;a;b=c;d=\"e;\\\"f\"\r\nabc\r\n0;x\r\n\r\n", 0, "abc"},
+      {"trailers", "", "3\r\nabc\r\n0\r\nA: b\r\nC: d\r\n\r\n", 0, "abc"},
+      {"line breaks in the data", "", "4\r\n\r\n\r\n\r\n0\r\n\r\n", 0, "\r\n\r\n"},
+      {"16 digits", "", "ffffffffffffffff\r\n", 413},
+      {"17 digits", "", "fffffffffffffffff\r\n", 400},
+      {"what is 3 in 64 bits", "", "10000000000000003\r\nabc\r\n0\r\n\r\n", 400},
+      {"a sign", "", "+3\r\nabc\r\n0\r\n\r\n", 400},
+      {"a space before", "", " 3\r\nabc\r\n0\r\n\r\n", 400},
+      {"a space after", "", "3 \r\nabc\r\n0\r\n\r\n", 400},
+      {"an underscore", "", "1_0\r\n", 400},
+      {"no size", "", ";a\r\nabc\r\n0\r\n\r\n", 400},
+      {"an empty line", "", "\r\n3\r\nabc\r\n0\r\n\r\n", 400},
+      {"LF after the size", "", "3\nabc\r\n0\r\n\r\n", 400},
+      {"CR after the size", "", "3\rabc\r\n0\r\n\r\n", 400},
+      {"LF after the data", "", "3\r\nabc\n0\r\n\r\n", 400},
+      {"two bytes too many", "", "3\r\nabcXX0\r\n\r\n", 400},
+      {"LF in an extension", "", "3;a\nb\r\nabc\r\n0\r\n\r\n", 400},
+      {"LF in a quoted extension", "", "3;a=\"\n\"\r\nabc\r\n0\r\n\r\n", 400},
+      {"CR in an extension", "", "3;a\rb\r\nabc\r\n0\r\n\r\n", 400},
+      {"an extension without a name", "", "3;\r\nabc\r\n0\r\n\r\n", 400},
+      {"LF after the last chunk", "", "3\r\nabc\r\n0\n\r\n\r\n", 400},
+      {"LF in a trailer", "", "0\r\nA: b\nC: d\r\n\r\n", 400},
+      {"a trailer that ends twice", "", "0\r\nA: b\n\nGET / HTTP/1.1\r\n\r\n", 400},
+      {"CR in a trailer", "", "0\r\nA: b\rC: d\r\n\r\n", 400},
+      {"a trailer without a name", "", "0\r\n: b\r\n\r\n", 400},
+      {"a trailer without a colon", "", "0\r\nab\r\n\r\n", 400},
+      {"a space before a trailer's colon", "", "0\r\nA : b\r\n\r\n", 400},
+      {"a folded trailer: dropped like all", "", "0\r\nA: b\r\n c\r\n\r\n", 0},
+      {"a length in a trailer", "", "0\r\nContent-Length: 5\r\n\r\n", 400},
+      {"a host in a trailer", "", "0\r\nHost: b\r\n\r\n", 0},
+  };
+  for (const Row& row : kRows) {
+    EXPECT_EQ(refusal(chunked(row.sent)), row.status) << row.what;
+    Outcome outcome = read(chunked(row.sent) + get_with(""));
+    EXPECT_EQ(outcome.requests.size(), row.status == 0 ? 2U : 0U) << row.what;
+    if (row.status != 0) continue;
+    EXPECT_EQ(outcome.requests.at(0).body, row.body) << row.what;
+    EXPECT_EQ(outcome.requests.at(0).header("Host"), "a") << row.what;
+  }
+}
+
+TEST(HttpReader, RequestLinesAndHosts) {
+  struct Line {
+    std::string_view what, text;
+    int status;
+  };
+  constexpr Line kLines[] = {
+      {"only LF", "GET / HTTP/1.1\nHost: a\n\n", 400},
+      {"LF after the first line", "GET / HTTP/1.1\nHost: a\r\n\r\n", 400},
+      {"LF at the end", "GET / HTTP/1.1\r\nHost: a\r\n\n", 400},
+      {"LF before", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"CR in the first line", "GET /\r HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"CR CR LF", "GET / HTTP/1.1\r\r\nHost: a\r\n\r\n", 400},
+      {"HTTP/0.9", "GET /\r\n\r\n", 400},
+      {"HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505},
+      {"HTTP/3.0", "GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505},
+      {"HTTP/11", "GET / HTTP/11\r\nHost: a\r\n\r\n", 400},
+      {"HTTP/1.10", "GET / HTTP/1.10\r\nHost: a\r\n\r\n", 400},
+      {"HTTP/01.1", "GET / HTTP/01.1\r\nHost: a\r\n\r\n", 400},
+      {"a method with a tab", "GE\tT / HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"a space in the target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"no target", "GET HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"a white space line before the headers", "GET / HTTP/1.1\r\n \r\nHost: a\r\n\r\n", 400},
+      {"authority form", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 400},
+      {"authority form of another method", "GET a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 400},
+      {"another scheme", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"a scheme without a host", "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"a user in the target", "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"absolute without Host", "GET http://a/ HTTP/1.1\r\n\r\n", 400},
+      {"a star for POST", "POST * HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400},
+      {"two hosts in HTTP/1.0", "GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n", 400},
+      {"a host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400},
+      {"a host with a user", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400},
+      {"a list of hosts", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400},
+      {"no host in HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", 0},
+      {"an empty host", "GET / HTTP/1.1\r\nHost:\r\n\r\n", 0},
+      {"an IPv6 host", "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 0},
+      {"OPTIONS of all", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 0},
+      {"an unknown method", "BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n", 0},
+  };
+  for (const Line& line : kLines) EXPECT_EQ(refusal(line.text), line.status) << line.what;
+  using namespace std::string_literals;
+  EXPECT_EQ(refusal("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n"s), 400);
+  EXPECT_EQ(refusal("GET / HTTP/1.1\r\nHost: a\0\r\n\r\n"s), 400);
+  EXPECT_EQ(refusal("GET / HTTP/1.1\r\nHost: a\r\nX\0: a\r\n\r\n"s), 400);
+}
+
+TEST(HttpReader, WhatComesBesideABodyIsBounded) {
+  HttpLimits limits{.body_bytes = 1000};
+  std::string single, extended, padded;
+  for (int i = 0; i < 1000; ++i) single += "1\r\nx\r\n";
+  for (int i = 0; i < 100; ++i) {
+    extended += "1;" + std::string(1000, 'e') + "\r\nx\r\n";
+    padded += std::string(1000, '0') + "1\r\nx\r\n";
+  }
+  std::string end = "0\r\n\r\n";
+  EXPECT_EQ(read(chunked(single + end), limits).requests.at(0).body.size(), 1000U);
+  for (const std::string& text : {chunked(extended + end), chunked(padded + end)}) {
+    EXPECT_EQ(read(text, limits).status, 400);
+    std::vector<std::string_view> pieces;
+    for (std::string_view rest = text; !rest.empty(); rest.remove_prefix(pieces.back().size()))
+      pieces.push_back(rest.substr(0, 100));
+    EXPECT_EQ(read_all(pieces, limits).status, 400);
+  }
+}
+
+TEST(HttpReader, ListsInSeveralLines) {
+  RequestReader reader;
+  reader.feed(get_with("X-List: a\r\nOther: 1\r\nx-list: b;c=1, d\r\n"));
+  Request request = reader.take();
+  EXPECT_EQ(request.header_list("X-List"), "a, b;c=1, d");
+  EXPECT_EQ(request.header("X-List"), "a");
+  EXPECT_EQ(request.header_list("None"), "");
+}
+
 TEST(HttpReader, Limits) {
   HttpLimits limits{.head_bytes = 256, .body_bytes = 8, .target_bytes = 64};
   EXPECT_EQ(refusal("GET /" + std::string(100, 'x') + " HTTP/1.1\r\nHost: a\r\n\r\n", limits), 414);
