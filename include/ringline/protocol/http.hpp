@@ -100,6 +100,11 @@ std::string_view reason_phrase(int status) noexcept;
 // Sun, 06 Nov 1994 08:49:37 GMT (29 bytes).
 void append_http_date(std::string& out, std::int64_t wall_ms);
 
+// Whether an answer compressed by gzip is what Accept-Encoding asks for: taken, and not liked less than the plain one. Empty: it was not sent.
+bool wants_gzip(std::string_view accept_encoding) noexcept;
+// Whether If-None-Match names `etag` (with its quotes), by the weak comparison that RFC 9110 wants for it. "*" names any.
+bool names_etag(std::string_view if_none_match, std::string_view etag) noexcept;
+
 // Percent-decoding. None: an escape is not two hex digits, or stands for a NUL.
 std::optional<std::string> percent_decode(std::string_view text, bool plus_is_space = false);
 

@@ -45,6 +45,27 @@ TEST(HttpDate, ImfFixdate) {
   EXPECT_EQ(out, "Sun, 06 Nov 1994 08:49:37 GMT");
 }
 
+TEST(AcceptEncoding, Gzip) {
+  for (std::string_view yes :
+       {"gzip", "GZIP", "x-gzip", "*", "gzip, deflate, br, zstd", "br;q=1.0, gzip;q=0.8, *;q=0.1", "deflate,gzip",
+        "gzip;q=0.001", "identity;q=0.5, gzip", "identity;q=0, *;q=0.5", "gzip ; Q=1", " , gzip,", "*;q=0, gzip"})
+    EXPECT_TRUE(wants_gzip(yes)) << yes;
+  for (std::string_view no :
+       {"", "identity", "br", "gzip;q=0", "gzip;q=0.000", "*;q=0", "gzip;q=0, *", "identity, gzip;q=0.5", "gzipped",
+        "gzip;q=", "gzip;q=x", "gzip;q=2", "gzip;q=-1", "gzip;q=0.0001", "x-gzip;q=0, deflate", "gzip deflate"})
+    EXPECT_FALSE(wants_gzip(no)) << no;
+}
+
+TEST(IfNoneMatch, ListsWeakOnesAndAll) {
+  std::string_view etag = "\"abc\"";
+  for (std::string_view yes : {"\"abc\"", "W/\"abc\"", "\"x\", \"abc\"", "\"x\",W/\"abc\" , \"y\"", "*", " * ",
+                               "\"a,b\", \"abc\"", ", ,\"abc\""})
+    EXPECT_TRUE(names_etag(yes, etag)) << yes;
+  for (std::string_view no : {"", "abc", "\"abcd\"", "\"ABC\"", "w/\"abc\"", "\"x, \"abc\"", "\"x,\"abc\",y\"", "abc\"",
+                              "\"abc", "**", "W/ \"abc\"", "W/abc"})
+    EXPECT_FALSE(names_etag(no, etag)) << no;
+}
+
 TEST(PercentDecode, TakesWhatIsRight) {
   EXPECT_EQ(percent_decode("a%20b+c"), "a b+c");
   EXPECT_EQ(percent_decode("a%20b+c", true), "a b c");
