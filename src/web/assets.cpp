@@ -2,14 +2,20 @@
 //
 // The twist: ccache's direct mode does not know #embed and would give back an object with old files in it. The word __TIME__ in this
 // comment makes ccache look at the preprocessed text instead, where the bytes stand. (Ninja knows: clang names them in the depfile.)
+// The compressed forms are made before main, so that no chat core stops for it and nothing is written afterwards.
 // Invariant: the table is sorted by path, and every file that another one refers to is in it (tests/unit/web/assets_test.cpp).
 #include "ringline/web/assets.hpp"
+
+#include <zlib.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <string>
+
+#include "ringline/base/assert.hpp"
 
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wc23-extensions"  // #embed, which clang 19 has in C++ too
@@ -190,13 +196,57 @@ constexpr auto kAssets = std::to_array<Asset>({
 });
 static_assert(std::ranges::is_sorted(kAssets, {}, &Asset::path));
 
+constexpr int kGzipWindow =
+    15 + 16;  // zlib's way to ask for gzip's header; it has neither a name nor a time, so equal bytes stay equal
+constexpr int kGzipMemory = 9;
+
+std::string gzip_of(std::string_view bytes) {
+  z_stream stream{};
+  int made = deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, kGzipWindow, kGzipMemory, Z_DEFAULT_STRATEGY);
+  ASSERT(made == Z_OK);
+  std::string out(deflateBound(&stream, bytes.size()), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  int ended = deflate(&stream, Z_FINISH);
+  ASSERT(ended == Z_STREAM_END);
+  out.resize(out.size() - stream.avail_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+// The table with the compressed forms, which it owns.
+class Table {
+ public:
+  Table() : assets_(kAssets) {
+    for (std::size_t index = 0; index < assets_.size(); index++) {
+      Asset& asset = assets_[index];
+      std::string smaller = gzip_of(asset.bytes);
+      if (smaller.size() >= asset.bytes.size()) continue;
+      bytes_[index] = std::move(smaller);
+      etags_[index] = std::string(asset.etag.substr(0, asset.etag.size() - 1)) + "-gzip\"";
+      asset.gzip = bytes_[index];
+      asset.gzip_etag = etags_[index];
+    }
+  }
+  const auto& assets() const noexcept { return assets_; }
+
+ private:
+  std::array<Asset, kAssets.size()> assets_;
+  std::array<std::string, kAssets.size()> bytes_;
+  std::array<std::string, kAssets.size()> etags_;
+};
+
+const Table kTable;
+
 }  // namespace
 
 const Asset* find_asset(std::string_view path) noexcept {
-  const auto* found = std::ranges::lower_bound(kAssets, path, {}, &Asset::path);
-  return found != kAssets.end() && found->path == path ? found : nullptr;
+  const auto* found = std::ranges::lower_bound(kTable.assets(), path, {}, &Asset::path);
+  return found != kTable.assets().end() && found->path == path ? found : nullptr;
 }
 
-std::span<const Asset> all_assets() noexcept { return kAssets; }
+std::span<const Asset> all_assets() noexcept { return kTable.assets(); }
 
 }  // namespace ringline::web

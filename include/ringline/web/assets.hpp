@@ -1,7 +1,7 @@
 // The browser client's files, compiled into the binary.
 //
 // They are bytes of the program: every view stays valid for its whole life and nothing is read from a disk. The paths are those of the
-// URLs; `/` is the page. No file has an inline script or style, so a policy of `default-src 'self'; connect-src 'self'` suffices.
+// URLs; `/` is the page. What gzip makes smaller is compressed once, when the program starts. No file has an inline script or style, so a policy of `default-src 'self'; connect-src 'self'` suffices.
 #pragma once
 
 #include <span>
@@ -15,6 +15,8 @@ struct Asset {
   std::string_view bytes;
   std::string_view etag;  // strong, in its quotes: a hash of the bytes
   std::string_view cache_control;
+  std::string_view gzip = {};       // the bytes compressed; empty: they do not become smaller
+  std::string_view gzip_etag = {};  // another representation has another strong tag
 };
 
 // Null where there is no such file. `path` is that of the request's target, without its query.

@@ -2,6 +2,7 @@
 #include "ringline/web/assets.hpp"
 
 #include <gtest/gtest.h>
+#include <zlib.h>
 
 #include <regex>
 #include <set>
@@ -61,6 +62,37 @@ TEST(WebAssets, EtagIsFnv1aOfTheBytes) {
   std::uint64_t hash = 0xcbf29ce484222325;
   for (const char byte : find_asset("/")->bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
   EXPECT_EQ(std::stoull(std::string(find_asset("/")->etag.substr(1, 16)), nullptr, 16), hash);
+}
+
+std::string unzipped(std::string_view bytes) {
+  z_stream stream{};
+  EXPECT_EQ(inflateInit2(&stream, 15 + 16), Z_OK);
+  std::string out(1024 * 1024, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  EXPECT_EQ(inflate(&stream, Z_FINISH), Z_STREAM_END);
+  out.resize(out.size() - stream.avail_out);
+  inflateEnd(&stream);
+  return out;
+}
+
+TEST(WebAssets, CompressedFormsAreTheSameBytes) {
+  std::size_t plain = 0;
+  std::size_t compressed = 0;
+  for (const Asset& asset : all_assets()) {
+    plain += asset.bytes.size();
+    compressed += asset.gzip.empty() ? asset.bytes.size() : asset.gzip.size();
+    EXPECT_EQ(asset.gzip.empty(), asset.gzip_etag.empty()) << asset.path;
+    if (asset.gzip.empty()) continue;
+    EXPECT_EQ(unzipped(asset.gzip), asset.bytes) << asset.path;
+    EXPECT_LT(asset.gzip.size(), asset.bytes.size()) << asset.path;
+    EXPECT_NE(asset.gzip_etag, asset.etag) << asset.path;
+    EXPECT_TRUE(std::regex_match(std::string(asset.gzip_etag), std::regex("\"[0-9a-f]{16}-gzip\""))) << asset.gzip_etag;
+  }
+  EXPECT_FALSE(find_asset("/")->gzip.empty());
+  EXPECT_LT(compressed, plain / 2);
 }
 
 TEST(WebAssets, WhatIsReferredToIsThere) {
