@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds kDrainStep{5};
 
 }  // namespace
 
-Core::Core(Process& process, loop::Loop& loop) : process_(process), loop_(loop) {}
+Core::Core(Process& process, loop::Loop& loop) : process_(process), loop_(loop), doors_(process.settings) {}
 
 Core::~Core() = default;
 
@@ -40,7 +40,9 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
                                                              .connections_max = process.connections_max / process.cores,
                                                              .settings = settings,
                                                              .http = core->http_,
-                                                             .hand_over = process.hand_over.get()});
+                                                             .doors = &core->doors_,
+                                                             .hand_over = process.hand_over.get(),
+                                                             .http_limits = core->doors_.http_limits()});
   core->shard_ = std::make_unique<chat::Shard>(chat::ShardOptions{.core = loop.core(),
                                                                   .cores = process.cores,
                                                                   .highest_id = process.highest_id,
@@ -51,9 +53,9 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
                                                                   .store = *core->store_,
                                                                   .metrics = loop.metrics(),
                                                                   .scope = loop.scope(),
-                                                                  .frame_event = net::frame_functions()});
+                                                                  .framer = core->doors_});
   core->told_.shard = core->shard_.get();
-  core->server_->set_shard(*core->shard_);
+  core->doors_.set_shard(*core->shard_);
   loop.add_hook(*core);
   loop.add_hook(*core->journal_);
   loop.timers().arm(core->tick_, loop.now_ms() + chat::Shard::kTickMs);
@@ -80,7 +82,7 @@ void Core::post(unsigned core, ShardMail mail) {
   loop_.send(core, loop::make_mail([there, mail = std::move(mail)]() mutable { mail(*there->shard_); }));
 }
 
-chat::Session* Core::find(chat::ConnectionId id) { return server_->find(id); }
+chat::Session* Core::find(chat::ConnectionId id) { return server_->find_session(id); }
 
 base::Task<base::Result<void>> Core::run_blocking(std::move_only_function<void()> job) {
   auto running = process_.workers.run(loop_, [job = std::move(job)]() mutable {

@@ -8,6 +8,7 @@
 #include "app/routes.hpp"
 #include "ringline/backend/journal.hpp"
 #include "ringline/chat/shard.hpp"
+#include "ringline/net/chat_doors.hpp"
 #include "ringline/net/server.hpp"
 
 namespace ringline::app {
@@ -78,6 +79,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
     void on_failed(std::uint64_t first, std::uint64_t last) override { shard->on_failed(first, last); }
   };
 
+  net::ChatDoors doors_;
   HttpDoor http_{*this, Door::everybody};
   HttpDoor admin_http_{*this, Door::admin};
   Told told_;

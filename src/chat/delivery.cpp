@@ -26,7 +26,7 @@ void Delivery::deliver(const Delivered& event) {
       room->events[wire] = p_.chunks.take();
       room->framed_from[wire] = event.seq;
     }
-    p_.o.frame_event[wire](room->events[wire]->bytes, name_of(event.kind), event.body.view());
+    p_.o.framer.append_event(room->events[wire]->bytes, Wire(wire), name_of(event.kind), event.body.view());
     ends[wire] = static_cast<std::uint32_t>(room->events[wire]->bytes.size());
   }
   room->turn_ends.push_back(ends);
@@ -50,7 +50,7 @@ void Delivery::pass(RoomId id, std::string_view name, std::string_view body) {
   for (std::size_t wire = 0; wire < kWires; ++wire) {
     if (room->wires[wire] == 0) continue;
     if (!room->passing[wire]) room->passing[wire] = p_.chunks.take();
-    p_.o.frame_event[wire](room->passing[wire]->bytes, name, body);
+    p_.o.framer.append_event(room->passing[wire]->bytes, Wire(wire), name, body);
   }
   mark_dirty(*room);
 }
@@ -274,12 +274,11 @@ void Delivery::fed(ConnectionId connection, const Feed& read) {
   for (const Session::Seat& seat : session->seats) {
     if (seat.room->id != read.room) continue;
     std::uint64_t& next = seat.room->seats[seat.index].next_seq;
-    auto wire = static_cast<std::size_t>(session->out.wire());
     base::ChunkRef chunk = p_.chunks.take();
     std::uint64_t after = next;
     for (const FedEvent& event : read.events) {
       if (event.seq != after) continue;
-      p_.o.frame_event[wire](chunk->bytes, name_of(event.kind), event.body.view());
+      p_.o.framer.append_event(chunk->bytes, session->out.wire(), name_of(event.kind), event.body.view());
       ++after;
     }
     auto size = static_cast<std::uint32_t>(chunk->bytes.size());
@@ -333,7 +332,7 @@ void Delivery::check_resumed(Session& session) {
   }
   out.end_object().end_object();
   base::ChunkRef chunk = p_.chunks.take();
-  p_.o.frame_event[static_cast<std::size_t>(session.out.wire())](chunk->bytes, "resumed", out.view());
+  p_.o.framer.append_event(chunk->bytes, session.out.wire(), "resumed", out.view());
   if (session.out.send_shared(chunk, 0, static_cast<std::uint32_t>(chunk->bytes.size()))) resuming_.erase(found);
 }
 

@@ -1,9 +1,10 @@
-// See connection.hpp: the socket, its output, its end. HTTP and WebSocket are in files of their own.
+// See connection.hpp: the socket, its output, its end. HTTP, Engine.IO and WebSocket are in files of their own.
 #include "net/connection.hpp"
 
 #include <cerrno>
 
 #include "net/http_state.hpp"
+#include "net/polling.hpp"
 #include "net/server_impl.hpp"
 #include "ringline/base/log.hpp"
 #include "ringline/loop/tcp.hpp"
@@ -20,7 +21,7 @@ constexpr std::chrono::seconds kProgressCheck{1};
 }  // namespace
 
 Connection::Connection(Server::Impl& server, loop::Fd socket, base::ConnectionId id)
-    : server_(server), session_(id, *this), socket_(socket) {}
+    : server_(server), id_(id), socket_(socket) {}
 
 Connection::~Connection() { ASSERT(state_ == State::dead); }
 
@@ -30,7 +31,9 @@ void Connection::start() {
   wait_for(Wait::head, server_.options.times.head);
 }
 
-std::string Connection::address() const { return peer_ ? *peer_ : loop::peer_address(socket_); }
+std::string Connection::address() const { return address_ ? *address_ : std::string(); }
+
+loop::Loop& Connection::loop() noexcept { return server_.loop; }
 
 void Connection::wait_for(Wait what, std::chrono::milliseconds time) {
   wait_ = what;
@@ -56,32 +59,31 @@ void Connection::on_receive(loop::Completion completion) {
 
 void Connection::take_bytes(std::string_view bytes) {
   if (state_ == State::joining || state_ == State::dead) return;
-  if (kind_ == Kind::http) {
-    take_http(bytes);
-  } else {
-    take_frames(bytes);
-  }
+  if (kind_ == Kind::http) return take_http(bytes);
+  if (state_ != State::leaving) return take_frames(bytes);
+  if (!unread_) unread_ = std::make_unique<std::string>();
+  unread_->append(bytes);  // for the session that gets the socket
 }
 
 // The peer has closed its side. Of a client of HTTP this may be its last request's end: it still gets its answers.
 void Connection::on_input_end() {
-  if (state_ == State::leaving) return;  // the other core will see it too
-  bool answers_wait =
-      kind_ == Kind::http && state_ == State::open && (http_->exchange_open || outbox_) && !http_->refused;
+  if (state_ == State::leaving) return;  // who gets the socket will see it too
+  bool answers_wait = kind_ == Kind::http && state_ == State::open && (http_->exchange_open || outbox_) &&
+                      !http_->refused && !http_->session;  // an aborted poll ends its session
   if (!answers_wait) return close_now();
   http_->input_over = true;
 }
 
 void Connection::receive() {
   bool open = state_ == State::open || state_ == State::closing;
-  if (open && !paused_ && !receive_.in_kernel() && !(http_ && http_->input_over))
+  if (open && socket_ && !paused_ && !receive_.in_kernel() && !(http_ && http_->input_over))
     server_.loop.ring().receive_multishot(receive_, socket_);
 }
 
 void Connection::stop_reading() {
   if (paused_ || state_ != State::open) return;
   paused_ = true;
-  server_.loop.ring().cancel(receive_);
+  if (receive_.in_kernel()) server_.loop.ring().cancel(receive_);
 }
 
 bool Connection::may_read() const noexcept {
@@ -93,8 +95,19 @@ bool Connection::may_read() const noexcept {
 void Connection::read_again() {
   if (!paused_) return;
   paused_ = false;
-  if (std::unique_ptr<std::string> unread = std::move(unread_)) take_frames(*unread);  // which may stop reading again
+  if (std::unique_ptr<std::string> unread = std::move(unread_))  // which may stop reading again
+    polling_ ? take_payload(*unread) : take_frames(*unread);
   receive();
+}
+
+void Connection::command_taken() {
+  if (++in_flight_ >= base::limits::kCommandsInFlight) stop_reading();
+}
+
+void Connection::command_answered() {
+  ASSERT(in_flight_ > 0);
+  --in_flight_;
+  if (paused_ && state_ == State::open) mark_dirty();  // reading goes on at the flush
 }
 
 void Connection::bound_output() {
@@ -107,7 +120,7 @@ void Connection::mark_dirty() {
   server_.dirty.push_back(this);
 }
 
-std::string& Connection::urgent() {
+std::string& Connection::output() {
   if (!outbox_) outbox_ = server_.take_outbox();
   mark_dirty();
   return outbox_->urgent(server_.chunks);
@@ -130,6 +143,7 @@ bool Connection::send_shared(const base::ChunkRef& chunk, std::uint32_t from, st
 void Connection::flush() {
   dirty_ = false;
   if (state_ == State::joining || state_ == State::dead || send_.in_kernel()) return;
+  if (polling_) return flush_poll();
   if (outbox_ && state_ == State::closing) outbox_->drop_shared();
   if (!outbox_ || outbox_->empty()) return after_output();
   const msghdr* message = outbox_->begin_send();
@@ -171,7 +185,7 @@ void Connection::after_output() {
   std::size_t shared_bytes = outbox_ ? outbox_->shared_bytes() : 0;
   if (full_ && shared_bytes < server_.options.settings.send_queue_bytes / 4) {
     full_ = false;
-    if (state_ == State::open && kind_ != Kind::http) server_.shard->drained(session_);
+    if (state_ == State::open && speaker_) speaker_->on_room();
   }
 }
 
@@ -189,13 +203,17 @@ void Connection::on_due() {
       return close_now();
     case Wait::answer:
       return;
-    case Wait::connect:
-      ++server_.metrics.closed_timeout;
-      return close(chat::CloseCode::connect_timed_out, "no connect in time");
-    case Wait::ping:
-      return ping();
-    case Wait::pong:
-      return no_pong();
+    case Wait::live: {
+      std::int64_t now_ms = server_.loop.now_ms();
+      if (late_ms_ != 0 && now_ms >= late_ms_) {
+        late_ms_ = 0;
+        ++server_.metrics.closed_timeout;
+        speaker_->on_late();
+      }
+      if (state_ == State::open && beat_ms_ != 0 && now_ms >= beat_ms_) pong_due_ ? no_pong() : beat();
+      if (state_ == State::open) arm_living();
+      return;
+    }
   }
 }
 
@@ -207,8 +225,11 @@ void Connection::close_now() {
   if (state_ == State::joining || state_ == State::dead) return;
   state_ = State::joining;
   timer_.disarm();
-  if (kind_ != Kind::http) server_.shard->disconnected(session_);
-  server_.loop.ring().shutdown(socket_);
+  if (http_ && http_->session) request_gone();
+  if (kind_ == Kind::probe) probe_gone();
+  if (polling_) end_polling();
+  if (speaker_) speaker_->on_closed();
+  if (socket_) server_.loop.ring().shutdown(socket_);
   join();
 }
 
@@ -217,8 +238,8 @@ void Connection::join() {
   state_ = State::dead;
   if (outbox_) server_.give_back(std::move(outbox_));
   frames_.release(server_.frames);
-  server_.loop.ring().close(std::exchange(socket_, loop::Fd{}));
-  server_.dead.push_back(session_.id);
+  if (socket_) server_.loop.ring().close(std::exchange(socket_, loop::Fd{}));
+  server_.dead.push_back(id_);
 }
 
 }  // namespace ringline::net

@@ -1,13 +1,14 @@
-// Connection: one socket, from accept to the last completion.
+// Connection: one socket, from accept to the last completion; or an Engine.IO session that has no socket while it polls.
 //
 // LIFETIME. `close_now` shuts the socket down, which makes the receive and the send complete; each completion calls `join`, and when neither is in the
 // kernel the descriptor is closed and the connection put on the server's list of the dead, which is freed at the end of the turn. Nothing else frees a
-// connection, and nobody outside net has a pointer to one.
+// connection, and nobody outside net has a pointer to one but its speaker, which it owns.
 //
 // Polite closing (`close`): the close frame is queued behind what is urgent, sent, the peer given kLinger to answer it, then close_now.
 //
 // Reading stops (`paused_`) while too many commands or too much output wait. What was received before the kernel heard of it stays in `unread_`, so no
-// more than limits::kCommandsInFlight are ever under way. `leave` gives the socket to another core (hand_over.hpp).
+// more than limits::kCommandsInFlight are ever under way. `leave` gives the socket away: to another core (hand_over.hpp), or to the polling session
+// that it upgrades (connection_engineio.cpp).
 #pragma once
 
 #include <cstdint>
@@ -20,14 +21,17 @@
 #include "ringline/loop/ring.hpp"
 #include "ringline/loop/timers.hpp"
 #include "ringline/net/server.hpp"
+#include "ringline/net/speaker.hpp"
+#include "ringline/protocol/engineio.hpp"
 #include "ringline/protocol/http.hpp"
 #include "ringline/protocol/websocket.hpp"
 
 namespace ringline::net {
 
 struct HttpState;  // http_state.hpp: while a connection speaks HTTP
+struct Polling;    // polling.hpp: while an Engine.IO session has no socket of its own
 
-class Connection final : public chat::Outlet {
+class Connection final : public Transport {
  public:
   Connection(Server::Impl& server, loop::Fd socket, base::ConnectionId id);
   ~Connection();
@@ -38,32 +42,46 @@ class Connection final : public chat::Outlet {
   void flush();  // at the end of the turn: one send, if none is under way
   void respond(HttpResponse response);
   void close_now();
-  bool is_websocket() const noexcept { return kind_ != Kind::http; }
-  chat::Session& session() noexcept { return session_; }
+  Speaker* speaker() noexcept { return speaker_.get(); }
+  // Whether it is an Engine.IO session that lives and has this secret in its sid.
+  bool is_session(std::uint64_t secret) const noexcept {
+    return kind_ == Kind::engineio && secret_ == secret && (state_ == State::open || state_ == State::closing);
+  }
 
-  // chat::Outlet
-  void reply(const chat::ReplyTag& tag, std::string_view cmd, bool ok, std::string_view body) override;
-  void signed_in(const chat::ReplyTag& tag) override;
-  void refused(const chat::ReplyTag& tag, const base::Error& error, std::optional<chat::CloseCode> close_with) override;
-  void send_event(std::string_view name, std::string_view body) override;
+  // Transport
+  base::ConnectionId id() const noexcept override { return id_; }
+  loop::Loop& loop() noexcept override;
+  std::string& output() override;
+  std::size_t output_bytes() const noexcept override { return outbox_ ? outbox_->urgent_bytes() : 0; }
   bool send_shared(const base::ChunkRef& chunk, std::uint32_t from, std::uint32_t to) override;
   bool has_room() const noexcept override { return state_ == State::open && !full_; }
-  void close(chat::CloseCode code, std::string_view reason) override;
-  chat::Wire wire() const noexcept override {
-    return kind_ == Kind::socketio ? chat::Wire::socketio : chat::Wire::plain;
-  }
+  bool is_open() const noexcept override { return state_ == State::open; }
+  void close(std::uint16_t code, std::string_view reason) override;
   std::string address() const override;
+  void forget_address() noexcept override { address_.reset(); }
+  void expect_within(std::chrono::milliseconds time) override;
+  void expect_nothing() noexcept override { late_ms_ = 0; }
+  void command_taken() override;
+  void command_answered() override;
+  void close_slow() override;
+  bool deflates() const noexcept override { return deflates_; }
 
  private:
-  enum class Kind : std::uint8_t { http, plain, socketio };
+  enum class Kind : std::uint8_t {
+    http,
+    websocket,
+    engineio,  // over its own socket, or polling (`polling_`)
+    probe,     // a WebSocket that is to take over from polling
+  };
   enum class State : std::uint8_t {
     open,
     closing,  // a close frame is queued or sent; input is read and thrown away
-    leaving,  // goes to another core once its receive is cancelled and its output sent
+    leaving,  // the socket goes elsewhere once the receive is cancelled and the output sent
     joining,  // shut down; waits for its operations to complete
     dead,     // on the server's list
   };
-  enum class Wait : std::uint8_t { head, body, idle, answer, connect, ping, pong, linger };  // what the timer is for
+  // What the timer is for. `live`: the next beat, or what the speaker expects.
+  enum class Wait : std::uint8_t { head, body, idle, answer, live, linger };
 
   void on_receive(loop::Completion completion);
   void on_sent(loop::Completion completion);
@@ -77,29 +95,52 @@ class Connection final : public chat::Outlet {
   void next_request();
   bool may_read_request() const noexcept;
   void refuse_http(int status, std::string_view why);
+  void close_http();
   void take_request(protocol::Request request, bool from_other_core);
-  void answer_engineio(const protocol::Request& request);
-  void upgrade(const protocol::Request& request);
+  void upgrade(const Door& door, const protocol::Request& request);
+  bool accept_upgrade(const Door& door, const protocol::Request& request, bool may_deflate);
   void leave(protocol::Request request, unsigned core);
   void leave_when_quiet();
+
+  // Engine.IO (connection_engineio.cpp)
+  void answer_engineio(const Door& door, protocol::Request request);
+  void respond_engineio(int status, std::string_view content_type, std::string body);
+  void refuse_engineio(protocol::engineio::RequestError error);
+  void preflight(const protocol::Request& request);
+  protocol::engineio::Open open_packet(std::string_view sid, bool upgradable) const;
+  void start_session(const Door& door, const protocol::Request& request);
+  void open_websocket(const Door& door, const protocol::Request& request);
+  void open_polling(const Door& door, const protocol::Request& request);
+  void take_poll(Connection& from);
+  void flush_poll();
+  void answer_poll(std::string payload);
+  void request_gone();
+  void take_post(Connection& from, std::string payload);
+  void take_payload(std::string_view payload);
+  void take_engineio(std::string_view text);
+  void break_off(std::string_view why);
+  void end_by_client();
+  void close_polling();
+  void end_polling();
+  void probe(const Door& door, const protocol::Request& request, Connection& session);
+  void take_probe(std::string_view packet);
+  void begin_upgrade();
+  void probe_gone();
+  void adopt(loop::Fd socket, std::string input);
+  std::string sid() const;
 
   // WebSocket (connection_websocket.cpp)
   void take_frames(std::string_view bytes);
   void take_frame(const protocol::FrameEvent& event);
-  void take_message(std::string_view text, bool binary);
-  void take_plain(std::string_view text);
-  void take_socketio(std::string_view text);
-  void take_socketio_packet(std::string_view text);
-  void take_connect(const chat::ReplyTag& tag, const base::json::Value* data);
-  void take_command(const chat::ReplyTag& tag, std::string_view name, const base::json::Value* data);
-  void append_reply(const chat::ReplyTag& tag, std::string_view cmd, bool ok, std::string_view body);
-  void answer_failed(const chat::ReplyTag& tag, std::string_view cmd, const base::Error& error);
+  void take_message(const protocol::FrameEvent& event);
+  void take_compressed(const protocol::FrameEvent& event);
   void send_close_frame(std::uint16_t code, std::string_view reason);
-  void ping();
+  void start_living(const Door& door);
+  void beat();
   void no_pong();
-  void close_slow();
+  void on_pong();
+  void arm_living();
 
-  std::string& urgent();  // to append to; marks the connection for this turn's flush
   void mark_dirty();
   void wait_for(Wait what, std::chrono::milliseconds time);
   void receive();
@@ -116,21 +157,31 @@ class Connection final : public chat::Outlet {
   loop::TimerOf<Connection, &Connection::on_due> timer_{*this};
   std::unique_ptr<Outbox> outbox_;
   std::unique_ptr<HttpState> http_;
-  std::unique_ptr<std::string> peer_;    // the client's address, until it is signed in
-  std::unique_ptr<std::string> unread_;  // frames that came while reading was stopped
+  std::unique_ptr<Polling> polling_;
+  std::unique_ptr<Speaker> speaker_;
+  std::unique_ptr<std::string> address_;  // the client's, until it is forgotten
+  std::unique_ptr<std::string> unread_;   // frames, or packets of a payload, that came while reading was stopped
   protocol::FrameReader frames_;
-  chat::Session session_;
+  const Door* door_ = nullptr;
+  base::ConnectionId id_;
+  std::uint64_t secret_ =
+      0;  // the part of an Engine.IO sid that cannot be guessed; of a probe: the session that it upgrades
   std::int64_t progress_ms_ = 0;  // when the kernel last took something, or a send was begun
+  std::int64_t beat_ms_ = 0;      // the next ping, or the end of the time for its answer; 0: no heartbeat
+  std::int64_t late_ms_ = 0;      // the end of what the speaker expects; 0: nothing
   loop::Fd socket_;
   std::uint16_t in_flight_ = 0;  // commands without an answer
   Kind kind_ = Kind::http;
   State state_ = State::open;
   Wait wait_ = Wait::head;
+  bool pong_due_ = false;  // a ping was sent, `beat_ms_` is for its answer
   bool dirty_ = false;
-  bool full_ = false;         // refused room events; chat is told when there is room
+  bool full_ = false;         // refused room events; the speaker is told when there is room
   bool paused_ = false;       // does not read: too many replies wait
   bool input_ended_ = false;  // a close frame came, or what cannot be read on
   bool peer_closed_ = false;  // a close frame came: ours ends the connection
+  bool inflates_ = false;     // permessage-deflate was agreed upon
+  bool deflates_ = false;     // and with the whole window
 };
 
 }  // namespace ringline::net

@@ -8,9 +8,8 @@
 #include "net/http_state.hpp"
 #include "net/server_impl.hpp"
 #include "ringline/base/clock.hpp"
-#include "ringline/base/random.hpp"
 #include "ringline/loop/tcp.hpp"
-#include "ringline/protocol/engineio.hpp"
+#include "ringline/protocol/deflate.hpp"
 
 namespace ringline::net {
 
@@ -19,11 +18,6 @@ using protocol::Request;
 using protocol::RequestReader;
 
 namespace {
-
-constexpr std::array<std::string_view, 1> kSubprotocols = {"ringline.v1"};
-constexpr std::size_t kSidRandomBytes = 12;
-
-using protocol::engineio::RequestError;
 
 std::string header(const Request& request, std::string_view name) {
   return std::string(request.header(name).value_or(""));
@@ -97,7 +91,7 @@ void Connection::next_request() {
   if (http_->reading) return;  // an answer that came at once: the loop below goes on
   http_->reading = true;
   while (may_read_request()) {
-    if (!http_->reader) http_->reader = std::make_unique<RequestReader>();
+    if (!http_->reader) http_->reader = std::make_unique<RequestReader>(server_.http_limits);
     RequestReader::Step step = http_->reader->feed(http_->input);
     http_->input.erase(0, step.consumed);
     switch (step.status) {
@@ -106,7 +100,7 @@ void Connection::next_request() {
         if (wait_ == Wait::head && http_->reader->in_body()) wait_for(Wait::body, server_.options.times.body);
         break;
       case RequestReader::Status::want_continue:
-        urgent().append(protocol::kContinue);
+        output().append(protocol::kContinue);
         wait_for(Wait::body, server_.options.times.body);
         break;
       case RequestReader::Status::failed:
@@ -126,7 +120,9 @@ void Connection::next_request() {
 }
 
 void Connection::take_request(Request request, bool from_other_core) {
-  if (request.path == "/socket.io/" && !from_other_core && server_.hand_over) {
+  const Door* door = server_.options.doors ? server_.options.doors->find(request.path) : nullptr;
+  bool engineio = door && door->kind == Door::Kind::engineio;
+  if (engineio && !from_other_core && server_.hand_over) {
     auto core = server_.hand_over->core_of(request.query("sid").value_or(""));
     if (core) return leave(std::move(request), *core);
   }
@@ -141,28 +137,12 @@ void Connection::take_request(Request request, bool from_other_core) {
   http_->head_only = request.method == protocol::Method::head;
   wait_ = Wait::answer;
   timer_.disarm();
-  if (request.path == "/socket.io/" && (request.query("sid") || !request.upgrade_websocket))
-    return answer_engineio(request);
-  if (request.upgrade_websocket) return upgrade(request);
+  if (engineio) return answer_engineio(*door, std::move(request));
+  if (request.upgrade_websocket)
+    return door ? upgrade(*door, request) : refuse_http(404, "no WebSocket is taken at this path");
   static const std::array<std::string, 2> kLoopback = {"127.0.0.0/8", "::1"};
   bool local = forwarded.empty() && in_blocks(http_->peer, kLoopback);
-  server_.options.http.handle(session_.id, to_request(std::move(request), http_->address, local));
-}
-
-// A request to Socket.IO's door that does not open a WebSocket: polling is not spoken yet, and so no session can be named either.
-void Connection::answer_engineio(const Request& request) {
-  RequestError error = RequestError::unknown_transport;
-  if (request.query("EIO") != "4") {
-    error = RequestError::unsupported_version;
-  } else if (request.query("sid")) {
-    error = RequestError::unknown_sid;
-  } else if (request.query("transport") == "websocket") {
-    error = RequestError::bad_request;
-  }
-  respond({.status = 400,
-           .content_type = "application/json",
-           .body = std::string(protocol::engineio::error_body(error)),
-           .headers = {}});
+  server_.options.http.handle(id_, to_request(std::move(request), http_->address, local));
 }
 
 void Connection::respond(HttpResponse response) {
@@ -172,7 +152,7 @@ void Connection::respond(HttpResponse response) {
   protocol::append_http_date(date, base::wall_ms());
   bool last = !http_->keep_alive || (http_->input_over && http_->input.empty());
   std::vector<protocol::Header> headers(response.headers.begin(), response.headers.end());
-  protocol::append_response(urgent(),
+  protocol::append_response(output(),
                             {.status = response.status,
                              .content_type = response.content_type,
                              .date = date,
@@ -181,6 +161,7 @@ void Connection::respond(HttpResponse response) {
                              .head_only = http_->head_only},
                             response.body);
   http_->exchange_open = false;
+  http_->session = {};
   wait_for(Wait::idle, server_.options.times.idle);
   http_->close_after_output = last;
   if (last) return;
@@ -200,7 +181,7 @@ void Connection::refuse_http(int status, std::string_view why) {
   if (status == 426 || status == 401) headers = more;
   std::string date;
   protocol::append_http_date(date, base::wall_ms());
-  protocol::append_response(urgent(),
+  protocol::append_response(output(),
                             {.status = status,
                              .content_type = "application/problem+json",
                              .date = date,
@@ -215,45 +196,47 @@ void Connection::refuse_http(int status, std::string_view why) {
   wait_for(Wait::idle, server_.options.times.idle);
 }
 
-void Connection::upgrade(const Request& request) {
-  bool plain = request.path == "/ws";
-  bool socketio = request.path == "/socket.io/";
-  if (!server_.shard) return refuse_http(404, "this listener takes no WebSocket");
-  if (!plain && !socketio) return refuse_http(404, "no WebSocket here: /ws and /socket.io/ take them");
+// The request that is under way is answered first.
+void Connection::close_http() {
+  if (!http_->exchange_open) return close_now();
+  http_->keep_alive = false;
+}
+
+// To a WebSocket that is nothing else.
+void Connection::upgrade(const Door& door, const Request& request) {
+  if (!accept_upgrade(door, request, door.deflate)) return;
+  kind_ = Kind::websocket;
+  std::string input = std::move(http_->input);
+  http_.reset();
+  if (door.pings) beat_ms_ = server_.loop.now_ms() + server_.options.settings.ping_interval.count();
+  start_living(door);
+  speaker_ = server_.options.doors->open(door, request, *this);
+  speaker_->on_open();
+  if (!input.empty()) take_frames(input);
+}
+
+// The opening handshake. False: it was refused.
+bool Connection::accept_upgrade(const Door& door, const Request& request, bool may_deflate) {
+  auto refuse = [this](int status, std::string_view why) {
+    refuse_http(status, why);
+    return false;
+  };
   std::string_view origin = request.header("Origin").value_or("");
   if (!origin.empty() && !origin_allowed(server_.options.settings, origin, request.header("Host").value_or("")))
-    return refuse_http(403, "this origin is not allowed: see CLIENT_ORIGIN");
-  if (socketio && (request.query("EIO") != "4" || request.query("transport") != "websocket"))
-    return refuse_http(400, "Socket.IO over WebSocket is EIO=4 and transport=websocket");
-  protocol::UpgradeCheck check = protocol::check_upgrade(request, kSubprotocols);
-  if (check.status != 101) return refuse_http(check.status, check.problem);
-  std::string token;
-  if (auto authorization = request.header("Authorization"); plain && authorization) {
-    if (!authorization->starts_with("Bearer ") || !server_.shard->token_holds(authorization->substr(7)))
-      return refuse_http(401, "the access token is not valid");
-    token = authorization->substr(7);
-  }
-
-  protocol::append_upgrade_response(urgent(), check);
-  kind_ = plain ? Kind::plain : Kind::socketio;
-  std::string input = std::move(http_->input);
-  peer_ = std::make_unique<std::string>(http_->address);
-  http_.reset();
-  const base::Settings& settings = server_.options.settings;
-  wait_for(Wait::connect, settings.connect_timeout);
-  if (socketio) {
-    std::string sid = session_.id.text() + "-" + base::random_token(kSidRandomBytes);
-    protocol::engineio::append_open_frame(urgent(), {.sid = sid,
-                                                     .upgradable = false,
-                                                     .ping_interval_ms = settings.ping_interval.count(),
-                                                     .ping_timeout_ms = settings.ping_timeout.count(),
-                                                     .max_payload = base::limits::kSocketIoPayloadBytes});
-  }
-  if (!token.empty()) {
-    wait_for(Wait::ping, settings.ping_interval);
-    server_.shard->connect(session_, {}, {.token = std::move(token), .has_token = true, .name = {}, .resume = {}});
-  }
-  if (!input.empty()) take_frames(input);
+    return refuse(403, "this origin is not allowed: see CLIENT_ORIGIN");
+  auto offered = std::span(&door.subprotocol, door.subprotocol.empty() ? 0 : 1);
+  protocol::UpgradeCheck check = protocol::check_upgrade(request, offered);
+  if (check.status != 101) return refuse(check.status, check.problem);
+  if (auto refusal = server_.options.doors->check(door, request)) return refuse(refusal->status, refusal->why);
+  std::string extensions;
+  auto agreed =
+      may_deflate ? protocol::negotiate_deflate(request.header("Sec-WebSocket-Extensions").value_or("")) : std::nullopt;
+  if (agreed) agreed->append_header_value(extensions);
+  inflates_ = agreed.has_value();
+  deflates_ = agreed && agreed->takes_ours();
+  protocol::append_upgrade_response(output(), check, extensions);
+  address_ = std::make_unique<std::string>(http_->address);
+  return true;
 }
 
 // ---- To another core
@@ -266,17 +249,24 @@ void Connection::leave(Request request, unsigned core) {
   mark_dirty();                                        // it may be quiet already
 }
 
-// Nothing of the socket may be in the kernel on behalf of this core when the other one begins.
+// Nothing of the socket may be in the kernel on behalf of this connection when another one begins.
 void Connection::leave_when_quiet() {
   if (receive_.in_kernel() || send_.in_kernel() || (outbox_ && !outbox_->empty())) return;
   timer_.disarm();
   state_ = State::dead;
   if (outbox_) server_.give_back(std::move(outbox_));
+  frames_.release(server_.frames);
+  server_.dead.push_back(id_);
+  loop::Fd socket = std::exchange(socket_, loop::Fd{});
+  if (kind_ == Kind::probe) {
+    Connection* session = server_.find(base::ConnectionId{secret_});
+    if (!session) return server_.loop.ring().close(socket);
+    return session->adopt(socket, unread_ ? std::move(*unread_) : std::string());
+  }
   server_.hand_over->give({.core = http_->leaving->core,
-                           .socket = std::exchange(socket_, loop::Fd{}),
+                           .socket = socket,
                            .request = std::move(http_->leaving->request),
                            .input = std::move(http_->input)});
-  server_.dead.push_back(session_.id);
 }
 
 void Connection::start_with(Request request, std::string input) {

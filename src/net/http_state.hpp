@@ -24,7 +24,9 @@ struct HttpState {
   std::unique_ptr<Leaving> leaving;
   std::string input;           // not read yet: came while a request was being answered
   std::string peer;            // the address at the other end of the socket; empty: not asked for yet
+  std::string origin;          // of a request to Engine.IO, if it is allowed
   std::string address;         // of the client, as of the last request: behind a trusted proxy another one
+  base::ConnectionId session;  // the Engine.IO session that the open request polls or posts to
   unsigned requests = 0;       // answered or being answered
   bool exchange_open = false;  // a request waits for its answer
   bool keep_alive = true;      // as of the request that is being answered

@@ -43,6 +43,12 @@ const msghdr* Outbox::begin_send() {
   return &message_;
 }
 
+std::string_view Outbox::front() {
+  begin_send();
+  const Piece& piece = pieces_.front();
+  return std::string_view(piece.chunk->bytes).substr(piece.from, piece.to - piece.from);
+}
+
 void Outbox::sent(std::size_t bytes) {
   std::size_t done = 0;
   bool partly = false;

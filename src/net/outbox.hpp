@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "ringline/base/chunk.hpp"
@@ -31,6 +32,8 @@ class Outbox {
   // The next send: at most limits::kSendPieces pieces. The message lives until `sent`.
   const msghdr* begin_send();
   std::size_t sending_bytes() const noexcept { return sending_bytes_; }
+  // Instead of a send: what is to go next, whole frames. `sent` follows with its size.
+  std::string_view front();
   void sent(std::size_t bytes);
   void drop_shared();  // room events that are not begun
   void clear();

@@ -1,7 +1,9 @@
 // See server.hpp.
 #include "ringline/net/server.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 #include "net/server_impl.hpp"
@@ -20,15 +22,17 @@ constexpr int kBacklog = 4096;
 }  // namespace
 
 Server::Impl::Impl(loop::Loop& of_core, ServerOptions given)
-    : loop(of_core), options(given), metrics(of_core.metrics()), ids(given.host, given.core) {
+    : loop(of_core),
+      options(given),
+      metrics(of_core.metrics()),
+      http_limits(given.http_limits),
+      ids(given.host, given.core) {
   if (given.hand_over) hand_over = std::make_unique<HandOver>(*this, *given.hand_over);
 }
 
 Server::Server(loop::Loop& loop, ServerOptions options) : impl_(std::make_unique<Impl>(loop, options)) {}
 
 Server::~Server() { ASSERT(empty()); }
-
-void Server::set_shard(chat::Shard& shard) noexcept { impl_->shard = &shard; }
 
 base::Result<std::uint16_t> Server::listen(std::uint16_t port) {
   loop::ListenOptions options{
@@ -92,14 +96,35 @@ void Server::stop_listening() {
   }
 }
 
-chat::Session* Server::find(base::ConnectionId id) noexcept {
-  auto found = impl_->connections.find(id);
-  return found == impl_->connections.end() ? nullptr : &found->second->session();
+Connection* Server::Impl::find(base::ConnectionId id) noexcept {
+  auto found = connections.find(id);
+  return found == connections.end() ? nullptr : found->second.get();
+}
+
+// ID-SECRET: see Connection::sid.
+Connection* Server::Impl::find_session(std::string_view sid) noexcept {
+  auto dash = std::min(sid.find('-'), sid.size());
+  auto id = base::ConnectionId::parse(sid.substr(0, dash));
+  std::string_view digits = sid.substr(std::min(dash + 1, sid.size()));
+  std::uint64_t secret = 0;
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), secret);
+  if (!id || error != std::errc{} || end != digits.data() + digits.size()) return nullptr;
+  Connection* found = find(*id);
+  return found && found->is_session(secret) ? found : nullptr;
+}
+
+Speaker* Server::find(base::ConnectionId id) noexcept {
+  Connection* found = impl_->find(id);
+  return found ? found->speaker() : nullptr;
+}
+
+chat::Session* Server::find_session(base::ConnectionId id) noexcept {
+  Speaker* speaker = find(id);
+  return speaker ? speaker->session() : nullptr;
 }
 
 void Server::respond(base::ConnectionId connection, HttpResponse response) {
-  auto found = impl_->connections.find(connection);
-  if (found != impl_->connections.end()) found->second->respond(std::move(response));
+  if (Connection* found = impl_->find(connection)) found->respond(std::move(response));
 }
 
 void Server::on_turn_end() {
@@ -132,12 +157,17 @@ void Server::Impl::give_back(std::unique_ptr<Outbox> outbox) {
 }
 
 void Server::announce(std::string_view event, std::string_view body) {
-  for (auto& [id, connection] : impl_->connections)
-    if (connection->session().state == chat::Session::State::ready) connection->send_event(event, body);
+  for (auto& [id, connection] : impl_->connections) {
+    chat::Session* session = connection->speaker() ? connection->speaker()->session() : nullptr;
+    if (session && session->state == chat::Session::State::ready) session->out.send_event(event, body);
+  }
 }
 
 void Server::close_all(chat::CloseCode code, std::string_view reason) {
-  for (auto& [id, connection] : impl_->connections) connection->close(code, reason);
+  for (auto& [id, connection] : impl_->connections) {
+    chat::Session* session = connection->speaker() ? connection->speaker()->session() : nullptr;
+    session ? session->out.close(code, reason) : connection->close(static_cast<std::uint16_t>(code), reason);
+  }
 }
 
 void Server::kill_all() {

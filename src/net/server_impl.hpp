@@ -8,8 +8,8 @@
 #include "net/connection.hpp"
 #include "net/hand_over.hpp"
 #include "ringline/base/ids.hpp"
-#include "ringline/base/json.hpp"
 #include "ringline/net/server.hpp"
+#include "ringline/protocol/deflate.hpp"
 #include "ringline/protocol/websocket.hpp"
 
 namespace ringline::net {
@@ -24,16 +24,18 @@ struct Server::Impl {
   void accept();
   void flush();
   void free_dead();
+  Connection* find(base::ConnectionId id) noexcept;
+  Connection* find_session(std::string_view sid) noexcept;  // an Engine.IO session that lives
   std::unique_ptr<Outbox> take_outbox();
   void give_back(std::unique_ptr<Outbox> outbox);
 
   loop::Loop& loop;
   ServerOptions options;
   base::Metrics& metrics;
-  chat::Shard* shard = nullptr;
+  protocol::HttpLimits http_limits;
   base::IdMaker ids;
   base::ChunkPool chunks;
-  base::json::Reader reader;  // of frames
+  protocol::Inflater inflater;
   protocol::FrameContexts frames{protocol::Role::server};
   loop::Fd listener;
   bool listening = false;

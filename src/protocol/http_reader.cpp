@@ -256,9 +256,23 @@ Failure RequestReader::Impl::check_unfinished() const {
 }
 
 // `consumed` bytes of `input` belong to the head; what follows is read on at once.
+namespace {
+
+// Whether a head's request line asks for this path.
+bool is_at(std::string_view head, std::string_view path) {
+  auto target = std::min(head.find(' ') + 1, head.size());
+  head.remove_prefix(target);
+  if (path.empty() || !head.starts_with(path)) return false;
+  head.remove_prefix(path.size());
+  return head.starts_with(' ') || head.starts_with('?');
+}
+
+}  // namespace
+
 RequestReader::Step RequestReader::Impl::head_complete(std::string_view input, std::size_t consumed) {
   if (unread.size() > limits.head_bytes) return fail({431, "the request head is too large"}, consumed);
   if (Failure problem = check_head(unread); problem.status != 0) return fail(problem, consumed);
+  if (is_at(unread, limits.large_body_path)) parser.body_limit(limits.large_body_bytes);
   error_code error;
   parser.put(boost::asio::buffer(unread), error);
   if (error == http::error::body_limit) return fail({413, "the request body is too large"}, consumed);

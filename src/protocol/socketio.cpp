@@ -107,6 +107,25 @@ bool has_placeholder(const Value& value) noexcept {
                      [](const auto& member) { return has_placeholder(member.value); });
 }
 
+bool placeholders_fit(const Value& value, std::size_t attachments) noexcept {
+  auto fits = [attachments](const Value& item) { return placeholders_fit(item, attachments); };
+  if (value.IsArray()) return std::all_of(value.Begin(), value.End(), fits);
+  if (!value.IsObject()) return true;
+  const Value* mark = base::json::find(value, "_placeholder");
+  if (mark && mark->IsTrue() && attachments > 0) {
+    const Value* number = base::json::find(value, "num");
+    return number && number->IsUint() && number->GetUint() < attachments;
+  }
+  return std::all_of(value.MemberBegin(), value.MemberEnd(), [&](const auto& member) { return fits(member.value); });
+}
+
+void append_packet_frame(std::string& out, const Packet& packet) {
+  char type = static_cast<char>(packet.type);
+  std::string attachments = packet.attachments == 0 ? std::string() : std::to_string(packet.attachments) + "-";
+  auto [name, comma] = address(packet.name_space);
+  append_text_frame(out, {"4", std::string_view(&type, 1), attachments, name, comma, packet.ack, packet.payload});
+}
+
 void append_event_frame(std::string& out, std::string_view name, std::string_view body) {
   append_text_frame(out, {R"(42[")", name, R"(",)", body, "]"});
 }

@@ -188,7 +188,7 @@ test('invalid UTF-8 closes with 1007, a binary frame with 1003, an unmasked or r
   unmasked.socket._socket.write(Buffer.from([0x81, 0x02, 0x7b, 0x7d]));
   assert.equal((await unmasked.closed).code, 1002);
   const reserved = await guest();
-  reserved.socket._socket.write(Buffer.from([0xc1, 0x82, 0, 0, 0, 0, 0x7b, 0x7d]));
+  reserved.socket._socket.write(Buffer.from([0xa1, 0x82, 0, 0, 0, 0, 0x7b, 0x7d]));
   assert.equal((await reserved.closed).code, 1002);
 });
 

@@ -18,11 +18,13 @@
 namespace ringline::chat::test {
 
 // Events as the test's connections get them: protocol, name, body, one a line.
-template <char kWire>
-void frame_line(std::string& out, std::string_view name, std::string_view body) {
-  out.push_back(kWire);
-  out.append(name).append(" ").append(body).append("\n");
-}
+class Lines final : public Framer {
+ public:
+  void append_event(std::string& out, Wire wire, std::string_view name, std::string_view body) override {
+    out.push_back(wire == Wire::plain ? 'p' : 's');
+    out.append(name).append(" ").append(body).append("\n");
+  }
+};
 
 struct HostOptions {
   std::string data_dir;
@@ -94,7 +96,7 @@ class Host {
                                                    .store = store,
                                                    .metrics = loop.metrics(),
                                                    .scope = loop.scope(),
-                                                   .frame_event = {&frame_line<'p'>, &frame_line<'s'>}});
+                                                   .framer = lines});
       loop.add_hook(*this);
       loop.add_hook(*journal);
       loop.timers().arm(tick, loop.now_ms() + Shard::kTickMs);
@@ -132,6 +134,7 @@ class Host {
 
     Host& host;
     loop::Loop loop;
+    Lines lines;
     StoreSim store;
     std::unique_ptr<backend::Journal> journal;
     std::unique_ptr<Shard> shard;

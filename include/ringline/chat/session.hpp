@@ -15,9 +15,9 @@
 
 namespace ringline::chat {
 
-// The protocols that events are encoded for. `plain`: /ws; `socketio`: Socket.IO over WebSocket or polling.
-enum class Wire : std::uint8_t { plain, socketio };
-inline constexpr std::size_t kWires = 2;
+// The protocols that events are encoded for. `plain`: /ws; `socketio`: Socket.IO over WebSocket or polling; both also compressed.
+enum class Wire : std::uint8_t { plain, socketio, plain_deflate, socketio_deflate };
+inline constexpr std::size_t kWires = 4;
 
 // An immutable picture of a user, shared between cores; a change makes a new one.
 using UserCard = std::shared_ptr<const User>;

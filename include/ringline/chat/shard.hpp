@@ -46,8 +46,14 @@ class Surroundings {
   ~Surroundings() = default;
 };
 
-// Appends one complete frame of an event to `out`, for one Wire.
-using FrameEvent = void (*)(std::string& out, std::string_view name, std::string_view body);
+// Makes frames of events.
+class Framer {
+ public:
+  virtual void append_event(std::string& out, Wire wire, std::string_view name, std::string_view body) = 0;
+
+ protected:
+  ~Framer() = default;
+};
 
 struct ShardOptions {
   unsigned host = 0;
@@ -61,7 +67,7 @@ struct ShardOptions {
   Store& store;
   base::Metrics& metrics;
   base::Scope& scope;
-  std::array<FrameEvent, kWires> frame_event;
+  Framer& framer;
 };
 
 // An answer to a command that was not asked for by a socket (REST).

@@ -1,10 +1,9 @@
 // Server: the listener and the connections of one core.
 //
-// A connection starts as HTTP/1.1; an upgrade makes it a plain WebSocket (/ws) or Socket.IO (/socket.io/) and gives it to chat. Everybody outside net
+// A connection starts as HTTP/1.1; an upgrade at a door makes it a WebSocket or an Engine.IO session with a speaker (speaker.hpp). Everybody outside net
 // holds a ConnectionId and looks it up; null means gone. A request that names a session of another core goes there, socket and all (hand_over.hpp).
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -16,9 +15,9 @@
 #include "ringline/base/metrics.hpp"
 #include "ringline/base/settings.hpp"
 #include "ringline/chat/session.hpp"
-#include "ringline/chat/shard.hpp"
 #include "ringline/loop/loop.hpp"
 #include "ringline/loop/ring.hpp"
+#include "ringline/net/speaker.hpp"
 
 namespace ringline::net {
 
@@ -75,8 +74,10 @@ struct ServerOptions {
   unsigned connections_max = 0;  // of this core
   const base::Settings& settings;
   HttpHandler& http;
+  Doors* doors = nullptr;              // null: plain HTTP only
   HandOverPorts* hand_over = nullptr;  // null: one core, nobody to give to
   ServerTimes times = {};
+  protocol::HttpLimits http_limits = {};
 };
 
 class Server {
@@ -84,14 +85,12 @@ class Server {
   Server(loop::Loop& loop, ServerOptions options);
   ~Server();  // only when `empty`
 
-  // The shard is made after the server, which it needs to find sessions.
-  void set_shard(chat::Shard& shard) noexcept;
-
   // `port` 0: any free one. The port that is listened on.
   base::Result<std::uint16_t> listen(std::uint16_t port);
   void stop_listening();
 
-  chat::Session* find(base::ConnectionId id) noexcept;
+  Speaker* find(base::ConnectionId id) noexcept;                // null: gone, or it has none
+  chat::Session* find_session(base::ConnectionId id) noexcept;  // of chat's speakers
   void respond(base::ConnectionId connection, HttpResponse response);
 
   // Gives what was queued to the kernel and frees what is closed: the last hook of a turn.
@@ -108,8 +107,5 @@ class Server {
  private:
   std::unique_ptr<Impl> impl_;
 };
-
-// Frames events for chat: see chat::FrameEvent.
-std::array<chat::FrameEvent, chat::kWires> frame_functions() noexcept;
 
 }  // namespace ringline::net

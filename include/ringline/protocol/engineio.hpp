@@ -1,4 +1,5 @@
 // Engine.IO 4 packets: one character of type, then the data. Over WebSocket a packet is a frame; a binary frame is a message packet without the type.
+// Polling carries payloads: packets with a record separator (0x1e) between them, binary ones as `b` and base64.
 #pragma once
 
 #include <cstddef>
@@ -26,6 +27,18 @@ struct Packet {
 
 // Of a text frame. None: empty, or an unknown type.
 std::optional<Packet> decode(std::string_view text) noexcept;
+
+// The next packet of a payload, which is not empty, and what follows it. `text` is base64 if `binary`.
+struct PayloadPacket {
+  bool binary = false;
+  std::string_view text;
+};
+PayloadPacket next_packet(std::string_view& payload) noexcept;
+// Standard base64 with its padding. False: it is not; `out` is then of no use.
+bool decode_base64(std::string_view text, std::string& out);
+// Appends what complete frames of ours hold, as packets of a payload.
+void append_payload(std::string& payload, std::string_view frames);
+void append_packet(std::string& payload, PacketType type);
 
 struct Open {
   std::string_view sid;

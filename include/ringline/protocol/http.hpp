@@ -49,6 +49,8 @@ struct HttpLimits {
   std::size_t head_bytes = base::limits::kHttpHeadBytes;  // 431
   std::size_t body_bytes = base::limits::kHttpBodyBytes;  // 413
   std::size_t target_bytes = 8 * 1024;                    // 414
+  std::string_view large_body_path = {};  // the one path whose bodies may be larger; lives as long as the reader
+  std::size_t large_body_bytes = 0;
 };
 
 class RequestReader {

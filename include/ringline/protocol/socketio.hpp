@@ -51,7 +51,11 @@ struct Event {
 std::optional<Event> read_event(const base::json::Value& payload) noexcept;
 // Whether a value has a {"_placeholder":true} anywhere: binary that was to come as an attachment.
 bool has_placeholder(const base::json::Value& value) noexcept;
+// Whether each {"_placeholder":true,"num":N} of a value stands for one of `attachments`.
+bool placeholders_fit(const base::json::Value& value, std::size_t attachments) noexcept;
 
+// Any packet; its attachments follow as binary frames.
+void append_packet_frame(std::string& out, const Packet& packet);
 // 42["NAME",BODY]
 void append_event_frame(std::string& out, std::string_view name, std::string_view body);
 // 43ID[BODY], the body being the whole answer

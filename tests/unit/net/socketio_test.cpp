@@ -97,11 +97,11 @@ TEST(SocketIo, StayAwayIsToldByAnEventAndADisconnect) {
   EXPECT_EQ(client.frame().code(), 4501);
 }
 
-TEST(SocketIo, PollingIsRefusedAsTheReferenceDoes) {
+TEST(SocketIo, RefusesAsTheReferenceDoes) {
   TestServer server;
   Client client(server.port());
   EXPECT_TRUE(
-      client.get("/socket.io/?EIO=4&transport=polling").ends_with(R"({"code":0,"message":"Transport unknown"})"));
+      client.get("/socket.io/?EIO=4&transport=carrier").ends_with(R"({"code":0,"message":"Transport unknown"})"));
   EXPECT_TRUE(client.get("/socket.io/?EIO=3&transport=polling")
                   .ends_with(R"({"code":5,"message":"Unsupported protocol version"})"));
   EXPECT_TRUE(client.get("/socket.io/?EIO=4&transport=websocket").ends_with(R"({"code":3,"message":"Bad request"})"));

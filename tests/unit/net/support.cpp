@@ -27,14 +27,14 @@ struct TestServer::Core final : chat::Surroundings, loop::TurnHook {
     void on_committed(std::uint64_t last) override { shard->on_committed(last); }
     void on_failed(std::uint64_t first, std::uint64_t last) override { shard->on_failed(first, last); }
   };
-  Core(TestServer& of, loop::Loop& on) : server_of_all(of), loop(on) {}
+  Core(TestServer& of, loop::Loop& on) : server_of_all(of), loop(on), doors(of.settings_) {}
 
   void post(unsigned to, ShardMail mail) override {
     Core* there = server_of_all.cores_[to].get();
     loop.send(to, loop::make_mail([there, mail = std::move(mail)]() mutable { mail(*there->shard); }));
   }
   bool can_post() const noexcept override { return !loop.overloaded(); }
-  chat::Session* find(chat::ConnectionId id) override { return server->find(id); }
+  chat::Session* find(chat::ConnectionId id) override { return server->find_session(id); }
   base::Task<base::Result<void>> run_blocking(std::move_only_function<void()> job) override {
     auto running = server_of_all.workers_.run(loop, [job = std::move(job)]() mutable {
       job();
@@ -69,7 +69,8 @@ struct TestServer::Core final : chat::Surroundings, loop::TurnHook {
 
   TestServer& server_of_all;
   loop::Loop& loop;
-  Door door;
+  ChatDoors doors;
+  HttpDoor door;
   Told told;
   std::unique_ptr<backend::Journal> journal;
   std::unique_ptr<chat::Store> store;
@@ -120,6 +121,7 @@ void TestServer::run(unsigned number) {
                                                              .connections_max = setup_.connections_max,
                                                              .settings = settings_,
                                                              .http = core.door,
+                                                             .doors = &core.doors,
                                                              .hand_over = ports_.get(),
                                                              .times = setup_.times});
   core.shard = std::make_unique<chat::Shard>(chat::ShardOptions{.core = number,
@@ -131,9 +133,9 @@ void TestServer::run(unsigned number) {
                                                                 .store = *core.store,
                                                                 .metrics = loop.metrics(),
                                                                 .scope = loop.scope(),
-                                                                .frame_event = frame_functions()});
+                                                                .framer = core.doors});
   core.told.shard = core.shard.get();
-  core.server->set_shard(*core.shard);
+  core.doors.set_shard(*core.shard);
   core.door.loop = &loop;
   core.door.server = core.server.get();
   loop.add_hook(core);

@@ -27,6 +27,7 @@
 #include "ringline/chat/tokens.hpp"
 #include "ringline/loop/loop.hpp"
 #include "ringline/loop/workers.hpp"
+#include "ringline/net/chat_doors.hpp"
 #include "ringline/net/hand_over.hpp"
 #include "ringline/net/server.hpp"
 #include "ringline/protocol/websocket.hpp"
@@ -36,7 +37,7 @@ namespace ringline::net::test {
 using namespace std::chrono_literals;
 
 // Answers at once, or after the delay that the path names: /later/50.
-class Door final : public HttpHandler {
+class HttpDoor final : public HttpHandler {
  public:
   void handle(base::ConnectionId connection, HttpRequest request) override {
     if (request.path.starts_with("/later/"))
@@ -48,7 +49,7 @@ class Door final : public HttpHandler {
     std::string body = request.method + " " + request.path + " " + request.body;
     server->respond(connection, {.status = 200, .content_type = "text/plain", .body = std::move(body), .headers = {}});
   }
-  static base::Task<void> later(Door& door, base::ConnectionId connection, std::string delay) {
+  static base::Task<void> later(HttpDoor& door, base::ConnectionId connection, std::string delay) {
     co_await door.loop->sleep(std::chrono::milliseconds(std::atoi(delay.c_str())));
     door.server->respond(connection,
                          {.status = 200, .content_type = "text/plain", .body = "later " + delay, .headers = {}});

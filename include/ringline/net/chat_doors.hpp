@@ -1,0 +1,44 @@
+// The product's doors: /ws, one JSON text frame a message, and /socket.io/. Behind both is chat.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "ringline/base/json.hpp"
+#include "ringline/base/settings.hpp"
+#include "ringline/chat/shard.hpp"
+#include "ringline/net/speaker.hpp"
+#include "ringline/protocol/deflate.hpp"
+
+namespace ringline::net {
+
+// What the speakers of a core share; each use is within one call.
+struct ChatCodec {
+  base::json::Reader reader;
+  protocol::Deflater deflater;
+  std::string scratch;
+};
+
+// Of one core.
+class ChatDoors final : public Doors, public chat::Framer {
+ public:
+  explicit ChatDoors(const base::Settings& settings);
+
+  // Made after the server, which it needs to find sessions; before the first connection.
+  void set_shard(chat::Shard& shard) noexcept { shard_ = &shard; }
+
+  protocol::HttpLimits http_limits() const noexcept;  // of a server with these doors
+
+  const Door* find(std::string_view path) const noexcept override;
+  std::optional<Refusal> check(const Door& door, const protocol::Request& request) override;
+  std::unique_ptr<Speaker> open(const Door& door, const protocol::Request& request, Transport& transport) override;
+  void append_event(std::string& out, chat::Wire wire, std::string_view name, std::string_view body) override;
+
+ private:
+  const base::Settings& settings_;
+  chat::Shard* shard_ = nullptr;
+  ChatCodec codec_;
+  std::array<Door, 2> doors_;
+};
+
+}  // namespace ringline::net
