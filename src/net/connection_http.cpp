@@ -54,9 +54,11 @@ HttpRequest to_request(Request&& request, std::string address, bool from_loopbac
   result.authorization = header(request, "Authorization");
   result.idempotency_key = header(request, "Idempotency-Key");
   result.user_agent = header(request, "User-Agent");
-  result.if_none_match = header(request, "If-None-Match");
+  result.if_none_match = request.header_list("If-None-Match");
+  result.accept_encoding = request.header_list("Accept-Encoding");
   result.origin = header(request, "Origin");
   result.host = header(request, "Host");
+  result.access_control_request_method = header(request, "Access-Control-Request-Method");
   result.access_control_request_headers = header(request, "Access-Control-Request-Headers");
   result.address = std::move(address);
   result.from_loopback = from_loopback;

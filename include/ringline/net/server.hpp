@@ -32,9 +32,11 @@ struct HttpRequest {
   std::string idempotency_key;
   std::string user_agent;
   std::string if_none_match;
+  std::string accept_encoding;
   std::string origin;
   std::string host;
-  std::string access_control_request_headers;  // of a preflight
+  std::string access_control_request_method;   // of a preflight
+  std::string access_control_request_headers;  // likewise
   std::string address;                         // the client's: the peer's, or X-Forwarded-For's behind a trusted proxy
   bool from_loopback = false;
 };
