@@ -4,11 +4,13 @@
 #include <algorithm>
 
 #include "app/core.hpp"
+#include "app/methods.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/json.hpp"
 #include "ringline/base/metrics.hpp"
 #include "ringline/base/version.hpp"
 #include "ringline/chat/accounts.hpp"
+#include "ringline/protocol/http.hpp"
 #include "ringline/web/assets.hpp"
 
 namespace ringline::app {
@@ -20,7 +22,6 @@ using base::json::Writer;
 
 namespace {
 
-constexpr std::string_view kApi = "/api/v1";
 // The page loads its own scripts and talks to its own host alone.
 constexpr std::string_view kPolicy =
     "default-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors "
@@ -32,17 +33,6 @@ net::HttpResponse json_answer(int status, std::string_view body) {
   answer.content_type = "application/json";
   answer.body = body;
   return answer;
-}
-
-net::HttpResponse wrong_method(std::string allow) {
-  net::HttpResponse answer = problem({.code = Errc::invalid, .message = "this path takes " + allow, .field = {}});
-  answer.status = 405;
-  answer.headers.emplace_back("Allow", std::move(allow));
-  return answer;
-}
-
-net::HttpResponse not_there() {
-  return problem({.code = Errc::not_found, .message = "there is nothing here", .field = {}});
 }
 
 // ---- Accounts
@@ -107,9 +97,6 @@ Task<net::HttpResponse> log_out(Core& core, net::HttpRequest question) {
 }
 
 Task<net::HttpResponse> answer_auth(Core& core, net::HttpRequest question, std::string what) {
-  constexpr std::string_view kDoors[] = {"/register", "/login", "/guest", "/refresh", "/logout"};
-  if (std::ranges::find(kDoors, what) == std::end(kDoors)) co_return not_there();
-  if (question.method != "POST") co_return wrong_method("POST");
   if (what == "/logout") co_return co_await log_out(core, std::move(question));
   base::json::Reader reader;
   const base::json::Value* body = reader.parse(question.body.empty() ? "{}" : question.body);
@@ -156,9 +143,8 @@ void add_rate_headers(net::HttpResponse& answer, const chat::RateVerdict& verdic
 }
 
 Task<net::HttpResponse> answer_command(Core& core, net::HttpRequest question, std::string path) {
-  RouteMatch match = match_route(question.method == "HEAD" ? "GET" : question.method, path);
-  if (!match.route && !match.allow.empty()) co_return wrong_method(match.allow);
-  if (!match.route) co_return not_there();
+  RouteMatch match = match_route(question.method, path);
+  ASSERT(match.route != nullptr);
   auto caller = co_await caller_of(core, bearer_of(question));
   if (!caller) co_return problem(caller.error());
   auto data = command_data(question, match);
@@ -170,7 +156,7 @@ Task<net::HttpResponse> answer_command(Core& core, net::HttpRequest question, st
   co_return answer;
 }
 
-Task<net::HttpResponse> answer_api(Core& core, net::HttpRequest question) {
+Task<net::HttpResponse> answer_api(Core& core, Door door, net::HttpRequest question) {
   std::string path = question.path.substr(kApi.size());
   bool reads = question.method == "GET" || question.method == "HEAD";
   std::string who = bearer_of(question).empty() ? question.address : core.subject_of(bearer_of(question));
@@ -184,7 +170,12 @@ Task<net::HttpResponse> answer_api(Core& core, net::HttpRequest question) {
     co_return limited;
   }
   net::HttpResponse answer;
-  if (path.starts_with("/auth/")) {
+  std::string allowed = allowed_methods(core, door, question);
+  if (allowed.empty()) {
+    answer = not_there();
+  } else if (!takes(allowed, question.method)) {
+    answer = wrong_method(std::move(allowed));
+  } else if (path.starts_with("/auth/")) {
     answer = co_await answer_auth(core, std::move(question), path.substr(5));
   } else {
     answer = co_await answer_command(core, std::move(question), path);
@@ -249,52 +240,34 @@ Task<net::HttpResponse> answer_metrics(Core& core) {
 
 net::HttpResponse asset_answer(const web::Asset& asset, const net::HttpRequest& question) {
   net::HttpResponse answer;
+  bool zipped = !asset.gzip.empty() && protocol::wants_gzip(question.accept_encoding);
+  std::string_view etag = zipped ? asset.gzip_etag : asset.etag;
   answer.content_type = asset.content_type;
-  answer.headers.emplace_back("ETag", std::string(asset.etag));
+  answer.headers.emplace_back("ETag", std::string(etag));
   answer.headers.emplace_back("Cache-Control", std::string(asset.cache_control));
   answer.headers.emplace_back("Content-Security-Policy", std::string(kPolicy));
-  if (question.if_none_match == asset.etag) {
+  if (!asset.gzip.empty()) answer.headers.emplace_back("Vary", "Accept-Encoding");
+  if (protocol::names_etag(question.if_none_match, etag)) {
     answer.status = 304;
-  } else {
-    answer.body = asset.bytes;
+    return answer;
   }
-  return answer;
-}
-
-}  // namespace
-
-namespace {
-
-// RFC 9110 leaves it to us; the Fetch standard (CORS protocol) says how.
-net::HttpResponse preflight(const net::HttpRequest& question) {
-  net::HttpResponse answer;
-  answer.status = 204;
-  answer.headers.emplace_back("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-  std::string wanted = question.access_control_request_headers;
-  answer.headers.emplace_back("Access-Control-Allow-Headers", wanted.empty() ? "Authorization, Content-Type" : wanted);
-  answer.headers.emplace_back("Access-Control-Max-Age", "600");
+  if (zipped) answer.headers.emplace_back("Content-Encoding", "gzip");
+  answer.body = zipped ? asset.gzip : asset.bytes;
   return answer;
 }
 
 Task<net::HttpResponse> route_http(Core& core, Door door, net::HttpRequest question) {
   const std::string& path = question.path;
-  bool for_people = door == Door::everybody;
-  if (for_people && path.starts_with(std::string(kApi) + "/")) co_return co_await answer_api(core, std::move(question));
-  bool reads = question.method == "GET" || question.method == "HEAD";
-  bool known = path == "/health" || path == "/livez" || path == "/readyz" || path == "/metrics" ||
-               path == "/api/socket/stats" || (for_people && web::find_asset(path));
-  if (!known) co_return not_there();
-  if (!reads) co_return wrong_method("GET, HEAD");
+  if (door == Door::everybody && path.starts_with(std::string(kApi) + "/"))
+    co_return co_await answer_api(core, door, std::move(question));
+  std::string allowed = allowed_methods(core, door, question);
+  if (allowed.empty()) co_return not_there();
+  if (!takes(allowed, question.method)) co_return wrong_method(std::move(allowed));
   if (path == "/health") co_return health(core);
   if (path == "/livez") co_return json_answer(200, R"({"status":"alive"})");
   if (path == "/readyz") co_return ready(core);
   if (path == "/api/socket/stats") co_return co_await answer_stats(core);
-  if (path == "/metrics") {
-    // ADMIN_PORT's; without one, the public port's for this machine only.
-    bool allowed = !for_people || (!core.settings().admin_port && question.from_loopback);
-    if (!allowed) co_return not_there();
-    co_return co_await answer_metrics(core);
-  }
+  if (path == "/metrics") co_return co_await answer_metrics(core);
   co_return asset_answer(*web::find_asset(path), question);
 }
 
@@ -305,17 +278,20 @@ Task<net::HttpResponse> answer_http(Core& core, Door door, net::HttpRequest ques
   bool allowed = !origin.empty() && net::origin_allowed(core.settings(), origin, question.host);
   net::HttpResponse answer;
   if (question.method == "OPTIONS") {
-    answer = preflight(question);
+    answer = answer_options(core, door, question, allowed);
   } else {
     answer = co_await route_http(core, door, std::move(question));
   }
   if (allowed) {
     answer.headers.emplace_back("Access-Control-Allow-Origin", origin);
-    answer.headers.emplace_back("Vary", "Origin");
     answer.headers.emplace_back("Access-Control-Expose-Headers",
                                 "Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset");
   }
+  // Also where no Origin came: a cache must not give that answer to a page of another origin.
+  answer.headers.emplace_back("Vary", "Origin");
   answer.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  bool cached = std::ranges::any_of(answer.headers, [](const auto& field) { return field.first == "Cache-Control"; });
+  if (!cached) answer.headers.emplace_back("Cache-Control", "no-store");  // tokens, messages, the state of now
   co_return answer;
 }
 

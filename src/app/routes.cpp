@@ -62,6 +62,7 @@ bool is_number(std::string_view text) {
 RouteMatch match_route(std::string_view method, std::string_view path) {
   RouteMatch match;
   if (!path.starts_with('/')) return match;
+  if (method == "HEAD") method = "GET";
   auto parts = segments(path);
   std::vector<std::pair<std::string_view, std::string>> parameters;
   for (const Route& route : kRoutes) {
@@ -71,9 +72,11 @@ RouteMatch match_route(std::string_view method, std::string_view path) {
       match.parameters = std::move(parameters);
       return match;
     }
-    if (!match.allow.empty()) match.allow += ", ";
-    match.allow += route.method;
+    if (match.allow.contains(route.method)) continue;  // two patterns fit, as of /rooms/search
+    match.allow += route.method == "GET" ? "GET, HEAD" : route.method;
+    match.allow += ", ";
   }
+  if (!match.allow.empty()) match.allow += "OPTIONS";
   return match;
 }
 
@@ -101,9 +104,9 @@ base::Result<std::string> command_data(const net::HttpRequest& question, const R
   return std::string(out.view());
 }
 
-net::HttpResponse problem(const base::Error& error) {
+net::HttpResponse problem(const base::Error& error, int status) {
   net::HttpResponse answer;
-  answer.status = base::http_status(error.code);
+  answer.status = status != 0 ? status : base::http_status(error.code);
   answer.content_type = "application/problem+json";
   base::json::Writer out;
   out.begin_object().key("type").string("about:blank").key("title").string(base::name_of(error.code));

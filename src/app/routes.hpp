@@ -24,14 +24,15 @@ struct Route {
 struct RouteMatch {
   const Route* route = nullptr;  // null: nothing of that path
   std::vector<std::pair<std::string_view, std::string>> parameters;
-  std::string allow;  // no route null and allow set: the path is there with these methods only
+  std::string allow;  // route null and allow set: the path is there, with these methods only
 };
+// HEAD is matched as GET.
 RouteMatch match_route(std::string_view method, std::string_view path);
 
 // The command's data as JSON: the body's members, then query and path parameters.
 base::Result<std::string> command_data(const net::HttpRequest& question, const RouteMatch& match);
 
-// A problem of RFC 9457 with the contract's code.
-net::HttpResponse problem(const base::Error& error);
+// A problem of RFC 9457 with the contract's code, and with its status unless one is given.
+net::HttpResponse problem(const base::Error& error, int status = 0);
 
 }  // namespace ringline::app

@@ -371,5 +371,5 @@ test('REST and socket are two doors to the same commands', async () => {
   assert.equal((await get(url, '/api/v1/nothing', token)).status, 404);
   const wrongMethod = await fetch(`${url}/api/v1/rooms`, { method: 'PUT', headers: { Authorization: `Bearer ${token}` } });
   assert.equal(wrongMethod.status, 405);
-  assert.equal(wrongMethod.headers.get('allow'), 'POST, GET');
+  assert.equal(wrongMethod.headers.get('allow'), 'POST, GET, HEAD, OPTIONS');
 });
