@@ -2,6 +2,8 @@
 #include "app/rest.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <optional>
 
 #include "app/core.hpp"
 #include "app/methods.hpp"
@@ -10,6 +12,7 @@
 #include "ringline/base/metrics.hpp"
 #include "ringline/base/version.hpp"
 #include "ringline/chat/accounts.hpp"
+#include "ringline/chat/first_answers.hpp"
 #include "ringline/protocol/http.hpp"
 #include "ringline/web/assets.hpp"
 
@@ -142,6 +145,61 @@ void add_rate_headers(net::HttpResponse& answer, const chat::RateVerdict& verdic
   answer.headers.emplace_back("RateLimit-Reset", std::to_string(verdict.reset_s));
 }
 
+Task<net::HttpResponse> run_command(Core& core, const Route& route, chat::UserCard user, std::string data) {
+  chat::Reply reply = co_await core.shard().call(std::move(user), std::string(route.command), std::move(data));
+  if (!reply.ok) co_return problem(reply.error);
+  net::HttpResponse answer = json_answer(route.status, reply.body);
+  if (!route.location.empty()) answer.headers.emplace_back("Location", made_location(route, reply.body));
+  co_return answer;
+}
+
+// What was decided stays decided. What was not tried (bad data, too much, too often) or failed may be otherwise when it is repeated: that is what the
+// key is for.
+bool is_decided(int status) { return status < 400 || status == 403 || status == 404 || status == 409; }
+
+net::HttpResponse answer_from(const chat::FirstAnswer& first) {
+  net::HttpResponse answer = json_answer(first.status, first.body);
+  if (first.status >= 400) answer.content_type = "application/problem+json";
+  if (!first.location.empty()) answer.headers.emplace_back("Location", first.location);
+  return answer;
+}
+
+chat::FirstAnswer first_from(const net::HttpResponse& answer) {
+  auto location = std::ranges::find(answer.headers, "Location", &std::pair<std::string, std::string>::first);
+  return {.status = answer.status,
+          .body = answer.body,
+          .location = location == answer.headers.end() ? std::string() : location->second};
+}
+
+// Runs the command if nobody has run it under this path and key; else answers as the first was answered.
+Task<net::HttpResponse> run_once(Core& core, const Route& route, chat::UserCard user, std::string data,
+                                 net::HttpRequest question) {
+  using Verdict = chat::FirstAnswers::Verdict;
+  if (question.idempotency_key.size() > chat::FirstAnswers::kKeyBytes)
+    co_return problem(base::fail_field("Idempotency-Key", "is too long").error());
+  chat::Shard::Parts& parts = core.shard().parts();
+  chat::UserId who = user->id;
+  std::string name = question.path + "\n" + question.idempotency_key;
+  // Two bodies of one hash would be the user's own, made to deceive himself.
+  std::uint64_t body = std::hash<std::string>{}(data);
+  chat::FirstAnswers::Claim claim = co_await chat::claim_answer(parts, who, name, body);
+  switch (claim.verdict) {
+    case Verdict::run:
+      break;
+    case Verdict::kept:
+      co_return answer_from(claim.answer);
+    case Verdict::other_body:
+      co_return problem({.code = Errc::conflict, .message = "this Idempotency-Key had another body", .field = {}});
+    case Verdict::busy:
+      co_return problem(base::fail_later(Errc::unavailable, 1000, "the same request is running; try again").error());
+  }
+  net::HttpResponse answer = co_await run_command(core, route, std::move(user), std::move(data));
+  std::optional<chat::FirstAnswer> first;
+  if (is_decided(answer.status)) first = first_from(answer);
+  chat::keep_answer(parts, who, std::move(name), std::move(first));
+  co_return answer;
+}
+
 Task<net::HttpResponse> answer_command(Core& core, net::HttpRequest question, std::string path) {
   RouteMatch match = match_route(question.method, path);
   ASSERT(match.route != nullptr);
@@ -149,11 +207,10 @@ Task<net::HttpResponse> answer_command(Core& core, net::HttpRequest question, st
   if (!caller) co_return problem(caller.error());
   auto data = command_data(question, match);
   if (!data) co_return problem(data.error());
-  chat::Reply reply = co_await core.shard().call(caller->user, std::string(match.route->command), std::move(*data));
-  if (!reply.ok) co_return problem(reply.error);
-  net::HttpResponse answer = json_answer(match.route->status, reply.body);
-  if (!match.route->location.empty()) answer.headers.emplace_back("Location", made_location(*match.route, reply.body));
-  co_return answer;
+  // A message's key is its clientId, which is remembered longer and past a restart. Signing in is not in this table: tokens are kept nowhere.
+  bool once = question.method == "POST" && !question.idempotency_key.empty() && match.route->command != "send_message";
+  if (!once) co_return co_await run_command(core, *match.route, caller->user, std::move(*data));
+  co_return co_await run_once(core, *match.route, caller->user, std::move(*data), std::move(question));
 }
 
 Task<net::HttpResponse> answer_api(Core& core, Door door, net::HttpRequest question) {

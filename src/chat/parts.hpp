@@ -14,6 +14,7 @@
 #include "chat/rooms.hpp"
 #include "chat/sequencer.hpp"
 #include "chat/stats.hpp"
+#include "ringline/chat/first_answers.hpp"
 #include "ringline/chat/seen_keys.hpp"
 #include "ringline/chat/shard.hpp"
 
@@ -38,6 +39,7 @@ struct Shard::Parts {
   Writer body;                 // of event bodies and replies; filled and used within one function
   base::ChunkPool chunks;
   SeenKeys seen;
+  FirstAnswers first_answers;
   Delivery delivery;
   Rooms rooms;
   Sequencer sequencer;

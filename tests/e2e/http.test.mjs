@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { Client } from './client.mjs';
 import { startServer } from './server.mjs';
 
 const kAnswerMs = 10_000;
@@ -264,4 +265,77 @@ test('100 Continue is said before the body is waited for', async () => {
   const second = await new Promise((resolve) => socket.once('data', resolve));
   assert.match(String(second), /^HTTP\/1.1 400 /);
   socket.destroy();
+});
+
+// ---- Idempotency-Key
+
+const signIn = async (name) => (await ask('POST', '/api/v1/auth/guest', {}, JSON.stringify({ name }))).json;
+const postAs = (who, path, body, key) => ask('POST', path, { Authorization: `Bearer ${who.accessToken}`, ...(key ? { 'Idempotency-Key': key } : {}) }, body);
+const room = (name) => JSON.stringify({ type: 'group', name, private: true });  // names of private ones may be the same
+
+test('a POST under the same key is answered as the first time, and made once', async () => {
+  const ann = await signIn('ann');
+  const bob = await signIn('bob');
+  const first = await postAs(ann, '/api/v1/rooms', room('once'), 'key 1');
+  assert.equal(first.status, 201);
+  assert.equal(first.headers.location, `/api/v1/rooms/${first.json.room.id}`);
+  for (let i = 0; i < 5; i += 1) {  // each on a connection of its own, so on either core
+    const again = await postAs(ann, '/api/v1/rooms', room('once'), 'key 1');
+    assert.equal(again.status, 201);
+    assert.deepEqual(again.body, first.body);
+    assert.equal(again.headers.location, first.headers.location);
+    assert.equal(again.headers['content-type'], first.headers['content-type']);
+  }
+  const other = await postAs(ann, '/api/v1/rooms', room('other'), 'key 1');
+  assert.equal(other.status, 409);
+  assert.equal(other.json.code, 'conflict');
+  assert.notEqual((await postAs(ann, '/api/v1/rooms', room('once'), 'key 2')).json.room.id, first.json.room.id, 'another key');
+  assert.notEqual((await postAs(ann, '/api/v1/rooms', room('once'))).json.room.id, first.json.room.id, 'no key');
+  const bobs = await postAs(bob, '/api/v1/rooms', room('once'), 'key 1');
+  assert.equal(bobs.status, 201);
+  assert.notEqual(bobs.json.room.id, first.json.room.id, 'another user');
+  const left = await postAs(ann, `/api/v1/rooms/${first.json.room.id}/leave`, '', 'key 1');
+  assert.equal(left.status, 200, 'another path');
+  const socket = await Client.connect(server.url, { token: ann.accessToken });
+  const mine = socket.ready.rooms.filter((one) => one.name === 'once');
+  assert.equal(mine.length, 2, 'those made under another key and under none; the first is left');
+  await socket.close();
+});
+
+test('two at once: the second waits for the first', async () => {
+  for (let round = 0; round < 10; round += 1) {
+    const carl = await signIn(`carl ${round}`);
+    const answers = await Promise.all(Array.from({ length: 8 }, () => postAs(carl, '/api/v1/rooms', room(`at once ${round}`), 'k')));
+    for (const answer of answers) {
+      assert.equal(answer.status, 201);
+      assert.equal(answer.json.room.id, answers[0].json.room.id);
+    }
+  }
+});
+
+test('what was decided is kept, what was not tried is not', async () => {
+  const dora = await signIn('dora');
+  const missing = await postAs(dora, '/api/v1/rooms/999999999999/join', '', 'k');
+  assert.equal(missing.status, 404);
+  const again = await postAs(dora, '/api/v1/rooms/999999999999/join', '', 'k');
+  assert.equal(again.status, 404);
+  assert.deepEqual(again.body, missing.body);
+  assert.equal(again.headers['content-type'], 'application/problem+json');
+  assert.equal((await postAs(dora, '/api/v1/rooms', '{"type":"castle"}', 'k')).status, 400);
+  assert.equal((await postAs(dora, '/api/v1/rooms', room('corrected'), 'k')).status, 201);
+  assert.equal((await postAs(dora, '/api/v1/rooms', room('long'), 'k'.repeat(256))).status, 400);
+  assert.equal((await ask('POST', '/api/v1/rooms', { 'Idempotency-Key': 'k' }, room('who'))).status, 401);
+});
+
+test('the key of a message is its clientId, and outlives a restart', async () => {
+  const emil = await signIn('emil');
+  const made = await postAs(emil, '/api/v1/rooms', room('messages'), 'k');
+  const path = `/api/v1/rooms/${made.json.room.id}/messages`;
+  const sent = await postAs(emil, path, '{"text":"once"}', 'k');
+  assert.equal(sent.status, 201);
+  assert.equal((await postAs(emil, path, '{"text":"once"}', 'k')).json.message.id, sent.json.message.id);
+  await server.restart();
+  assert.equal((await postAs(emil, path, '{"text":"once"}', 'k')).json.message.id, sent.json.message.id);
+  const page = await ask('GET', path, { Authorization: `Bearer ${emil.accessToken}` });
+  assert.deepEqual(page.json.messages.map((message) => message.text), ['once']);
 });
