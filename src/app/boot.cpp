@@ -52,7 +52,8 @@ base::Result<void> settle_durability(const base::Settings& settings, const DataD
   }
   bool relaxed = settings.durability == base::Durability::relaxed;
   if (relaxed && !was_relaxed) return data.write_file(kRelaxedMark, "");
-  if (!relaxed && was_relaxed) return loop::disk::remove(data.file(kRelaxedMark));
+  // Last: the new epochs are durable by then, so no power cut leaves neither them nor the mark that asks for them.
+  if (!relaxed && was_relaxed) return data.remove_file(kRelaxedMark);
   return {};
 }
 

@@ -74,6 +74,11 @@ base::Result<void> DataDir::write_file(std::string_view name, std::string_view c
   return loop::disk::rename(draft, target);
 }
 
+base::Result<void> DataDir::remove_file(std::string_view name) const {
+  if (auto removed = loop::disk::remove(file(name)); !removed) return removed;
+  return loop::disk::sync_directory(path_);
+}
+
 base::Result<std::vector<std::string>> DataDir::jwt_secrets(const base::Settings& settings) const {
   if (!settings.jwt_secret.empty()) return settings.jwt_secret;
   std::string kept = read_small_file(file("jwt-secret"));

@@ -26,6 +26,8 @@ class DataDir {
   base::Result<std::vector<std::string>> jwt_secrets(const base::Settings& settings) const;
   // Writes `name` whole or not at all.
   base::Result<void> write_file(std::string_view name, std::string_view content) const;
+  // Gone for good when it answers.
+  base::Result<void> remove_file(std::string_view name) const;
 
  private:
   DataDir(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
