@@ -6,12 +6,15 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <iostream>
 #include <thread>
 #include <vector>
 
 #include "app/boot.hpp"
 #include "app/core.hpp"
 #include "app/data_dir.hpp"
+#include "ringline/backend/journal_format.hpp"
 #include "ringline/backend/journal_recovery.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
@@ -151,6 +154,16 @@ int run(const base::Settings& settings, const DataDir& data) {
   return 0;
 }
 
+// Takes no lock and changes nothing: of a server that runs, it shows what is on disk at the moment.
+int dump(const base::Settings& settings) {
+  const std::string directory = backend::journal::journal_directory(settings.data_dir);
+  std::error_code error;
+  if (!std::filesystem::is_directory(directory, error)) return fail("there is no journal in " + settings.data_dir);
+  if (auto dumped = backend::dump_journal(directory, std::cout); !dumped) return fail(dumped.error().message);
+  std::cout.flush();
+  return std::cout ? 0 : fail("cannot write to standard output");
+}
+
 }  // namespace
 }  // namespace ringline::app
 
@@ -163,6 +176,7 @@ int main(int argc, char** argv) {
     std::puts("The configuration is good.");
     return 0;
   }
+  if (settings->mode == base::RunMode::dump_journal) return app::dump(*settings);
   if (auto logging = base::log::start(*settings); !logging) return app::fail(logging.error().message);
   auto data = app::DataDir::open(settings->data_dir);
   if (!data) return app::fail(data.error().message);

@@ -52,6 +52,12 @@ Result<Flags> read_flags(int argc, const char* const* argv) {
   app.set_help_flag("-h,--help", "Print this and end")->group("Commands");
   app.set_version_flag("--version", "ringline " + std::string(version()), "Print the version and end")
       ->group("Commands");
+  // `fallthrough`: it takes the same flags.
+  const CLI::App* dump = app.add_subcommand("journal-dump",
+                                            "Print what the journals in DATA_DIR hold, for people, and end. The server "
+                                            "may run meanwhile")
+                             ->fallthrough()
+                             ->group("Commands");
   bool check = false;
   app.add_flag("--check-config", check, "Check the settings, print them and end")->group("Commands");
   app.add_option("--config", flags.config_path, "Settings file; also RINGLINE_CONFIG")
@@ -75,6 +81,7 @@ Result<Flags> read_flags(int argc, const char* const* argv) {
   }
   if (const auto extra = app.remaining(); !extra.empty())
     return fail_field("flags", "unknown flag " + extra.front() + near(extra.front()) + " (see --help)");
+  if (*dump) flags.mode = RunMode::dump_journal;
   if (check) flags.mode = RunMode::check_config;
   for (const SettingRow& row : setting_rows()) {
     const std::string flag = flag_of(row);

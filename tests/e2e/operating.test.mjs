@@ -95,8 +95,27 @@ test('a second process on one data directory is refused, and says who holds it',
   });
 });
 
+test('journal-dump: what the journals hold, of a server that runs and of one that was killed', async () => {
+  const other = await startServer({ cores: 2 });
+  const client = await Client.connect(other.url, { name: 'dumped' });
+  const { room } = await client.command('join', { room: 'dump me' });
+  await client.command('send_message', { roomId: room.id, text: 'is in the journal' });
+  const dump = async (args, options) => (await run(kBinary, ['journal-dump', ...args], options)).stdout;
+  for (const killed of [false, true]) {
+    if (killed) await other.kill();
+    const text = await dump(['--data-dir', other.dataDir]);
+    assert.match(text, /journal\/core-[01]\/0+1\.log\n {2}core [01], run 1, first batch \d+/);
+    assert.match(text, new RegExp(`^ {4}room ${room.id} seq \\d+ epoch 1 id \\d+ at 20.* message_created .*is in the journal`, 'm'));
+  }
+  assert.match(await dump([], { env: { ...process.env, DATA_DIR: other.dataDir } }), /is in the journal/);
+  assert.match(await dump(['--help']), /journal-dump/);
+  await assert.rejects(dump(['--data-dir', '/nonexistent']), (error) => error.code === 1 && /no journal in \/nonexistent/.test(error.stderr));
+});
+
 test('--help, --version, --check-config, unknown settings', async () => {
-  assert.match((await run(kBinary, ['--help'])).stdout, /--port/);
+  const help = (await run(kBinary, ['--help'])).stdout;
+  assert.match(help, /--port/);
+  assert.match(help, /journal-dump/);
   assert.match((await run(kBinary, ['--version'])).stdout, /\d+\.\d+\.\d+/);
   assert.equal((await run(kBinary, ['--check-config'])).stdout.length > 0, true);
   await assert.rejects(run(kBinary, ['--check-config', '--cores', 'many']), (error) => /cores/.test(error.stderr));

@@ -15,7 +15,8 @@ namespace ringline::base {
 
 enum class Durability : std::uint8_t { strict, relaxed };
 enum class LogLevel : std::uint8_t { debug, info, warn, error };
-enum class RunMode : std::uint8_t { serve, check_config, done };  // done: --help or --version was answered
+// done: --help or --version was answered
+enum class RunMode : std::uint8_t { serve, check_config, dump_journal, done };
 
 struct Settings {
   RunMode mode = RunMode::serve;
