@@ -29,6 +29,11 @@ constexpr unsigned kDescriptorsKept = 100;  // of the limit, for files and what 
 constexpr std::int64_t kWatchdogSilenceNs = 10'000'000'000;  // a core that has not answered for so long is stuck
 constexpr timespec kSignalPoll{.tv_sec = 1, .tv_nsec = 0};
 
+// A peer that is gone, and a limit on the size of files (LimitFSIZE=, ulimit -f), are errors of the write: EPIPE, EFBIG.
+void ignore_write_signals() {
+  for (int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN);
+}
+
 int fail(const std::string& message) {
   std::fprintf(stderr, "ringline: %s\n", message.c_str());
   base::log::stop();
@@ -136,7 +141,6 @@ int run(const base::Settings& settings, const DataDir& data) {
 
   sigset_t signals = handled_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
   std::vector<std::jthread> threads;
   for (unsigned core = 0; core < process.cores; ++core)
     threads.emplace_back([&process, core] { run_core(process, core); });
@@ -177,6 +181,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (settings->mode == base::RunMode::dump_journal) return app::dump(*settings);
+  app::ignore_write_signals();
   if (auto logging = base::log::start(*settings); !logging) return app::fail(logging.error().message);
   auto data = app::DataDir::open(settings->data_dir);
   if (!data) return app::fail(data.error().message);

@@ -176,6 +176,35 @@ test('the disk full: sends are refused with a clear error, reads go on, and it r
   }
 });
 
+// As LimitFSIZE= of systemd or `ulimit -f` set it: a write above it brings SIGXFSZ, which ends a process that does not ignore it.
+test('a limit on the size of files: sends are refused with a clear error, reads go on, and it recovers when the limit is raised', async (t) => {
+  const server = await startServer({ cores: 1, env: kEnv });
+  t.after(() => server.stop());
+  const limit = (bytes) => execFileSync('prlimit', ['--pid', String(server.pid), `--fsize=${bytes}:`], { stdio: 'pipe' });
+  const { client, roomId } = await room(server, 'limited');
+  await send(client, roomId, numbers('before', 3));
+  limit(256 * 1024);
+  let refused;
+  for (let i = 0; i < 2000 && !refused; ++i) {
+    const answer = await client.ask('send_message', { roomId, text: `limited ${i} ${'x'.repeat(3000)}` });
+    if (!answer.ok) refused = answer.error;
+  }
+  assert.equal(refused?.code, 'unavailable');
+  assert.ok(refused.retryAfterMs > 0);
+  assert.ok((await client.command('get_history', { roomId })).messages.length > 0);
+  await sleep(500);
+  assert.equal((await get(server.url, '/readyz')).status, 503);
+  assert.match(server.logs().join('\n'), /File too large/);
+  limit('unlimited');
+  let after;
+  for (let i = 0; i < 300 && !after?.ok; ++i) {
+    await sleep(100);
+    after = await client.ask('send_message', { roomId, clientId: 'after', text: 'there is room again' });
+  }
+  assert.ok(after.ok, `${JSON.stringify(after)}\n${server.logs().slice(-20).join('\n')}`);
+  assert.equal(client.gap, undefined);
+});
+
 test('DURABILITY=relaxed: after an unclean stop every loss is announced by a new epoch; after a clean one there is none', async () => {
   const server = await startServer({ cores: 2, env: { ...kEnv, DURABILITY: 'relaxed' } });
   const { client, roomId, token } = await room(server, 'relaxed');
