@@ -9,7 +9,7 @@ need_packages() {
   [ -n "$missing" ] || return 0
   if [ "$(id -u)" -ne 0 ]; then
     echo "These packages are missing. Install them and start again:" >&2
-    echo "  sudo apt-get install -y --no-install-recommends $missing" >&2
+    echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends $missing" >&2
     return 1
   fi
   say "installing $missing"
@@ -21,12 +21,14 @@ need_packages() {
   apt-get install -y -qq --no-install-recommends $missing > /dev/null
 }
 
-# configure FOLDER [MESON OPTION ...]: makes the build folder once; later runs only change options that differ.
+# configure FOLDER [MESON OPTION ...]: makes the build folder once; later runs only set options when others are given (Meson takes seconds to set the same).
 configure() {
   folder=$1
   shift
   if [ -f "$folder/build.ninja" ]; then
-    meson configure "$folder" "$@" > /dev/null
+    [ "$(cat "$folder.options" 2> /dev/null)" != "$*" ] || return 0
+    meson configure "$folder" "$@" > /dev/null || return 1
+    echo "$*" > "$folder.options"
     return
   fi
   compiler=clang++-19
@@ -36,6 +38,7 @@ configure() {
     cat "$folder.setup.log" >&2
     return 1
   fi
+  echo "$*" > "$folder.options"
 }
 
 # Objects of one build folder serve another checkout's too.
