@@ -201,6 +201,7 @@ base::Task<void> Delivery::hear_later(ConnectionId connection, UserId user, Room
 
 void Delivery::unseat(Session& session, std::size_t seat_index) {
   Session::Seat seat = session.seats[seat_index];
+  miss_resumed(session.id, *seat.room, seat.room->seats[seat.index].next_seq);
   session.seats[seat_index] = session.seats.back();
   session.seats.pop_back();
   LocalRoom& room = *seat.room;
@@ -318,7 +319,15 @@ void Delivery::start_resume(Session& session, std::vector<Resumed> rooms) {
   feed(session);
 }
 
-// All that was missed is sent: say so, behind it.
+// A seat goes: what it has not had by now of what was asked for, it never gets.
+void Delivery::miss_resumed(ConnectionId connection, const LocalRoom& room, std::uint64_t next_seq) {
+  auto found = resuming_.find(connection);
+  if (found == resuming_.end()) return;
+  for (Resumed& resumed : found->second)
+    if (resumed.room == room.id && next_seq <= resumed.to) resumed.complete = false;
+}
+
+// All that was missed is sent, or never will be: say so, behind it.
 void Delivery::check_resumed(Session& session) {
   auto found = resuming_.find(session.id);
   if (found == resuming_.end()) return;

@@ -116,6 +116,7 @@ class Delivery {
   void unseat(Session& session, std::size_t seat_index);
   void remove_leaving(LocalRoom& room);
   void fed(ConnectionId connection, const Feed& feed);
+  void miss_resumed(ConnectionId connection, const LocalRoom& room, std::uint64_t next_seq);
   void check_resumed(Session& session);
   base::Task<void> hear_later(ConnectionId connection, UserId user, RoomId room, std::uint64_t from_seq);
 
