@@ -55,6 +55,11 @@ void Delivery::pass(RoomId id, std::string_view name, std::string_view body) {
   mark_dirty(*room);
 }
 
+void Delivery::show(RoomId id, const PassingState& state) {
+  pass(id, state.name, state.body.view());
+  if (LocalRoom* room = find(id)) room->states.push_back(state);
+}
+
 std::int64_t Delivery::due_ms(const LocalRoom& room) const noexcept {
   for (const base::ChunkRef& events : room.events)
     if (events && events->bytes.size() >= base::limits::kFlushBytes) return 0;
@@ -94,6 +99,7 @@ void Delivery::flush_room(LocalRoom& room) {
     room.events[wire] = {};
     room.passing[wire] = {};
   }
+  room.states.clear();
   room.turn_first = 0;
   room.turn_ends.clear();
   room.flushed_ms = p_.now_ms();
@@ -118,8 +124,9 @@ void Delivery::flush_seat(LocalRoom& room, LocalRoom::Seat& seat) {
   }
   if (!room.passing[wire]) return;
   auto size = static_cast<std::uint32_t>(room.passing[wire]->bytes.size());
-  if (!seat.session->out.has_room() || !seat.session->out.send_shared(room.passing[wire], 0, size))
-    ++p_.o.metrics.passing_dropped;
+  if (seat.session->out.has_room() && seat.session->out.send_shared(room.passing[wire], 0, size)) return;
+  ++p_.o.metrics.passing_dropped;
+  p_.missed.keep(seat.session->id, room.states);
 }
 
 LocalRoom& Delivery::local(const Subscription& subscription) {

@@ -24,6 +24,13 @@
 
 namespace ringline::chat {
 
+// A passing event that says how something is until the next one says otherwise: presence of a user, or of a large room.
+struct PassingState {
+  std::uint64_t of;       // the user's or the room's id
+  std::string_view name;  // of the event; a literal
+  base::Blob body;
+};
+
 struct LocalRoom {
   struct Seat {
     Session* session;
@@ -54,8 +61,9 @@ struct LocalRoom {
   std::array<std::uint64_t, kWires>
       framed_from{};  // seq of the first event in it: a protocol may come into use within the turn
   std::array<base::ChunkRef, kWires> passing;
-  std::vector<UserId> leaving;  // their seats go with the flush
-  bool dirty = false;           // has something to flush
+  std::vector<PassingState> states;  // in `passing`: kept for who has no room
+  std::vector<UserId> leaving;       // their seats go with the flush
+  bool dirty = false;                // has something to flush
   std::int64_t flushed_ms = 0;
 };
 
@@ -74,6 +82,7 @@ class Delivery {
 
   void deliver(const Delivered& event);
   void pass(RoomId room, std::string_view name, std::string_view body);
+  void show(RoomId room, const PassingState& state);  // likewise; who has no room gets it later
   // Frames are queued on every member, but those of rooms that are paced: these wait for a later call. When that is due, or INT64_MAX.
   std::int64_t flush();
 

@@ -10,6 +10,7 @@
 
 #include "chat/delivery.hpp"
 #include "chat/ingest.hpp"
+#include "chat/missed.hpp"
 #include "chat/people.hpp"
 #include "chat/rooms.hpp"
 #include "chat/sequencer.hpp"
@@ -41,6 +42,7 @@ struct Shard::Parts {
   SeenKeys seen;
   FirstAnswers first_answers;
   Delivery delivery;
+  Missed missed;
   Rooms rooms;
   Sequencer sequencer;
   Ingest ingest;

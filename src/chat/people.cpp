@@ -276,6 +276,25 @@ void People::hear_all(UserId id, ConnectionId connection) {
   });
 }
 
+PassingState People::presence(UserId user, Status status, std::int64_t last_seen_ms) {
+  Writer& out = p_.body;
+  out.clear();
+  out.begin_object().key("userId").id(user).key("status").string(name_of(status));
+  out.key("lastSeen").time(last_seen_ms).end_object();
+  return {.of = user.value, .name = "presence_changed", .body = base::Blob::copy_of(out.view())};
+}
+
+// Who is not in memory has been away for a while.
+std::vector<PassingState> People::presence_of(const std::vector<UserCard>& cards) {
+  std::vector<PassingState> states;
+  for (const UserCard& card : cards) {
+    const HomeUser* user = find(card->id);
+    states.push_back(user ? presence(card->id, user->status, user->last_seen_ms)
+                          : presence(card->id, Status::offline, card->last_seen_ms));
+  }
+  return states;
+}
+
 // presence_changed to whoever shares a room of at most limits::kPresenceRoomMembers, at most one a second.
 void People::show_presence(HomeUser& user) {
   if (user.presence_due) return;
@@ -285,17 +304,12 @@ void People::show_presence(HomeUser& user) {
     return;
   }
   user.presence_sent_ms = p_.now_ms();
-  Writer& out = p_.body;
-  out.clear();
-  out.begin_object().key("userId").id(user.card->id).key("status").string(name_of(user.status));
-  out.key("lastSeen").time(user.last_seen_ms).end_object();
-  std::string body(out.view());
+  PassingState state = presence(user.card->id, user.status, user.last_seen_ms);
   for (unsigned core = 0; core < p_.o.cores; ++core) {
-    p_.on(core, [rooms = user.rooms, body](Parts& there) {
+    p_.on(core, [rooms = user.rooms, state](Parts& there) {
       for (const HomeUser::InRoom& in : rooms) {
         LocalRoom* local = there.delivery.find(in.id);
-        if (local && local->member_count <= base::limits::kPresenceRoomMembers)
-          there.delivery.pass(in.id, "presence_changed", body);
+        if (local && local->member_count <= base::limits::kPresenceRoomMembers) there.delivery.show(in.id, state);
       }
     });
   }

@@ -30,6 +30,8 @@ class RateWindow {
   std::size_t oldest_ = 0;
 };
 
+struct PassingState;
+
 struct HomeUser {
   UserCard card;
   bool banned = false;
@@ -88,6 +90,9 @@ class People {
   // Seats a connection in all rooms of its user in which it has no seat.
   void hear_all(UserId user, ConnectionId connection);
 
+  // The presence of users whose home this is, as presence_changed tells it.
+  std::vector<PassingState> presence_of(const std::vector<UserCard>& cards);
+
   void on_tick(std::int64_t now_ms);
   std::size_t online() const noexcept { return online_; }
   std::size_t active(std::int64_t now_ms) const;  // sent something within five minutes
@@ -96,6 +101,7 @@ class People {
  private:
   base::Task<void> load(UserId id);
   void finish_load(UserId id, base::Result<HomeUser*> user);
+  PassingState presence(UserId user, Status status, std::int64_t last_seen_ms);
   void show_presence(HomeUser& user);
 
   Shard::Parts& p_;

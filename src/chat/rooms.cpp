@@ -184,6 +184,26 @@ void Rooms::pass(HomeRoom& room, std::string name, std::string body) {
   }
 }
 
+PassingState Rooms::online_count(const HomeRoom& room) {
+  Writer& out = p_.body;
+  out.clear();
+  out.begin_object().key("roomId").id(room.room.id).key("onlineCount").unsigned_integer(room.online_users);
+  out.end_object();
+  return {.of = room.room.id.value, .name = "room_presence", .body = base::Blob::copy_of(out.view())};
+}
+
+RoomPresence Rooms::presence(RoomId id) {
+  RoomPresence seen;
+  HomeRoom* room = find(id);
+  if (!room) return seen;
+  if (room->members.size() > base::limits::kPresenceRoomMembers) {
+    seen.count.push_back(online_count(*room));
+    return seen;
+  }
+  for (const auto& [user, member] : room->members) seen.members.push_back(member.user);
+  return seen;
+}
+
 void Rooms::pass_typing(HomeRoom& room, std::string_view name, UserId user, std::string_view username) {
   Writer& out = p_.body;
   out.clear();
@@ -245,11 +265,9 @@ void Rooms::on_tick(std::int64_t now_ms) {
     for (auto& [id, room] : rooms_) {
       if (!std::exchange(room->online_changed, false)) continue;
       if (room->members.size() <= base::limits::kPresenceRoomMembers) continue;
-      Writer& out = p_.body;
-      out.clear();
-      out.begin_object().key("roomId").id(id).key("onlineCount").unsigned_integer(room->online_users);
-      out.end_object();
-      pass(*room, "room_presence", std::string(out.view()));
+      PassingState state = online_count(*room);
+      for (unsigned core = 0; core < room->listeners.size(); ++core)
+        if (room->listeners[core] > 0) p_.on(core, [id, state](Parts& there) { there.delivery.show(id, state); });
     }
   }
   if (now_ms - evicted_ms_ >= kEvictEveryMs) {

@@ -26,6 +26,8 @@ struct TailEntry {
   std::string_view message() const noexcept { return event.body.view().substr(message_at, message_size); }
 };
 
+struct PassingState;
+
 struct HomeMember {
   Member member;
   UserCard user;
@@ -87,6 +89,11 @@ struct Subscription {
   std::int64_t active_ms = 0;
   std::string room_json;
 };
+// Who is here: the members, or of a large room (limits::kPresenceRoomMembers) their number.
+struct RoomPresence {
+  std::vector<UserCard> members;
+  std::vector<PassingState> count;  // at most one
+};
 struct Feed {
   RoomId room;
   bool ok = false;
@@ -111,8 +118,9 @@ class Rooms {
   Subscription subscribe(HomeRoom& room, const Subscribe& request);
   void unsubscribe(RoomId room, UserId user, unsigned core);
   base::Task<Feed> read_after(RoomId room, std::uint64_t after);
-  // A room event or a passing one, to every core with listeners.
+  // A passing event, to every core with listeners.
   void pass(HomeRoom& room, std::string name, std::string body);
+  RoomPresence presence(RoomId id);
 
   void start_typing(HomeRoom& room, const User& user);
   void stop_typing(HomeRoom& room, UserId user);
@@ -127,6 +135,7 @@ class Rooms {
 
  private:
   base::Task<void> load(RoomId id);
+  PassingState online_count(const HomeRoom& room);
   void pass_typing(HomeRoom& room, std::string_view name, UserId user, std::string_view username);
   void evict_idle(std::int64_t now_ms);
 

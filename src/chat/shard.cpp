@@ -23,6 +23,7 @@ Shard::Parts::Parts(Shard& owner, ShardOptions options)
       o(options),
       ids(options.host, options.core),
       delivery(*this),
+      missed(*this),
       rooms(*this),
       sequencer(*this),
       ingest(*this),
@@ -56,7 +57,9 @@ void Shard::command(Session& session, const ReplyTag& tag, std::string_view name
 }
 
 void Shard::drained(Session& session) {
-  if (session.state == Session::State::ready) parts_->delivery.feed(session);
+  if (session.state != Session::State::ready) return;
+  parts_->delivery.feed(session);
+  parts_->missed.tell(session);
 }
 
 namespace {

@@ -214,6 +214,7 @@ void Shard::disconnected(Session& session) {
   --p.o.metrics.sessions;
   std::erase(p.stats_watchers, session.id);
   p.delivery.unseat_all(session);
+  p.missed.forget(session.id);
   p.on(p.home(session.user->id),
        [user = session.user->id, connection = session.id](Parts& there) { there.people.leave(user, connection); });
 }

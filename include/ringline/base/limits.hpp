@@ -69,7 +69,8 @@ inline constexpr std::size_t kReadyRooms = 500;
 inline constexpr std::size_t kPageDefault = 50;
 inline constexpr std::size_t kPageMax = 100;
 inline constexpr std::size_t kPresenceRoomMembers = 1000;
-inline constexpr std::size_t kRoomsMadeByJoin = 10;     // of one user, by CREATE_ON_JOIN
+inline constexpr std::size_t kMissedStates = 1000;   // presence kept for a slow reader; above it all is asked for again
+inline constexpr std::size_t kRoomsMadeByJoin = 10;  // of one user, by CREATE_ON_JOIN
 inline constexpr std::size_t kRoomCallsWaiting = 1024;  // for a room that is being loaded
 inline constexpr auto kTypingAge = 5s;
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -187,6 +188,81 @@ TEST_F(DeliveryTest, WhoLeavesWhenHeHasCaughtUpIsToldThatItIsComplete) {
   ASSERT_TRUE(until([&] { return !back->bodies("resumed").empty(); }));
   EXPECT_NE(back->bodies("resumed").at(0).find(R"("complete":true)"), std::string::npos);
   for (Guest* gone : {back.get(), writer.get()}) leave(*gone);
+}
+
+// What `presence_changed` said last of each user, and how often something was said of him.
+struct Presence {
+  std::string status;
+  unsigned times = 0;
+};
+std::map<std::string, Presence> presence(const Guest& guest, base::json::Reader& reader) {
+  std::map<std::string, Presence> seen;
+  for (const std::string& body : guest.bodies("presence_changed")) {
+    const base::json::Value* value = reader.parse(body);
+    Presence& one = seen[std::string(find_string(*value, "userId").value_or(""))];
+    one.status = find_string(*value, "status").value_or("");
+    ++one.times;
+  }
+  return seen;
+}
+
+TEST_F(DeliveryTest, PresenceIsKeptForASlowReaderAndToldOnce) {
+  auto slow = ready("slow");
+  join(*slow, kRoom);
+  auto stays = ready("stays"), goes = ready("goes");
+  const std::string token = token_of(*goes), stays_id = id_of(*stays), goes_id = id_of(*goes);
+  const std::string room = join(*stays, kRoom);
+  join(*goes, kRoom);
+  pass(std::chrono::seconds(3));
+  slow->slow = slow->full = true;
+  slow->got.clear();
+  for (int i = 0; i < 3; ++i) {
+    leave(*goes);
+    pass(std::chrono::seconds(2));
+    goes = guest("goes", token);
+    pass(std::chrono::seconds(2));
+  }
+  leave(*goes);
+  begin(*stays, "start_typing", R"({"roomId":")" + room + "\"}");
+  pass(std::chrono::seconds(2));
+  EXPECT_TRUE(slow->got.empty());
+  drain(*slow);
+  ASSERT_TRUE(until([&] { return !slow->bodies("presence_changed").empty(); }));
+  pass(std::chrono::seconds(1));
+  auto seen = presence(*slow, reader_);
+  EXPECT_EQ(seen.size(), 1U);
+  EXPECT_EQ(seen[goes_id].status, "offline");
+  EXPECT_EQ(seen[goes_id].times, 1U);
+  EXPECT_TRUE(slow->bodies("typing_started").empty()) << "that may be lost: it ends by itself";
+  for (Guest* gone : {slow.get(), stays.get()}) leave(*gone);
+}
+
+TEST_F(DeliveryTest, WhoMissedTheChangesOfTooManyIsToldHowAllAre) {
+  constexpr unsigned kPeople = 1100, kRooms = 2;  // more than are kept, in rooms that are not too large for it
+  static_assert(kPeople > base::limits::kMissedStates && kPeople / kRooms < base::limits::kPresenceRoomMembers);
+  auto slow = ready("slow");
+  for (unsigned room = 0; room < kRooms; ++room) join(*slow, "room " + std::to_string(room));
+  std::vector<std::unique_ptr<Guest>> people;
+  for (unsigned i = 0; i < kPeople; ++i) {
+    people.push_back(ready("p" + std::to_string(i)));
+    join(*people.back(), "room " + std::to_string(i % kRooms));
+  }
+  pass(std::chrono::seconds(3));
+  slow->slow = slow->full = true;
+  slow->got.clear();
+  for (unsigned i = 0; i < kPeople; ++i)
+    if (i % 20 != 0) leave(*people[i]);
+  pass(std::chrono::seconds(90));  // most are not in memory any more
+  drain(*slow);
+  pass(std::chrono::seconds(5));
+  auto seen = presence(*slow, reader_);
+  for (unsigned i = 0; i < kPeople; ++i) {
+    const Presence& one = seen[id_of(*people[i])];
+    EXPECT_EQ(one.status, i % 20 == 0 ? "online" : "offline") << i;
+    EXPECT_EQ(one.times, 1U) << i;
+  }
+  for (unsigned i = 0; i < kPeople; i += 20) leave(*people[i]);
+  leave(*slow);
 }
 
 }  // namespace
