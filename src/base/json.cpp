@@ -3,6 +3,7 @@
 
 #include <rapidjson/error/error.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -18,34 +19,70 @@ using Document = rapidjson::GenericDocument<rapidjson::UTF8<>, Arena, Arena>;
 constexpr std::size_t kValueArenaBytes = 64 * 1024;
 constexpr std::size_t kStackArenaBytes = 32 * 1024;
 constexpr std::size_t kStackBytes = 4 * 1024;
+constexpr std::size_t kEscapeBytes = 6;                  // backslash, u, four digits
 constexpr double kExactIntegerMax = 9007199254740992.0;  // 2^53
 
-// Before the parser sees the text: brackets outside of strings no deeper than kDepthMax, and no NUL, which the parser takes for the end.
-ParseError scan(std::string_view text) noexcept {
+enum class Half : std::uint8_t { none, first, second };
+
+// Which half of a surrogate pair the escape at `at` stands for.
+Half half_at(std::string_view text, std::size_t at) noexcept {
+  if (at + 3 >= text.size() || text[at + 1] != 'u' || (text[at + 2] | 0x20) != 'd') return Half::none;
+  const char digit = static_cast<char>(text[at + 3] | 0x20);
+  if (digit == '8' || digit == '9' || digit == 'a' || digit == 'b') return Half::first;
+  return digit >= 'c' && digit <= 'f' ? Half::second : Half::none;
+}
+
+// What RapidJSON 1.1.0 does not say of a text.
+struct Scan {
+  ParseError error = ParseError::none;
+  bool has_exponent = false;  // of a number, perhaps
+};
+
+// Before the parser sees the text: brackets outside of strings no deeper than kDepthMax; no NUL, which the parser takes for the end; and no second half
+// of a surrogate pair without the first, of which the parser makes bytes that are no UTF-8.
+Scan scan(std::string_view text) noexcept {
+  Scan found;
   int depth = 0;
   bool in_string = false;
+  std::size_t pair_at = std::string_view::npos;  // where a second half may stand
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if (c == '\0') return ParseError::syntax;
+    if (c == '\0') return {.error = ParseError::syntax};
     if (in_string) {
-      if (c == '\\')
+      if (c == '\\') {
+        const Half half = half_at(text, i);
+        if (half == Half::second && i != pair_at) return {.error = ParseError::encoding};
+        if (half == Half::first) pair_at = i + kEscapeBytes;
         ++i;
-      else if (c == '"')
+      } else if (c == '"') {
         in_string = false;
+      }
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > kDepthMax) return ParseError::depth;
+      if (++depth > kDepthMax) return {.error = ParseError::depth};
     } else if (c == '}' || c == ']') {
       --depth;
+    } else if ((c == 'e' || c == 'E') && i > 0 && text[i - 1] >= '0' && text[i - 1] <= '9') {
+      found.has_exponent = true;
     }
   }
-  return ParseError::none;
+  return found;
 }
 
 bool is_encoding(rapidjson::ParseErrorCode code) noexcept {
   return code == rapidjson::kParseErrorStringInvalidEncoding ||
          code == rapidjson::kParseErrorStringUnicodeSurrogateInvalid;
+}
+
+// RapidJSON 1.1.0 refuses 1e309, but reads 9e308 as infinity, which no writer can put into JSON again.
+bool is_finite(const Value& value) noexcept {
+  if (value.IsArray())
+    return std::all_of(value.Begin(), value.End(), [](const Value& item) { return is_finite(item); });
+  if (value.IsObject())
+    return std::all_of(value.MemberBegin(), value.MemberEnd(),
+                       [](const auto& member) { return is_finite(member.value); });
+  return !value.IsDouble() || std::isfinite(value.GetDouble());
 }
 
 }  // namespace
@@ -66,10 +103,15 @@ const Value* Reader::parse(std::string_view text) {
   impl_->document.SetNull();
   impl_->values.Clear();
   impl_->stacks.Clear();  // the document's own stack is empty between parses, so nothing points in here
-  error_ = scan(text);
+  const Scan found = scan(text);
+  error_ = found.error;
   if (error_ != ParseError::none) return nullptr;
   impl_->document.Parse<kFlags>(text.data(), text.size());
-  if (!impl_->document.HasParseError()) return &impl_->document;
+  if (!impl_->document.HasParseError()) {
+    if (!found.has_exponent || is_finite(impl_->document)) return &impl_->document;
+    error_ = ParseError::syntax;
+    return nullptr;
+  }
   error_ = is_encoding(impl_->document.GetParseError()) ? ParseError::encoding : ParseError::syntax;
   return nullptr;
 }

@@ -65,6 +65,17 @@ TEST(JsonReader, refuses_what_is_no_json) {
   EXPECT_EQ(reader.error(), ParseError::syntax);
 }
 
+// RapidJSON reads some of these as infinity, which cannot be written as JSON again: a command that goes to another core is.
+TEST(JsonReader, refuses_numbers_that_are_too_large) {
+  Reader reader;
+  for (const char* text : {"9e308", "-9e308", "[1,{\"a\":9e308}]", "90.0e307", "1.8E+308", "0.0000009e315"}) {
+    EXPECT_EQ(reader.parse(text), nullptr) << text;
+    EXPECT_EQ(reader.error(), ParseError::syntax) << text;
+  }
+  for (const char* text : {"1.7e308", "-1.7E308", "1e-400", "\"9e308\"", "[1e3,true,false]"})
+    EXPECT_NE(reader.parse(text), nullptr) << text;
+}
+
 TEST(JsonReader, every_cut_is_refused) {
   const std::string text = R"({"id":7,"cmd":"send_message","data":{"text":"a\"\u00e9ü","list":[1,2.5,true,null]}})";
   Reader reader;
@@ -91,6 +102,19 @@ TEST(JsonReader, brackets_in_strings_have_no_depth) {
   EXPECT_NE(reader.parse(text), nullptr);
   EXPECT_EQ(reader.parse("\"\\\\\"" + std::string(100, '[')), nullptr);
   EXPECT_EQ(reader.error(), ParseError::depth);
+}
+
+// RapidJSON takes a second half alone, and makes bytes of it that are no UTF-8: they would reach every member of a room.
+TEST(JsonReader, refuses_half_a_surrogate_pair) {
+  Reader reader;
+  for (const char* text :
+       {R"("\udc4b")", R"("\uD83D")", R"("\ud83dx\udc4b")", R"("\ud83d\\udc4b\udc4b")", R"("\uDC4B\uD83D")",
+        R"("\ud83d\udc4b\udc4b")", R"("\ud83d\ud83d\udc4b")", R"({"\udfff":1})"}) {
+    EXPECT_EQ(reader.parse(text), nullptr) << text;
+    EXPECT_EQ(reader.error(), ParseError::encoding) << text;
+  }
+  for (const char* text : {R"("\ud83d\udc4b\uD83D\uDC4B")", R"("\\udc4b")", R"("\ud7ff\ue000")"})
+    EXPECT_NE(reader.parse(text), nullptr) << text;
 }
 
 TEST(JsonReader, refuses_what_is_no_utf8) {
