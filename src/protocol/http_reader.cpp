@@ -239,19 +239,23 @@ RequestReader::Step RequestReader::Impl::feed_head(std::string_view input) {
     unread.resize(end + 4);
     return head_complete(input, taken.size() - surplus);
   }
-  Failure problem = check_unfinished();
-  return problem.status == 0 ? Step{taken.size(), Status::need_more} : fail(problem, taken.size());
+  if (Failure problem = check_unfinished(); problem.status != 0) return fail(problem, taken.size());
+  if (taken.size() == input.size()) return {taken.size(), Status::need_more};
+  Step rest = feed_head(input.substr(taken.size()));  // blank lines had taken the room
+  rest.consumed += taken.size();
+  return rest;
 }
 
-// What can be said before the head is there: rubbish and excess are not waited for.
+// What can be said before the head is there: rubbish and excess are not waited for. A head that comes whole is held against the same, first: what is
+// answered must not depend on how the bytes arrived.
 Failure RequestReader::Impl::check_unfinished() const {
   if (unread.empty() || unread == "\r") return {};
   for (auto feed = unread.find('\n'); feed != std::string::npos; feed = unread.find('\n', feed + 1))
     if (feed == 0 || unread[feed - 1] != '\r') return {400, "a line ends without CR"};
   if (!is_token_char(unread.front())) return {400, "bad request line"};
-  auto line = unread.find("\r\n");
-  if (std::min(line, unread.size()) > limits.target_bytes + kMethodBytesMax)
-    return {414, "the request target is too long"};
+  std::string_view line = std::string_view(unread).substr(0, unread.find("\r\n"));
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  if (line.size() > limits.target_bytes + kMethodBytesMax) return {414, "the request target is too long"};
   return unread.size() > limits.head_bytes ? Failure{431, "the request head is too large"} : Failure{};
 }
 
@@ -270,7 +274,7 @@ bool is_at(std::string_view head, std::string_view path) {
 }  // namespace
 
 RequestReader::Step RequestReader::Impl::head_complete(std::string_view input, std::size_t consumed) {
-  if (unread.size() > limits.head_bytes) return fail({431, "the request head is too large"}, consumed);
+  if (Failure problem = check_unfinished(); problem.status != 0) return fail(problem, consumed);
   if (Failure problem = check_head(unread); problem.status != 0) return fail(problem, consumed);
   if (is_at(unread, limits.large_body_path)) parser.body_limit(limits.large_body_bytes);
   error_code error;

@@ -412,6 +412,24 @@ TEST(HttpReader, Limits) {
   EXPECT_NE(read(chunked("0\r\n" + std::string(20'000, 'x')), limits).status, 0) << "an endless trailer";
 }
 
+TEST(HttpReader, LimitsDoNotDependOnTheCut) {
+  const HttpLimits limits{.head_bytes = 128, .body_bytes = 16, .target_bytes = 32};
+  EXPECT_EQ(refusal(std::string(65, 'M') + " / HTTP/1.1\r\nHost: a\r\n\r\n", limits), 414);
+  EXPECT_EQ(refusal(std::string(53, 'M') + " / HTTP/1.1\r\nHost: a\r\n\r\n", limits), 0);
+  EXPECT_EQ(refusal("GET " + std::string(100, '\1') + " HTTP/1.1\r\nHost: a\r\n\r\n", limits), 414);
+  EXPECT_EQ(refusal("GET / HTTP/1.1\r\nHost: a\r\nX: \1" + std::string(200, 'x') + "\r\n\r\n", limits), 431);
+}
+
+TEST(HttpReader, BlankLinesTakeNoRoomFromTheHead) {
+  const HttpLimits limits{.head_bytes = 40, .body_bytes = 16, .target_bytes = 32};
+  const std::string head = "GET /0123456789 HTTP/1.1\r\nHost: abc\r\n\r\n";
+  ASSERT_EQ(head.size(), limits.head_bytes - 1);
+  const Outcome outcome = read("\r\n\r\n" + head + "GET", limits);
+  EXPECT_EQ(outcome.requests.size(), 1U);
+  EXPECT_TRUE(outcome.unfinished);
+  EXPECT_EQ(refusal("\r\n\r\n" + head, limits), 0);
+}
+
 TEST(HttpReader, AnyMethodIsRead) {
   EXPECT_EQ(read("DELETE /x HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).method, Method::del);
   EXPECT_EQ(read("PATCH /x HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).method, Method::patch);
