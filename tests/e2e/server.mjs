@@ -14,10 +14,10 @@ export const kBinary = process.env.RINGLINE_BIN ?? fileURLToPath(new URL('../../
 const kStartMs = 60_000;  // sanitizers are slow
 const kStopMs = 60_000;
 const kLinesMax = 20_000;
-const kReport = /ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|assertion failed:/;
+export const kReport = /ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|assertion failed:/;
 
 // Where it is there: the kernel ends the server if the test is killed.
-const kGuard = (() => {
+export const kGuard = (() => {
   try {
     execFileSync('setpriv', ['--pdeathsig', 'KILL', 'true'], { stdio: 'ignore' });
     return ['setpriv', '--pdeathsig', 'KILL', '--'];
