@@ -7,6 +7,7 @@ import { Http, kMaxPayload, kPingInterval, kPingTimeout, startConformance } from
 import { Op, RawSocket, RawWebSocket, frame, readResponse } from './raw.mjs';
 
 const kLateMs = 120;  // how late a timer's effect may be seen on a busy machine; never early
+const kTimerMs = 8;   // how late a session may end: who comes back after exactly the time-out is told 400
 const kRounds = 20;   // of what is a race
 const kPath = '/engine.io/?EIO=4&transport=polling';
 const kWsPath = '/engine.io/?EIO=4&transport=websocket';
@@ -376,7 +377,7 @@ function heartbeats(at, open, websocket) {
     const opened = performance.now();
     assert.equal((await silent.poll()).text, '2');
     const late = await open();
-    await sleep(kPingInterval + kPingTimeout - (performance.now() - opened) + 2);
+    await sleep(kPingInterval + kPingTimeout - (performance.now() - opened) + kTimerMs);
     await silent.gone();
     assert.equal((await late.poll()).text, '2');
     await sleep(kPingTimeout * 0.6);
@@ -390,7 +391,7 @@ function heartbeats(at, open, websocket) {
     const { http } = at();
     await http.ask('/health');  // its connection is warm
     const session = await open();
-    await sleep(kPingInterval + kPingTimeout + 2);
+    await sleep(kPingInterval + kPingTimeout + kTimerMs);
     await session.gone();
   });
 
