@@ -38,7 +38,7 @@ bool Missed::send(Session& session, OfOne& one) {
     auto end = one.states.begin();
     for (; end != one.states.end() && chunk->bytes.size() < base::limits::kFeedBytes; ++end) {
       const PassingState& state = end->second;
-      p_.o.frame_event[static_cast<std::size_t>(session.out.wire())](chunk->bytes, state.name, state.body.view());
+      p_.o.framer.append_event(chunk->bytes, session.out.wire(), state.name, state.body.view());
     }
     if (!session.out.send_shared(chunk, 0, static_cast<std::uint32_t>(chunk->bytes.size()))) return false;
     one.states.erase(one.states.begin(), end);
