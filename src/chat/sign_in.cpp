@@ -36,23 +36,35 @@ Task<Result<Entrance>> enter(Parts& p, std::string address, ConnectData data) {
 using Subscriptions = std::vector<Subscription>;
 
 // At the home core of these rooms: a subscription for each that is still the user's. All are made at once, when the last room is loaded: deliveries follow
-// the answer on its way, and may not overtake a part of it.
-Task<void> subscribe_all(Parts& home, std::vector<std::pair<RoomId, Subscribe>> wanted, Answer<Subscriptions> reply) {
+// the answer on its way, and may not overtake a part of it. None: a room cannot be loaded, and `ready` would lack it.
+Task<void> subscribe_all(Parts& home, std::vector<std::pair<RoomId, Subscribe>> wanted,
+                         Answer<std::optional<Subscriptions>> reply) {
   Subscriptions result;
   for (const auto& [room, request] : wanted) {
     auto loading = ask<bool>(home, home.o.core, [id = room](Parts& there, Answer<bool> loaded) {
-      there.rooms.with(id, [&there, loaded](Result<HomeRoom*> found) { loaded(there, found.has_value()); });
+      there.rooms.with(id, [&there, loaded](Result<HomeRoom*> found) {
+        loaded(there, found.has_value() || found.error().code == Errc::not_found);
+      });
     });
-    co_await loading;
+    bool known = co_await loading;
+    if (!known) {
+      reply(home, std::nullopt);
+      co_return;
+    }
   }
   for (const auto& [room, request] : wanted)
     if (HomeRoom* found = home.rooms.find(room)) result.push_back(home.rooms.subscribe(*found, request));
   reply(home, std::move(result));
 }
 
+struct Subscribed {
+  Subscriptions rooms;
+  bool complete = true;
+};
+
 // A place is held for each that comes back.
-Task<Subscriptions> subscribe_to(Parts& p, ConnectionId connection, UserId user, Wire wire, std::vector<RoomId> rooms,
-                                 std::vector<ResumePoint> resume) {
+Task<Subscribed> subscribe_to(Parts& p, ConnectionId connection, UserId user, Wire wire, std::vector<RoomId> rooms,
+                              std::vector<ResumePoint> resume) {
   std::map<unsigned, std::vector<std::pair<RoomId, Subscribe>>> by_home;
   for (RoomId id : rooms) {
     Subscribe request{.connection = connection, .user = user, .core = p.o.core};
@@ -63,16 +75,20 @@ Task<Subscriptions> subscribe_to(Parts& p, ConnectionId connection, UserId user,
     }
     by_home[p.home(id)].emplace_back(id, request);
   }
-  Subscriptions all;
+  Subscribed all;
   for (auto& [home, wanted] : by_home) {
-    auto asking =
-        ask<Subscriptions>(p, home, [list = std::move(wanted)](Parts& there, Answer<Subscriptions> reply) mutable {
+    auto asking = ask<std::optional<Subscriptions>>(
+        p, home, [list = std::move(wanted)](Parts& there, Answer<std::optional<Subscriptions>> reply) mutable {
           there.o.scope.spawn(subscribe_all(there, std::move(list), reply));
         });
-    Subscriptions some = co_await asking;
-    std::erase_if(some, [](const Subscription& subscription) { return !subscription.member; });
-    for (const Subscription& subscription : some) p.delivery.hold(connection, user, wire, subscription);
-    std::ranges::move(some, std::back_inserter(all));
+    std::optional<Subscriptions> some = co_await asking;
+    if (!some) {
+      all.complete = false;
+      co_return all;
+    }
+    std::erase_if(*some, [](const Subscription& subscription) { return !subscription.member; });
+    for (const Subscription& subscription : *some) p.delivery.hold(connection, user, wire, subscription);
+    std::ranges::move(*some, std::back_inserter(all.rooms));
   }
   co_return all;
 }
@@ -174,10 +190,14 @@ Task<void> sign_in(Parts& p, ConnectionId connection, Wire wire, std::string add
     refuse(p, connection, tag, *admission.error, admission.close);
     co_return;
   }
-  Subscriptions subscriptions = co_await subscribe_to(p, connection, user, wire, admission.rooms, resume);
+  Subscribed subscribed = co_await subscribe_to(p, connection, user, wire, admission.rooms, resume);
+  Subscriptions& subscriptions = subscribed.rooms;
   Session* session = p.o.around.find(connection);
-  if (!session || session->state != Session::State::signing_in) {
+  if (!session || session->state != Session::State::signing_in || !subscribed.complete) {
     undo(p, user, connection, subscriptions);
+    // Refuses only who is still there.
+    refuse(p, connection, tag,
+           base::fail_later(Errc::unavailable, 1000, "your rooms cannot be read; try again").error(), std::nullopt);
     co_return;
   }
   session->state = Session::State::ready;
