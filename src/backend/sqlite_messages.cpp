@@ -136,19 +136,17 @@ Result<std::uint64_t> seq_of(Connection& c, RoomId room, std::uint64_t id) {
 
 // message_created as the sequencer wrote it, in the room's epoch of now.
 std::string created_body(const Message& message, std::uint64_t epoch) {
+  const chat::Event event{.room = message.room,
+                          .seq = message.seq,
+                          .epoch = epoch,
+                          .id = message.id,
+                          .at_ms = message.created_ms,
+                          .actor = message.sender,
+                          .body = {}};
   base::json::Writer out;
-  out.begin_object().key("roomId").id(message.room).key("seq").unsigned_integer(message.seq);
-  out.key("epoch").unsigned_integer(epoch).key("id").id(message.id).key("at").time(message.created_ms);
-  out.key("actor")
-      .begin_object()
-      .key("id")
-      .id(message.sender)
-      .key("username")
-      .string(message.sender_username)
-      .end_object();
+  chat::begin_event(out, event, message.sender_username);
   chat::write_message(out.key("message"), message);
-  if (!message.client_id.empty()) out.key("clientId").string(message.client_id);
-  out.end_object();
+  chat::end_message_created(out, message.client_id);
   return std::string(out.view());
 }
 

@@ -122,6 +122,17 @@ void write_user(Writer& out, const User& user, Status status, bool own) {
   out.key("createdAt").time(user.created_ms).key("updatedAt").time(user.updated_ms).end_object();
 }
 
+void begin_event(Writer& out, const Event& event, std::string_view actor_username) {
+  out.begin_object().key("roomId").id(event.room).key("seq").unsigned_integer(event.seq);
+  out.key("epoch").unsigned_integer(event.epoch).key("id").id(event.id).key("at").time(event.at_ms);
+  out.key("actor").begin_object().key("id").id(event.actor).key("username").string(actor_username).end_object();
+}
+
+void end_message_created(Writer& out, std::string_view client_id) {
+  if (!client_id.empty()) out.key("clientId").string(client_id);
+  out.end_object();
+}
+
 void write_message(Writer& out, const Message& message) {
   bool deleted = message.deleted_ms != 0;
   out.begin_object().key("id").id(message.id).key("roomId").id(message.room);

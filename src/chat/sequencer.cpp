@@ -23,12 +23,8 @@ void Sequencer::begin_body(HomeRoom& room, const User& actor, Event& event) {
   event.at_ms = base::wall_ms();
   event.id = EventId{p_.next_id()};
   event.actor = actor.id;
-  Writer& out = p_.body;
-  out.clear();
-  out.begin_object().key("roomId").id(event.room).key("seq").unsigned_integer(event.seq);
-  out.key("epoch").unsigned_integer(event.epoch).key("id").id(event.id).key("at").time(event.at_ms);
-  out.key("actor").begin_object().key("id").id(actor.id).key("username").string(actor.username);
-  out.end_object();
+  p_.body.clear();
+  begin_event(p_.body, event, actor.username);
 }
 
 bool Sequencer::append(Pending pending) {

@@ -33,8 +33,7 @@ bool Sequencer::sequence_message(HomeRoom& room, const User& sender, std::string
   write(p_.body, entry.event);
   entry.message_at = static_cast<std::uint32_t>(before);
   entry.message_size = static_cast<std::uint32_t>(p_.body.view().size() - before);
-  if (!client_id.empty()) p_.body.key("clientId").string(client_id);
-  p_.body.end_object();
+  end_message_created(p_.body, client_id);
   return append(std::move(pending));
 }
 

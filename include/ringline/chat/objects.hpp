@@ -9,6 +9,7 @@
 
 #include "ringline/base/ids.hpp"
 #include "ringline/base/json.hpp"
+#include "ringline/chat/event.hpp"
 
 namespace ringline::chat {
 
@@ -92,6 +93,11 @@ struct Member {
 // `own`: to the user himself, with the email. `status`: as seen by the reader.
 void write_user(base::json::Writer& out, const User& user, Status status, bool own);
 void write_message(base::json::Writer& out, const Message& message);
+
+// The body of a room event: what all have in common, up to where its own part begins. The object is left open.
+void begin_event(base::json::Writer& out, const Event& event, std::string_view actor_username);
+// What ends message_created, behind its message.
+void end_message_created(base::json::Writer& out, std::string_view client_id);
 // The message object's way back: from an event's body, when it is taken into the store. The value is a `message` object of ours.
 std::optional<Message> read_message(const base::json::Value& object);
 

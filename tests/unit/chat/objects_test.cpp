@@ -12,6 +12,21 @@ using base::json::Writer;
 
 constexpr std::int64_t kAt = 1'769'903'999'123;  // 2026-01-31T23:59:59.123Z
 
+TEST(Events, HaveOneEnvelope) {
+  Event event{
+      .room = RoomId{7}, .seq = 3, .epoch = 2, .id = base::EventId{41}, .at_ms = kAt, .actor = UserId{9}, .body = {}};
+  Writer out;
+  begin_event(out, event, "ann \"a\"");
+  out.key("message").raw("{}");
+  end_message_created(out, "key-1");
+  EXPECT_EQ(out.view(), R"({"roomId":"7","seq":3,"epoch":2,"id":"41","at":"2026-01-31T23:59:59.123Z",)"
+                        R"("actor":{"id":"9","username":"ann \"a\""},"message":{},"clientId":"key-1"})");
+  out.clear();
+  begin_event(out, event, "ann");
+  end_message_created(out, {});
+  EXPECT_TRUE(out.view().ends_with(R"("username":"ann"}})")) << out.view();
+}
+
 TEST(Names, GoBothWays) {
   for (auto role : {UserRole::user, UserRole::moderator, UserRole::admin}) EXPECT_EQ(user_role(name_of(role)), role);
   for (auto s : {Status::offline, Status::online, Status::away, Status::busy}) EXPECT_EQ(status(name_of(s)), s);
