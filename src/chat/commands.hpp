@@ -40,6 +40,9 @@ struct Page {
 Task<Result<Page>> read_page(Parts& p, HistoryQuery query);
 void write_messages(Writer& out, const Page& page);  // the array
 
+// The first event of a room that is new. `then` runs at its commit, when the members' homes know of the room, or when that failed. False: the log refused
+// it, nothing happened.
+bool begin_room(Parts& p, HomeRoom& room, Sequencer::Then then);
 // Makes the user a member if he is none, and answers {user, room, members, messages}.
 void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to);
 

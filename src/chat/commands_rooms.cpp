@@ -49,26 +49,7 @@ Task<Result<NewRoom>> check_members(Parts& p, NewRoom draft) {
   co_return draft;
 }
 
-// At the room's home: the first events of a room that the store has just taken, then the answer.
-void begin_room(Parts& p, HomeRoom& room, UserCard actor, ReplyTo to) {
-  Sequencer::Draft draft{.room = room, .kind = EventKind::room_created, .actor = *actor};
-  std::vector<UserId> members;
-  for (const auto& [id, member] : room.members) members.push_back(id);
-  auto then = [&here = p, actor, to, members](HomeRoom& made, bool ok) {
-    if (!ok) return answer(here, to, log_refused());
-    for (UserId user : members) {
-      here.on(here.home(user), [user, id = made.room.id, seq = made.room.last_seq](Parts& there) {
-        there.people.joined(user, id, seq);
-      });
-    }
-    answer(here, to, R"({"room":)" + room_json(here, made, actor->id) + "}");
-  };
-  bool taken = p.sequencer.sequence(
-      draft, [&](Writer& out, const Event&) { out.key("room").raw(room_json(p, room, UserId{})); }, std::move(then));
-  if (!taken) answer(p, to, log_refused());
-}
-
-// Of who is a member already, by the store: his home may not know of it, since somebody else was quicker to begin the room, or its beginning failed.
+// Of who is a member already, by the store: his home may not know of it, since somebody else was quicker to begin the room.
 void tell_home(Parts& p, const HomeRoom& room, UserId user) {
   p.on(p.home(user), [user, id = room.room.id, seq = std::max<std::uint64_t>(room.room.last_seq, 1)](Parts& there) {
     there.people.joined(user, id, seq);
@@ -82,7 +63,6 @@ Task<void> make_room(Parts& p, NewRoom draft, UserCard actor, ReplyTo to) {
     answer(p, to, checked.error());
     co_return;
   }
-  RoomId wanted = checked->room.id;
   auto made = co_await p.o.store.create_room(std::move(checked->room), std::move(checked->members),
                                              std::move(checked->direct_key));
   if (!made) {
@@ -90,10 +70,17 @@ Task<void> make_room(Parts& p, NewRoom draft, UserCard actor, ReplyTo to) {
     co_return;
   }
   RoomId id = made->room.id;
-  p.on(p.home(id), [id, wanted, actor, to](Parts& there) {
-    there.rooms.with(id, [&there, id, wanted, actor, to](Result<HomeRoom*> room) {
+  p.on(p.home(id), [id, actor, to](Parts& there) {
+    there.rooms.with(id, [&there, actor, to](Result<HomeRoom*> room) {
       if (!room) return answer(there, to, room.error());
-      if (id == wanted && (*room)->next_seq == 1) return begin_room(there, **room, actor, to);
+      if ((*room)->is_new()) {
+        bool begins = begin_room(there, **room, [&there, actor, to](HomeRoom& begun, bool ok) {
+          if (!ok) return answer(there, to, log_refused());
+          answer(there, to, R"({"room":)" + room_json(there, begun, actor->id) + "}");
+        });
+        if (!begins) answer(there, to, log_refused());
+        return;
+      }
       if ((*room)->find(actor->id)) tell_home(there, **room, actor->id);
       answer(there, to, R"({"room":)" + room_json(there, **room, actor->id) + "}");
     });
@@ -208,7 +195,29 @@ void add_member_at_commit(Parts& p, HomeRoom& room, const HomeMember& member) {
 
 }  // namespace
 
+bool begin_room(Parts& p, HomeRoom& room, Sequencer::Then then) {
+  ASSERT(room.is_new());
+  const HomeMember* maker = room.find(room.room.created_by);
+  if (!maker) return false;
+  Sequencer::Draft draft{.room = room, .kind = EventKind::room_created, .actor = *maker->user};
+  return p.sequencer.sequence(
+      draft, [&](Writer& out, const Event&) { out.key("room").raw(room_json(p, room, UserId{})); },
+      [&here = p, then = std::move(then)](HomeRoom& begun, bool ok) mutable {
+        if (ok)
+          for (const auto& [user, member] : begun.members) tell_home(here, begun, user);
+        then(begun, ok);
+      });
+}
+
 void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to) {
+  if (room.is_new()) {
+    bool begins = begin_room(p, room, [&p, user, to](HomeRoom& begun, bool ok) {
+      if (!ok) return answer(p, to, log_refused());
+      join_and_answer(p, begun, user, to);
+    });
+    if (!begins) answer(p, to, log_refused());
+    return;
+  }
   if (room.find(user->id)) {
     tell_home(p, room, user->id);
     p.o.scope.spawn(answer_join(p, room.room.id, user, to));
@@ -287,24 +296,7 @@ Task<void> join_by_name(Parts& p, std::string name, UserCard user, ReplyTo to) {
     answer(p, to, made.error());
     co_return;
   }
-  p.on(p.home(id), [id, user, to](Parts& there) {
-    there.rooms.with(id, [&there, user, to](Result<HomeRoom*> loaded) {
-      if (!loaded) return answer(there, to, loaded.error());
-      HomeRoom& begun = **loaded;
-      if (begun.next_seq != 1) return join_and_answer(there, begun, user, to);
-      Sequencer::Draft draft{.room = begun, .kind = EventKind::room_created, .actor = *user};
-      bool taken = there.sequencer.sequence(
-          draft, [&](Writer& out, const Event&) { out.key("room").raw(room_json(there, begun, UserId{})); },
-          [&here = there, user, to](HomeRoom& made_room, bool ok) {
-            if (!ok) return answer(here, to, log_refused());
-            here.on(here.home(user->id), [user_id = user->id, room_id = made_room.room.id](Parts& home) {
-              home.people.joined(user_id, room_id, 1);
-            });
-            here.o.scope.spawn(answer_join(here, made_room.room.id, user, to));
-          });
-      if (!taken) answer(there, to, log_refused());
-    });
-  });
+  join_at_home(p, id, user, to);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "chat/parts.hpp"
+#include "chat/commands.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
 
@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t kKeyAgeMs = 24 * 3600 * 1000;  // a clientId is remembered at least so long
 constexpr std::size_t kKeysLoaded = 200'000;          // of one room; with more, a new key is looked up in the store
+constexpr std::int64_t kBeginEveryMs = 1000;          // a try for rooms that could not be begun
 constexpr std::int64_t kPresenceEveryMs = 5000;       // room_presence of large rooms
 constexpr std::int64_t kEvictAfterMs = 10 * 60 * 1000;
 constexpr std::int64_t kEvictEveryMs = 30 * 1000;
@@ -55,6 +56,7 @@ base::Task<void> Rooms::load(RoomId id) {
     std::int64_t since = base::wall_ms() - kKeyAgeMs;
     auto keys = co_await p_.o.store.recent_client_keys(id, since, kKeysLoaded);
     room = &adopt(std::move(*stored));
+    if (room->is_new()) new_.push_back(id);
     room->keys_complete = keys && keys->size() < kKeysLoaded;
     if (keys)
       for (std::uint64_t key : *keys) p_.seen.add(key ^ base::mix(id.value), base::wall_ms());
@@ -247,7 +249,22 @@ void Rooms::trim(HomeRoom& room) {
   }
 }
 
+// Who makes a room begins it at once. Where that failed, or the server ended in between, the room is there and its members' without their having been told:
+// it is begun again until that is committed.
+void Rooms::begin_new() {
+  std::erase_if(new_, [&](RoomId id) {
+    HomeRoom* room = find(id);
+    if (!room || room->room.last_seq > 0) return true;
+    if (room->is_new()) (void)begin_room(p_, *room, [](HomeRoom&, bool) {});  // refused: the next try comes
+    return false;
+  });
+}
+
 void Rooms::on_tick(std::int64_t now_ms) {
+  if (now_ms - began_ms_ >= kBeginEveryMs) {
+    began_ms_ = now_ms;
+    begin_new();
+  }
   std::vector<RoomId> typing = with_typers_;
   for (RoomId id : typing) {
     HomeRoom* room = find(id);

@@ -63,6 +63,8 @@ struct HomeRoom {
     return found == members.end() ? nullptr : &found->second;
   }
   bool is_changing(UserId user) const noexcept;
+  // Made in the store, and its room_created is neither committed nor about to be. (The lobby has no maker and no such event.)
+  bool is_new() const noexcept { return next_seq == 1 && room.created_by; }
 };
 
 // What a core asks for when one of its sessions is to hear a room, and what it gets.
@@ -137,12 +139,15 @@ class Rooms {
   base::Task<void> load(RoomId id);
   PassingState online_count(const HomeRoom& room);
   void pass_typing(HomeRoom& room, std::string_view name, UserId user, std::string_view username);
+  void begin_new();
   void evict_idle(std::int64_t now_ms);
 
   Shard::Parts& p_;
   std::unordered_map<RoomId, std::unique_ptr<HomeRoom>> rooms_;
   std::unordered_map<RoomId, std::vector<Waiting>> loading_;
   std::vector<RoomId> with_typers_;
+  std::vector<RoomId> new_;  // loaded before they had an event
+  std::int64_t began_ms_ = 0;
   std::int64_t presence_sent_ms_ = 0;
   std::int64_t evicted_ms_ = 0;
 };

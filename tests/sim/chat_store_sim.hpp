@@ -35,6 +35,7 @@ class Database {
   std::map<SessionId, SessionRow> sessions;
   std::map<RoomId, RoomRow> rooms;
   std::map<std::string, RoomId> public_names;
+  std::map<std::string, RoomId> pairs;  // of direct rooms
   std::uint64_t highest_id = 0;
   std::string wrong;
 
@@ -143,8 +144,13 @@ class StoreSim final : public Store {
   }
   Task<Result<void>> end_session(SessionId /*id*/) override { return nothing(); }
 
-  Task<Result<StoredRoom>> create_room(Room room, std::vector<Member> members, std::string /*direct_key*/) override {
-    return run<StoredRoom>([&db = db_, room = std::move(room), members = std::move(members)]() -> Result<StoredRoom> {
+  Task<Result<StoredRoom>> create_room(Room room, std::vector<Member> members, std::string direct_key) override {
+    return run<StoredRoom>([&db = db_, room = std::move(room), members = std::move(members),
+                            direct_key = std::move(direct_key)]() -> Result<StoredRoom> {
+      if (!direct_key.empty()) {
+        const auto [pair, fresh] = db.pairs.try_emplace(direct_key, room.id);
+        if (!fresh) return db.load(db.rooms.at(pair->second));
+      }
       if (!room.is_private && !db.public_names.try_emplace(room.name, room.id).second)
         return base::fail(Errc::conflict, "the name is taken");
       RoomRow& row = db.rooms[room.id];

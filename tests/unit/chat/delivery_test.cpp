@@ -265,5 +265,59 @@ TEST_F(DeliveryTest, WhoMissedTheChangesOfTooManyIsToldHowAllAre) {
   leave(*slow);
 }
 
+// ---- A room whose room_created could not be committed.
+
+class FailedRoomTest : public DeliveryTest {
+ protected:
+  // Asks for a room while the disk fails, and gets the error.
+  void fail_to_make(Guest& maker, std::string_view command, const std::string& data) {
+    pass(std::chrono::seconds(1));  // the journal makes its next segment
+    world_.disk().fail_syncs(1);
+    begin(maker, command, data);
+    ASSERT_TRUE(until([&] { return maker.answered; }));
+    ASSERT_FALSE(maker.answered_ok) << maker.answer;
+    EXPECT_EQ(part(maker.answer, {"code"}), "unavailable");
+  }
+  static std::string with(const std::string& user) { return R"("memberIds":[")" + user + R"("]})"; }
+};
+
+TEST_F(FailedRoomTest, MembersHearOfItWhenItIsCommitted) {
+  auto maker = ready("maker"), member = ready("member");
+  fail_to_make(*maker, "create_room", R"({"type":"group","name":"hidden","private":true,)" + with(id_of(*member)));
+  EXPECT_TRUE(member->bodies("room_created").empty());
+  ASSERT_TRUE(until([&] { return !member->bodies("room_created").empty(); }));
+  pass(std::chrono::seconds(5));
+  EXPECT_EQ(member->bodies("room_created").size(), 1U);
+  EXPECT_EQ(maker->bodies("room_created"), member->bodies("room_created"));
+  const std::string room = part(member->bodies("room_created")[0], {"roomId"});
+  run(*member, "send_message", R"({"roomId":")" + room + R"(","text":"here I am"})");
+  EXPECT_EQ(maker->bodies("message_created").size(), 1U);
+  for (Guest* gone : {maker.get(), member.get()}) leave(*gone);
+}
+
+TEST_F(FailedRoomTest, ADirectRoomAskedForAgainIsBegunThen) {
+  auto maker = ready("maker"), member = ready("member");
+  const std::string data = R"({"type":"direct",)" + with(id_of(*member));
+  fail_to_make(*maker, "create_room", data);
+  run(*maker, "create_room", data);
+  const std::string room = part(maker->answer, {"room", "id"});
+  ASSERT_TRUE(until([&] { return !member->bodies("room_created").empty() && !maker->bodies("room_created").empty(); }));
+  pass(std::chrono::seconds(5));
+  EXPECT_EQ(member->bodies("room_created").size(), 1U);
+  EXPECT_EQ(part(member->bodies("room_created")[0], {"roomId"}), room);
+  for (Guest* gone : {maker.get(), member.get()}) leave(*gone);
+}
+
+TEST_F(FailedRoomTest, AJoinThatFailedToMakeARoomBeginsItWhenItIsSentAgain) {
+  auto maker = ready("maker"), second = ready("second");
+  fail_to_make(*maker, "join", R"({"room":"a room"})");
+  const std::string room = join(*second, "a room");  // somebody else's attempt begins it as well
+  EXPECT_EQ(join(*maker, "a room"), room);
+  ASSERT_TRUE(until([&] { return !maker->bodies("member_joined").empty(); }));
+  EXPECT_EQ(maker->bodies("room_created").size(), 1U);
+  EXPECT_EQ(second->bodies("member_joined").size(), 1U);
+  for (Guest* gone : {maker.get(), second.get()}) leave(*gone);
+}
+
 }  // namespace
 }  // namespace ringline::chat::test
