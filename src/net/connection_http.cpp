@@ -232,7 +232,7 @@ bool Connection::accept_upgrade(const Door& door, const Request& request, bool m
   if (auto refusal = server_.options.doors->check(door, request)) return refuse(refusal->status, refusal->why);
   std::string extensions;
   auto agreed =
-      may_deflate ? protocol::negotiate_deflate(request.header("Sec-WebSocket-Extensions").value_or("")) : std::nullopt;
+      may_deflate ? protocol::negotiate_deflate(request.header_list("Sec-WebSocket-Extensions")) : std::nullopt;
   if (agreed) agreed->append_header_value(extensions);
   inflates_ = agreed.has_value();
   deflates_ = agreed && agreed->takes_ours();

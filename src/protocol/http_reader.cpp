@@ -276,7 +276,8 @@ bool is_at(std::string_view head, std::string_view path) {
 RequestReader::Step RequestReader::Impl::head_complete(std::string_view input, std::size_t consumed) {
   if (Failure problem = check_unfinished(); problem.status != 0) return fail(problem, consumed);
   if (Failure problem = check_head(unread); problem.status != 0) return fail(problem, consumed);
-  if (is_at(unread, limits.large_body_path)) parser.body_limit(limits.large_body_bytes);
+  if (is_at(unread, limits.large_body_path)) limits.body_bytes = limits.large_body_bytes;
+  parser.body_limit(limits.body_bytes);
   error_code error;
   parser.put(boost::asio::buffer(unread), error);
   if (error == http::error::body_limit) return fail({413, "the request body is too large"}, consumed);
