@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::size_t kResumeRooms = 1000;
 constexpr std::size_t kTokenBytes = 4096;
+constexpr std::size_t kRecoveryBytes = 64;
 
 std::optional<std::uint64_t> position(const base::json::Value& point, std::string_view name) {
   auto number = base::json::find_integer(point, name);
@@ -42,6 +43,12 @@ base::Result<ConnectData> read_connect(const base::json::Value& data) {
   if (const auto* name = base::json::find(data, "name")) {
     if (!name->IsString()) return base::fail_field("name", "must be a string");
     result.name = base::json::view(*name);
+  }
+  auto pid = base::json::find_string(data, "pid");
+  auto offset = base::json::find_string(data, "offset");
+  if (pid && offset && pid->size() <= kRecoveryBytes && offset->size() <= kRecoveryBytes) {
+    result.pid = *pid;
+    result.offset = *offset;
   }
   if (const auto* resume = base::json::find(data, "resume")) {
     auto points = read_resume(*resume);

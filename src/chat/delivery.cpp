@@ -20,13 +20,15 @@ void Delivery::deliver(const Delivered& event) {
   room->last_seq = event.seq;
   if (room->turn_first == 0) room->turn_first = event.seq;
   LocalRoom::Ends ends{};
+  std::string_view offset = p_.recovery.offset_of(room->id, event.seq, false);
+  if (!offset.empty()) room->turn_counts.push_back(p_.recovery.last_count());
   for (std::size_t wire = 0; wire < kWires; ++wire) {
     if (room->wires[wire] == 0 && !room->events[wire]) continue;
     if (!room->events[wire]) {
       room->events[wire] = p_.chunks.take();
       room->framed_from[wire] = event.seq;
     }
-    p_.o.framer.append_event(room->events[wire]->bytes, Wire(wire), name_of(event.kind), event.body.view());
+    p_.o.framer.append_event(room->events[wire]->bytes, Wire(wire), name_of(event.kind), event.body.view(), offset);
     ends[wire] = static_cast<std::uint32_t>(room->events[wire]->bytes.size());
   }
   room->turn_ends.push_back(ends);
@@ -100,6 +102,7 @@ void Delivery::flush_room(LocalRoom& room) {
     room.passing[wire] = {};
   }
   room.states.clear();
+  p_.recovery.flushed(room.turn_counts);
   room.turn_first = 0;
   room.turn_ends.clear();
   room.flushed_ms = p_.now_ms();
@@ -286,7 +289,8 @@ void Delivery::fed(ConnectionId connection, const Feed& read) {
     std::uint64_t after = next;
     for (const FedEvent& event : read.events) {
       if (event.seq != after) continue;
-      p_.o.framer.append_event(chunk->bytes, session->out.wire(), name_of(event.kind), event.body.view());
+      std::string_view offset = p_.recovery.offset_of(read.room, event.seq, true);
+      p_.o.framer.append_event(chunk->bytes, session->out.wire(), name_of(event.kind), event.body.view(), offset);
       ++after;
     }
     auto size = static_cast<std::uint32_t>(chunk->bytes.size());

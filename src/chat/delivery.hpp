@@ -55,8 +55,9 @@ struct LocalRoom {
   std::vector<Held> held;
 
   // Since the last flush.
-  std::uint64_t turn_first = 0;  // seq of the first framed event
-  std::vector<Ends> turn_ends;   // where each event's frame ends
+  std::uint64_t turn_first = 0;            // seq of the first framed event
+  std::vector<Ends> turn_ends;             // where each event's frame ends
+  std::vector<std::uint64_t> turn_counts;  // Recovery's, of each event
   std::array<base::ChunkRef, kWires> events;
   std::array<std::uint64_t, kWires>
       framed_from{};  // seq of the first event in it: a protocol may come into use within the turn

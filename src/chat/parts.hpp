@@ -12,6 +12,7 @@
 #include "chat/ingest.hpp"
 #include "chat/missed.hpp"
 #include "chat/people.hpp"
+#include "chat/recovery.hpp"
 #include "chat/rooms.hpp"
 #include "chat/sequencer.hpp"
 #include "chat/stats.hpp"
@@ -43,6 +44,7 @@ struct Shard::Parts {
   FirstAnswers first_answers;
   Delivery delivery;
   Missed missed;
+  Recovery recovery;
   Rooms rooms;
   Sequencer sequencer;
   Ingest ingest;

@@ -24,6 +24,7 @@ Shard::Parts::Parts(Shard& owner, ShardOptions options)
       ids(options.host, options.core),
       delivery(*this),
       missed(*this),
+      recovery(*this),
       rooms(*this),
       sequencer(*this),
       ingest(*this),
@@ -175,6 +176,7 @@ void Shard::on_tick(std::int64_t now_ms) {
   p.rooms.on_tick(now_ms);
   p.people.on_tick(now_ms);
   p.delivery.on_tick();
+  p.recovery.on_tick();
   p.stats.on_tick(now_ms);
   check_tokens(p);
   p.o.metrics.rooms = p.rooms.count();

@@ -19,6 +19,15 @@ struct Entrance {
   std::optional<SignedIn> made;  // a guest that was made now: his tokens go into `ready`
 };
 
+// A connection that comes back by Socket.IO's recovery needs no other proof than its pid; a token that it shows must be of the same user.
+std::optional<Entrance> enter_again(Parts& p, const ConnectData& data, const CutOff& cut_off) {
+  if (data.has_token) {
+    auto claims = p.o.tokens.verify(data.token, base::wall_ms());
+    if (!claims || claims->user != cut_off.user) return {};
+  }
+  return Entrance{.user = cut_off.user, .session = cut_off.session, .expires_ms = cut_off.token_expires_ms, .made = {}};
+}
+
 Task<Result<Entrance>> enter(Parts& p, std::string address, ConnectData data) {
   if (data.has_token) {
     auto claims = p.o.tokens.verify(data.token, base::wall_ms());
@@ -171,7 +180,20 @@ void take_seats(Parts& p, Session& session, Subscriptions& subscriptions) {
 Task<void> sign_in(Parts& p, ConnectionId connection, Wire wire, std::string address, ReplyTag tag, ConnectData data) {
   std::vector<ResumePoint> resume = data.resume;
   bool has_resume = data.has_resume;
-  auto entrance = co_await enter(p, std::move(address), std::move(data));
+  std::optional<Restored> restored;
+  std::optional<Entrance> again;
+  if (!data.pid.empty()) {
+    restored = co_await p.recovery.restore(data.pid, data.offset);
+    if (restored) again = enter_again(p, data, restored->cut_off);
+  }
+  Result<Entrance> entrance;
+  if (again) {
+    entrance = std::move(*again);
+    resume = restored->points;
+    has_resume = true;
+  } else {
+    entrance = co_await enter(p, std::move(address), std::move(data));
+  }
   if (!entrance) {
     refuse(p, connection, tag, entrance.error(), close_code_of(entrance.error()));
     co_return;
@@ -207,6 +229,11 @@ Task<void> sign_in(Parts& p, ConnectionId connection, Wire wire, std::string add
   p.expiries[entrance->expires_ms / 1000].push_back(connection);
   ++p.o.metrics.sessions;
   take_seats(p, *session, subscriptions);
+  if (p.recovery.on()) {
+    // Recovered is only who misses nothing.
+    bool whole = again && std::ranges::all_of(resumed_rooms(subscriptions, resume), &Delivery::Resumed::complete);
+    session->recovery = std::make_unique<RecoveryIds>(whole ? restored->cut_off.ids : p.recovery.make_ids());
+  }
   session->out.signed_in(tag);
   send_ready(p, *session, subscriptions, *entrance);
   // A room that he joined by another connection while this one was signing in.
@@ -233,6 +260,7 @@ void Shard::disconnected(Session& session) {
   if (!was_ready) return;
   --p.o.metrics.sessions;
   std::erase(p.stats_watchers, session.id);
+  p.recovery.keep(session);
   p.delivery.unseat_all(session);
   p.missed.forget(session.id);
   p.on(p.home(session.user->id),

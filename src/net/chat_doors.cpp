@@ -28,8 +28,9 @@ std::string error_json(const base::Error& error) {
   return std::string(out.view());
 }
 
-void append_event_frame(std::string& out, bool socketio, std::string_view name, std::string_view body) {
-  socketio ? socketio::append_event_frame(out, name, body) : plain::append_event_frame(out, name, body);
+void append_event_frame(std::string& out, bool socketio, std::string_view name, std::string_view body,
+                        std::string_view offset) {
+  socketio ? socketio::append_event_frame(out, name, body, offset) : plain::append_event_frame(out, name, body);
 }
 
 // What both speakers of chat are: a session, and its outlet.
@@ -177,7 +178,9 @@ class SocketIoChatSpeaker final : public SocketIoSpeaker, public ChatOutlet {
   void signed_in(const chat::ReplyTag&) override {
     if (!transport_.is_open()) return;
     transport_.forget_address();
-    socketio::append_connect_frame(transport_.output(), "/", session_.id.text() + "-" + base::random_token(6));
+    const chat::RecoveryIds* ids = session_.recovery.get();
+    std::string sid = ids ? ids->sid : session_.id.text() + "-" + base::random_token(6);
+    socketio::append_connect_frame(transport_.output(), "/", sid, ids ? std::string_view(ids->pid) : "");
   }
   void refused(const chat::ReplyTag&, const base::Error& error, std::optional<chat::CloseCode>) override {
     if (!transport_.is_open()) return;
@@ -186,6 +189,7 @@ class SocketIoChatSpeaker final : public SocketIoSpeaker, public ChatOutlet {
   }
   void close(chat::CloseCode code, std::string_view reason) override {
     auto number = static_cast<std::uint16_t>(code);
+    if (number >= kStayAway) session_.recovery.reset();
     if (number >= kStayAway && transport_.is_open()) {
       Writer out;
       out.begin_object().key("code").integer(number).key("reason").string(reason).end_object();
@@ -204,7 +208,10 @@ class SocketIoChatSpeaker final : public SocketIoSpeaker, public ChatOutlet {
       return socketio::append_connect_error_frame(transport_.output(), name_space, "Invalid namespace");
     if (session_.state == chat::Session::State::fresh) connect({}, auth);
   }
-  void on_disconnect(std::string_view) override { transport_.close(protocol::close_code::kNormal, ""); }
+  void on_disconnect(std::string_view) override {
+    session_.recovery.reset();  // it wanted to go
+    transport_.close(protocol::close_code::kNormal, "");
+  }
   void on_connect_late() override { connect_timed_out(); }
   void on_event(const Event& event) override {
     chat::ReplyTag tag(event.ack);
@@ -267,13 +274,14 @@ std::unique_ptr<Speaker> ChatDoors::open(const Door& door, const protocol::Reque
   return std::make_unique<PlainSpeaker>(transport, *shard_, settings_, codec_, bearer(request));
 }
 
-void ChatDoors::append_event(std::string& out, chat::Wire wire, std::string_view name, std::string_view body) {
+void ChatDoors::append_event(std::string& out, chat::Wire wire, std::string_view name, std::string_view body,
+                             std::string_view offset) {
   auto index = static_cast<std::size_t>(wire);
   bool socketio = index % kPlainWires == static_cast<std::size_t>(chat::Wire::socketio);
   if (index < kPlainWires || body.size() < protocol::kDeflateBytesMin)
-    return append_event_frame(out, socketio, name, body);
+    return append_event_frame(out, socketio, name, body, offset);
   codec_.scratch.clear();
-  append_event_frame(codec_.scratch, socketio, name, body);
+  append_event_frame(codec_.scratch, socketio, name, body, offset);
   codec_.deflater.append_frame(out, protocol::Opcode::text, protocol::first_frame(codec_.scratch).payload);
 }
 

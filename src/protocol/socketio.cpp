@@ -126,8 +126,9 @@ void append_packet_frame(std::string& out, const Packet& packet) {
   append_text_frame(out, {"4", std::string_view(&type, 1), attachments, name, comma, packet.ack, packet.payload});
 }
 
-void append_event_frame(std::string& out, std::string_view name, std::string_view body) {
-  append_text_frame(out, {R"(42[")", name, R"(",)", body, "]"});
+void append_event_frame(std::string& out, std::string_view name, std::string_view body, std::string_view offset) {
+  if (offset.empty()) return append_text_frame(out, {R"(42[")", name, R"(",)", body, "]"});
+  append_text_frame(out, {R"(42[")", name, R"(",)", body, R"(,")", offset, R"("])"});
 }
 
 void append_ack_frame(std::string& out, std::string_view ack, std::string_view body) {
@@ -144,9 +145,9 @@ void append_command_failed_frame(std::string& out, std::string_view cmd, std::st
   append_text_frame(out, {R"(42["command_failed",{"cmd":)", name.view(), R"(,"error":)", body, "}]"});
 }
 
-void append_connect_frame(std::string& out, std::string_view name_space, std::string_view sid) {
+void append_connect_frame(std::string& out, std::string_view name_space, std::string_view sid, std::string_view pid) {
   auto [name, comma] = address(name_space);
-  append_text_frame(out, {"40", name, comma, R"({"sid":")", sid, R"("})"});
+  append_text_frame(out, {"40", name, comma, R"({"sid":")", sid, pid.empty() ? "" : R"(","pid":")", pid, R"("})"});
 }
 
 void append_connect_error_frame(std::string& out, std::string_view name_space, std::string_view message,

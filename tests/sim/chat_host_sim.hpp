@@ -20,7 +20,8 @@ namespace ringline::chat::test {
 // Events as the test's connections get them: protocol, name, body, one a line.
 class Lines final : public Framer {
  public:
-  void append_event(std::string& out, Wire wire, std::string_view name, std::string_view body) override {
+  void append_event(std::string& out, Wire wire, std::string_view name, std::string_view body,
+                    std::string_view) override {
     out.push_back(wire == Wire::plain ? 'p' : 's');
     out.append(name).append(" ").append(body).append("\n");
   }

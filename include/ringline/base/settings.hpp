@@ -47,6 +47,7 @@ struct Settings {
   std::chrono::milliseconds session_ttl = std::chrono::hours(24);
   unsigned bcrypt_cost = 12;
   bool allow_guests = true;
+  bool socketio_recovery = false;
   bool create_on_join = true;
 
   // Limits; 0 turns a rate limit off.

@@ -82,6 +82,12 @@ class Outlet {
 
 struct LocalRoom;
 
+// What Socket.IO's connection state recovery calls a connection.
+struct RecoveryIds {
+  std::string pid;  // secret: who has it may come back
+  std::string sid;
+};
+
 // Chat's part of a connection. Small: there may be a million.
 struct Session {
   // Where the session sits in a room of this core.
@@ -105,7 +111,8 @@ struct Session {
   UserCard user;  // null before `ready`
   SessionId session;
   std::vector<Seat> seats;
-  std::int64_t token_expires_ms = 0;  // of the access token
+  std::unique_ptr<RecoveryIds> recovery;  // null: it is not to come back by it
+  std::int64_t token_expires_ms = 0;      // of the access token
   State state = State::fresh;
   bool feeding = false;  // a read of the room log for this session is under way
   bool watches_stats = false;
@@ -121,6 +128,8 @@ struct ConnectData {
   std::string token;  // empty: none, a guest is made
   bool has_token = false;
   std::string name;
+  std::string pid;  // with `offset`: see RecoveryIds
+  std::string offset;
   std::vector<ResumePoint> resume;
   bool has_resume = false;
 };

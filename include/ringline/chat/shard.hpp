@@ -49,7 +49,9 @@ class Surroundings {
 // Makes frames of events.
 class Framer {
  public:
-  virtual void append_event(std::string& out, Wire wire, std::string_view name, std::string_view body) = 0;
+  // `offset`: for Socket.IO's connection state recovery; empty: none.
+  virtual void append_event(std::string& out, Wire wire, std::string_view name, std::string_view body,
+                            std::string_view offset = {}) = 0;
 
  protected:
   ~Framer() = default;

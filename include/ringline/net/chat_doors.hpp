@@ -32,7 +32,8 @@ class ChatDoors final : public Doors, public chat::Framer {
   const Door* find(std::string_view path) const noexcept override;
   std::optional<Refusal> check(const Door& door, const protocol::Request& request) override;
   std::unique_ptr<Speaker> open(const Door& door, const protocol::Request& request, Transport& transport) override;
-  void append_event(std::string& out, chat::Wire wire, std::string_view name, std::string_view body) override;
+  void append_event(std::string& out, chat::Wire wire, std::string_view name, std::string_view body,
+                    std::string_view offset) override;
 
  private:
   const base::Settings& settings_;

@@ -56,8 +56,8 @@ bool placeholders_fit(const base::json::Value& value, std::size_t attachments) n
 
 // Any packet; its attachments follow as binary frames.
 void append_packet_frame(std::string& out, const Packet& packet);
-// 42["NAME",BODY]
-void append_event_frame(std::string& out, std::string_view name, std::string_view body);
+// 42["NAME",BODY], or with an offset (connection state recovery) 42["NAME",BODY,"OFFSET"]
+void append_event_frame(std::string& out, std::string_view name, std::string_view body, std::string_view offset = {});
 // 43ID[BODY], the body being the whole answer
 void append_ack_frame(std::string& out, std::string_view ack, std::string_view body);
 // 43ID[{"ok":true,"data":BODY}] or 43ID[{"ok":false,"error":BODY}]
@@ -65,7 +65,9 @@ void append_reply_frame(std::string& out, std::string_view ack, bool ok, std::st
 // 42["command_failed",{"cmd":CMD,"error":BODY}]; `cmd` as the client wrote it
 void append_command_failed_frame(std::string& out, std::string_view cmd, std::string_view body);
 // 40{"sid":SID}, 44{"message":…,"data":…}, 41; with a namespace other than "/": 40/NAME,{…}
-void append_connect_frame(std::string& out, std::string_view name_space, std::string_view sid);
+// 40{"sid":SID,"pid":PID} with one
+void append_connect_frame(std::string& out, std::string_view name_space, std::string_view sid,
+                          std::string_view pid = {});
 void append_connect_error_frame(std::string& out, std::string_view name_space, std::string_view message,
                                 std::string_view data = {});
 void append_disconnect_frame(std::string& out, std::string_view name_space);
