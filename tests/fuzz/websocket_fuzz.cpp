@@ -1,12 +1,15 @@
 // WebSocket frames of a client. What the reader says must not depend on how the bytes arrive, nor on who used its context before, and is held against a
-// second, naive reader of whole frames. The same bytes then serve as payload: our own writer's frames, cut into fragments, must read back.
+// second, naive reader of whole frames. The same bytes then serve as payload: our own writer's frames, cut into fragments, must read back. What is
+// compressed inflates to no more than its bound, and what we compress inflates to what it was.
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "input.hpp"
 #include "ringline/base/utf8.hpp"
+#include "ringline/protocol/deflate.hpp"
 #include "ringline/protocol/websocket.hpp"
 
 namespace {
@@ -195,8 +198,6 @@ void check_against_naive(std::string_view text, const FrameRules& rules, std::ve
   Naive naive(text, rules);
   const bool failed = !events.empty() && events.back().kind == Kind::failed;
   if (failed) events.pop_back();
-  // Registered since RFC 6455: to be refused or taken.
-  if (!naive.events.empty() && naive.events.back().code >= 1012 && naive.events.back().code <= 1014) return;
   ASSERT(events == naive.events);
   ASSERT(!naive.broken() || failed);
   ASSERT(!failed || naive.broken() || naive.unfinished());
@@ -238,6 +239,50 @@ void check_server_frames(std::string_view payload, std::uint16_t code, fuzz::Cut
          events[1].payload.size() + 4 > std::min<std::size_t>(reason.size(), 123));
 }
 
+// Of compressed payload, or of any bytes that claim to be: the message, or nothing.
+std::optional<std::string> inflate(std::string_view payload, std::size_t limit) {
+  static protocol::Inflater inflater;
+  const auto message = inflater.inflate(payload, limit);
+  if (message) {
+    ASSERT(message->size() <= limit);
+    return std::string(*message);
+  }
+  ASSERT(message.error() == protocol::close_code::kTooBig || message.error() == protocol::close_code::kEncoding);
+  return std::nullopt;
+}
+
+void check_inflation(const std::vector<Event>& events, std::string_view text, std::size_t limit) {
+  for (const Event& event : events)
+    if (event.compressed) inflate(event.payload, limit);
+  const auto wide = inflate(text, 64 * limit);
+  const auto narrow = inflate(text, limit);
+  ASSERT(!narrow || narrow == wide);
+  ASSERT(narrow || !wide || wide->size() > limit);
+}
+
+void check_deflation(std::string_view text) {
+  static protocol::Deflater deflater;
+  std::string payload;
+  while (!text.empty() && payload.size() < protocol::kDeflateBytesMin) payload.append(text);
+  std::string stream;
+  const bool compressed = deflater.append_frame(stream, Opcode::binary, payload);
+  const protocol::OwnFrame own = protocol::first_frame(stream);
+  ASSERT(own.bytes == stream.size() && own.opcode == Opcode::binary && ((stream[0] & 0x40) != 0) == compressed);
+  ASSERT(compressed ? own.payload.size() < payload.size() && inflate(own.payload, payload.size()) == payload
+                    : own.payload == payload);
+  ASSERT(!compressed || !inflate(own.payload, payload.size() - 1));
+}
+
+void check_offers(std::string_view text) {
+  const auto agreed = protocol::negotiate_deflate(text);
+  if (!agreed) return;
+  for (unsigned bits : {agreed->server_bits, agreed->client_bits}) ASSERT(bits == 0 || (bits >= 8 && bits <= 15));
+  std::string value;
+  agreed->append_header_value(value);
+  const auto again = protocol::negotiate_deflate(value);  // an answer has the form of an offer
+  ASSERT(again && again->server_bits == agreed->server_bits && again->client_bits == agreed->client_bits);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -250,6 +295,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   ASSERT(read(contexts, input.text(), rules, cut) == whole);
   check_against_naive(input.text(), rules, whole);
   check_own_frames(contexts, input.text(), 1 + std::max(options, input.text().size() / kFragmentsMax), cut);
+  check_inflation(whole, input.text(), rules.message_bytes);
+  check_deflation(input.text());
+  check_offers(input.text());
   check_server_frames(input.text(), static_cast<std::uint16_t>(1000 + options % 4), cut);
   return 0;
 }
