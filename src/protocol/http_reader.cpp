@@ -250,12 +250,16 @@ RequestReader::Step RequestReader::Impl::feed_head(std::string_view input) {
 // answered must not depend on how the bytes arrived.
 Failure RequestReader::Impl::check_unfinished() const {
   if (unread.empty() || unread == "\r") return {};
-  for (auto feed = unread.find('\n'); feed != std::string::npos; feed = unread.find('\n', feed + 1))
-    if (feed == 0 || unread[feed - 1] != '\r') return {400, "a line ends without CR"};
-  if (!is_token_char(unread.front())) return {400, "bad request line"};
+  if (unread.front() != '\n' && !is_token_char(unread.front())) return {400, "bad request line"};
   std::string_view line = std::string_view(unread).substr(0, unread.find("\r\n"));
   if (line.ends_with('\r')) line.remove_suffix(1);
-  if (line.size() > limits.target_bytes + kMethodBytesMax) return {414, "the request target is too long"};
+  const std::size_t line_max = limits.target_bytes + kMethodBytesMax;
+  const bool long_line = line.size() > line_max;
+  // What comes first counts: behind an excess nothing is looked at.
+  const std::string_view read = std::string_view(unread).substr(0, (long_line ? line_max : limits.head_bytes) + 1);
+  for (auto feed = read.find('\n'); feed != std::string_view::npos; feed = read.find('\n', feed + 1))
+    if (feed == 0 || read[feed - 1] != '\r') return {400, "a line ends without CR"};
+  if (long_line) return {414, "the request target is too long"};
   return unread.size() > limits.head_bytes ? Failure{431, "the request head is too large"} : Failure{};
 }
 
