@@ -412,6 +412,19 @@ TEST(HttpReader, Limits) {
   EXPECT_NE(read(chunked("0\r\n" + std::string(20'000, 'x')), limits).status, 0) << "an endless trailer";
 }
 
+// Beast asserts that it sees five bytes of a last chunk: four of them ended the process.
+TEST(HttpReader, ChunkedByteByByte) {
+  for (const char* body : {"0\r\n\r\n", "00;a=b\r\nX: y\r\n\r\n", "1\r\nx\r\n0\r\n\r\n"}) {
+    const std::string text = chunked(body) + "GET ";
+    std::vector<std::string_view> pieces;
+    for (std::size_t i = 0; i < text.size(); ++i) pieces.push_back(std::string_view(text).substr(i, 1));
+    const Outcome outcome = read_all(pieces);
+    ASSERT_EQ(outcome.requests.size(), 1U) << body;
+    EXPECT_EQ(outcome.requests[0].body, body[0] == '1' ? "x" : "");
+    EXPECT_TRUE(outcome.unfinished);
+  }
+}
+
 TEST(HttpReader, LimitsDoNotDependOnTheCut) {
   const HttpLimits limits{.head_bytes = 128, .body_bytes = 16, .target_bytes = 32};
   EXPECT_EQ(refusal(std::string(65, 'M') + " / HTTP/1.1\r\nHost: a\r\n\r\n", limits), 414);
