@@ -425,6 +425,14 @@ TEST(HttpReader, ChunkedByteByByte) {
   }
 }
 
+TEST(HttpReader, AQuotedExtensionEndsWithItsLine) {
+  EXPECT_EQ(refusal(chunked("4;q=\"1\r\nwiki\r\n0\r\n\r\n")), 400);
+  EXPECT_EQ(refusal(chunked("4;q=\"1\r\nwi\"\r\n0\r\n\r\n")), 400);
+  EXPECT_EQ(refusal(chunked("4;q=\"1\r\nwiki\r\n"), {.body_bytes = 8}), 400);
+  EXPECT_EQ(refusal(chunked("1\r\nx\r\n1;q=\"1\r\n")), 400);
+  EXPECT_EQ(refusal(chunked("4;q=\"1\"\r\nwiki\r\n0;a=\"b\"\r\n\r\n")), 0);
+}
+
 TEST(HttpReader, LimitsDoNotDependOnTheCut) {
   const HttpLimits limits{.head_bytes = 128, .body_bytes = 16, .target_bytes = 32};
   EXPECT_EQ(refusal(std::string(65, 'M') + " / HTTP/1.1\r\nHost: a\r\n\r\n", limits), 414);
