@@ -263,8 +263,9 @@ RequestReader::Step RequestReader::Impl::feed_head(std::string_view input) {
 Failure RequestReader::Impl::check_unfinished() const {
   if (unread.empty() || unread == "\r") return {};
   if (unread.front() != '\n' && !is_token_char(unread.front())) return {400, "bad request line"};
-  std::string_view line = std::string_view(unread).substr(0, unread.find("\r\n"));
-  if (line.ends_with('\r')) line.remove_suffix(1);
+  const std::size_t line_end = unread.find("\r\n");
+  std::string_view line = std::string_view(unread).substr(0, line_end);
+  if (line_end == std::string::npos && line.ends_with('\r')) line.remove_suffix(1);  // perhaps half of its end
   const std::size_t line_max = limits.target_bytes + kMethodBytesMax;
   const bool long_line = line.size() > line_max;
   // What comes first counts: behind an excess nothing is looked at.

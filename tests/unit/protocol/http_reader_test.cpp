@@ -439,6 +439,8 @@ TEST(HttpReader, LimitsDoNotDependOnTheCut) {
   EXPECT_EQ(refusal(std::string(53, 'M') + " / HTTP/1.1\r\nHost: a\r\n\r\n", limits), 0);
   EXPECT_EQ(refusal("GET " + std::string(100, '\1') + " HTTP/1.1\r\nHost: a\r\n\r\n", limits), 414);
   EXPECT_EQ(refusal("GET / HTTP/1.1\r\nHost: a\r\nX: \1" + std::string(200, 'x') + "\r\n\r\n", limits), 431);
+  EXPECT_EQ(refusal("GET " + std::string(60, 'x') + "\r\r\nHost: a\r\n\r\n", limits), 414);
+  EXPECT_EQ(refusal("GET " + std::string(59, 'x') + "\r\r\nHost: a\r\n\r\n", limits), 400);
   // Of a lone LF and an excess the first counts.
   EXPECT_EQ(refusal("GET " + std::string(100, 'x') + "\n", limits), 414);
   EXPECT_EQ(refusal("GET \n" + std::string(100, 'x'), limits), 400);
