@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { Agent, request } from 'node:http';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { kBinary, kGuard, kReport } from './server.mjs';
@@ -88,29 +87,4 @@ class Conformance {
     await this.stop();
     await this.start();
   }
-}
-
-// How requests reach a server: over connections that are kept, or each over a new one.
-export class Http {
-  constructor(port, fresh) {
-    this.port = port;
-    this.agent = fresh ? false : new Agent({ keepAlive: true });
-  }
-
-  // {status, headers, text}; fails where the connection does. options: {method, body, headers, signal}
-  ask(path, { method = 'GET', body = null, headers = {}, signal } = {}) {
-    return new Promise((done, failed) => {
-      const length = body === null ? {} : { 'Content-Length': Buffer.byteLength(body) };
-      const one = request({ host: '127.0.0.1', port: this.port, path, method, agent: this.agent, signal, headers: { ...length, ...headers } }, (response) => {
-        const parts = [];
-        response.on('data', (bytes) => parts.push(bytes));
-        response.on('error', failed);
-        response.on('end', () => done({ status: response.statusCode, headers: response.headers, text: Buffer.concat(parts).toString() }));
-      });
-      one.on('error', failed);
-      one.end(body ?? undefined);
-    });
-  }
-
-  close() { if (this.agent) this.agent.destroy(); }
 }

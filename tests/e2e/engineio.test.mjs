@@ -3,62 +3,18 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Http, kMaxPayload, kPingInterval, kPingTimeout, startConformance } from './conformance.mjs';
+import { kMaxPayload, kPingInterval, kPingTimeout, startConformance } from './conformance.mjs';
+import { Http, Polling, pollingPath, websocketPath } from './polling.mjs';
 import { Op, RawSocket, RawWebSocket, frame, readResponse } from './raw.mjs';
 
 const kLateMs = 120;  // how late a timer's effect may be seen on a busy machine; never early
 const kTimerMs = 8;   // how late a session may end: who comes back after exactly the time-out is told 400
 const kRounds = 20;   // of what is a race
-const kPath = '/engine.io/?EIO=4&transport=polling';
-const kWsPath = '/engine.io/?EIO=4&transport=websocket';
 const kOpenKeys = ['maxPayload', 'pingInterval', 'pingTimeout', 'sid', 'upgrades'];
 
-const unknownSid = { code: 1, message: 'Session ID unknown' };
+const kPath = pollingPath('/engine.io/');
+const kWsPath = websocketPath('/engine.io/');
 const badRequest = { code: 3, message: 'Bad request' };
-
-// One long-polling session.
-class Polling {
-  static async open(http, query = kPath) {
-    const answer = await http.ask(query);
-    assert.equal(answer.status, 200, answer.text);
-    assert.equal(answer.text[0], '0');
-    return new Polling(http, query, JSON.parse(answer.text.slice(1)));
-  }
-
-  constructor(http, query, handshake) {
-    this.http = http;
-    this.handshake = handshake;
-    this.sid = handshake.sid;
-    this.path = `${query}&sid=${this.sid}`;
-    this.wsPath = `${kWsPath}&sid=${this.sid}`;
-  }
-
-  poll(options) { return this.http.ask(this.path, options); }
-  post(body, options) { return this.http.ask(this.path, { method: 'POST', body, headers: { 'Content-Type': 'text/plain;charset=UTF-8' }, ...options }); }
-
-  async send(body) {
-    const answer = await this.post(body);
-    assert.deepEqual([answer.status, answer.text], [200, 'ok']);
-  }
-
-  // Packets until there are `count`, over as many polls as it takes; pings are answered.
-  async packets(count) {
-    const all = [];
-    while (all.length < count) {
-      const answer = await this.poll();
-      assert.equal(answer.status, 200, answer.text);
-      for (const packet of answer.text.split('\x1e')) packet === '2' ? await this.send('3') : all.push(packet);
-    }
-    return all;
-  }
-
-  // No request gets through to it any more.
-  async gone() {
-    const answer = await this.poll();
-    assert.equal(answer.status, 400, answer.text);
-    assert.deepEqual(JSON.parse(answer.text), unknownSid);
-  }
-}
 
 for (const cores of [1, 2]) for (const fresh of [false, true]) {
   describe(`Engine.IO, ${cores} core${cores > 1 ? 's' : ''}, ${fresh ? 'a new connection for every request' : 'connections are kept'}`, () => {
@@ -72,7 +28,7 @@ for (const cores of [1, 2]) for (const fresh of [false, true]) {
       http?.close();
       await server?.stop();
     });
-    const open = () => Polling.open(http);
+    const open = () => Polling.open(http, '/engine.io/');
     const websocket = async (path = kWsPath) => {
       const socket = await RawWebSocket.open(server.port, path);
       if (path === kWsPath) socket.handshake = JSON.parse((await socket.string()).slice(1));
@@ -119,7 +75,7 @@ function handshakes(at, open) {
 
   test('no two sessions share an id; unknown keys of the query are ignored', async () => {
     const sids = new Set();
-    for (let i = 0; i < kRounds; ++i) sids.add((await Polling.open(at().http, `${kPath}&t=abc${i}&b64=1&x`)).sid);
+    for (let i = 0; i < kRounds; ++i) sids.add((await Polling.open(at().http, '/engine.io/', `&t=abc${i}&b64=1&x`)).sid);
     assert.equal(sids.size, kRounds);
   });
 
@@ -187,7 +143,7 @@ function refusals(at) {
   }
 
   test('another method on a session is refused and costs it nothing', async () => {
-    const session = await Polling.open(at().http);
+    const session = await Polling.open(at().http, '/engine.io/');
     for (const method of ['PUT', 'DELETE', 'PATCH']) {
       const { status } = await session.poll({ method }).catch(() => ({ status: 500 }));
       assert.ok(status >= 400, `${method}: ${status}`);
