@@ -46,8 +46,8 @@ class Conformance {
   async start() {
     assert.ok(existsSync(kConformance), `there is no conformance server at ${kConformance}: build it, or set CONFORMANCE_BIN`);
     const { cores, pingInterval, pingTimeout, connectTimeout, maxPayload, recovery, deflate } = this.options;
-    const flags = ['--port', this.port, '--cores', cores, '--ping-interval', `${pingInterval}ms`, '--ping-timeout', `${pingTimeout}ms`,
-      '--connect-timeout', `${connectTimeout}ms`, '--max-payload', maxPayload, `--recovery=${recovery}`, `--deflate=${deflate}`].map(String);
+    const flags = ['--port', this.port, '--cores', cores, '--ping-interval', pingInterval, '--ping-timeout', pingTimeout,
+      '--connect-timeout', connectTimeout, '--max-payload', maxPayload, ...(recovery ? ['--recovery'] : []), ...(deflate ? ['--deflate'] : [])].map(String);
     const command = [...kGuard, kConformance, ...flags];
     const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
