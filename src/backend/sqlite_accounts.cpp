@@ -163,8 +163,58 @@ Result<void> set_last_seen(Connection& c, UserId id, std::int64_t at_ms) {
   return c.db.run("UPDATE users SET last_seen_ms = ?2 WHERE id = ?1 AND last_seen_ms < ?2", id, at_ms);
 }
 
+namespace {
+
+// No user, no session, no room of his may be left behind: foreign keys do not help here.
+Result<void> remove_guest(Connection& c, UserId id) {
+  auto done = c.db.run("DELETE FROM sessions WHERE user_id = ?1", id);
+  return done ? c.db.run("DELETE FROM users WHERE id = ?1 AND guest = 1 AND wrote = 0", id) : done;
+}
+
+Result<std::vector<UserId>> find_idle_guests(Connection& c, std::int64_t not_seen_since_ms, std::size_t limit) {
+  std::vector<UserId> guests;
+  Query row = c.db.query(
+      "SELECT u.id FROM users u WHERE u.guest = 1 AND u.wrote = 0 AND u.created_ms <= ?1 AND u.last_seen_ms <= ?1"
+      " AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = u.id AND (s.expires_ms > ?2 OR s.last_used_ms > ?1))"
+      " AND NOT EXISTS (SELECT 1 FROM rooms r WHERE r.created_by = u.id)"
+      " AND NOT EXISTS (SELECT 1 FROM members m JOIN rooms r ON r.id = m.room_id WHERE m.user_id = u.id AND r.type = "
+      "?3)"
+      " ORDER BY u.created_ms LIMIT ?4",
+      not_seen_since_ms, base::wall_ms(), static_cast<int>(chat::RoomType::direct), limit);
+  while (row.next()) guests.push_back(UserId{row.number(0)});
+  if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
+  return guests;
+}
+
+}  // namespace
+
+Result<chat::IdleGuests> remove_idle_guests(Connection& c, std::int64_t not_seen_since_ms, std::size_t limit) {
+  auto guests = find_idle_guests(c, not_seen_since_ms, limit);
+  if (!guests) return std::unexpected(guests.error());
+  chat::IdleGuests idle;
+  for (UserId guest : *guests) {
+    const std::size_t before = idle.memberships.size();
+    {
+      Query row = c.db.query("SELECT room_id FROM members WHERE user_id = ?1", guest);
+      while (row.next()) idle.memberships.emplace_back(guest, RoomId{row.number(0)});
+      if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
+    }
+    if (idle.memberships.size() > before) continue;
+    if (auto removed = remove_guest(c, guest); !removed) return std::unexpected(removed.error());
+    ++idle.removed;
+  }
+  return idle;
+}
+
 Result<void> create_session(Connection& c, const SessionRow& s) {
   c.note(s.id);
+  // A guest was last seen when his last session was used.
+  auto seen = c.db.run(
+      "UPDATE users SET last_seen_ms = max(last_seen_ms,"
+      " (SELECT max(s.last_used_ms) FROM sessions s WHERE s.user_id = users.id)) WHERE guest = 1 AND id IN"
+      " (SELECT user_id FROM sessions WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)",
+      base::wall_ms(), kExpiredRemoved);
+  if (!seen) return seen;
   auto removed = c.db.run(
       "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)",
       base::wall_ms(), kExpiredRemoved);
@@ -207,6 +257,12 @@ Result<SessionRow> rotate_session(Connection& c, SessionId id, std::uint64_t gen
   return base::fail(Errc::conflict, "the session was refreshed meanwhile");
 }
 
-Result<void> end_session(Connection& c, SessionId id) { return c.db.run("DELETE FROM sessions WHERE id = ?1", id); }
+Result<void> end_session(Connection& c, SessionId id) {
+  auto seen = c.db.run(
+      "UPDATE users SET last_seen_ms = max(last_seen_ms, ?2) WHERE guest = 1 AND id ="
+      " (SELECT user_id FROM sessions WHERE id = ?1)",
+      id, base::wall_ms());
+  return seen ? c.db.run("DELETE FROM sessions WHERE id = ?1", id) : seen;
+}
 
 }  // namespace ringline::backend

@@ -47,6 +47,12 @@ class SqliteClient final : public chat::Store {
   Task<Result<void>> set_last_seen(UserId id, std::int64_t at_ms) override {
     return write<void>([id, at_ms](Connection& c) { return backend::set_last_seen(c, id, at_ms); });
   }
+  Task<Result<chat::IdleGuests>> remove_idle_guests(std::int64_t not_seen_since_ms, std::size_t limit) override {
+    auto call = std::make_shared<Call<chat::IdleGuests>>(
+        door_, [=](Connection& c) { return backend::remove_idle_guests(c, not_seen_since_ms, limit); });
+    call->unchecked = true;
+    return run(std::move(call), &SqliteStore::Parts::write);
+  }
 
   Task<Result<void>> create_session(SessionRow session) override {
     return write<void>([session = std::move(session)](Connection& c) { return backend::create_session(c, session); });

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "backend/sqlite_queries.hpp"
 #include "ringline/base/clock.hpp"
@@ -135,10 +136,18 @@ class Ingest {
     if (message->room != event.room || message->seq != event.seq || message->id != event.id)
       return refused("the message is not the event's");
     auto reply_to = message->reply_to ? std::optional(message->reply_to) : std::nullopt;
-    return db_.run("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)", event.room,
-                   event.seq, event.id, message->sender, find_string(body, "clientId"), std::string_view(message->type),
-                   std::string_view(message->text), reply_to, mentions_json(message->mentions),
-                   unless_empty(message->extra), message->created_ms, message->edited_ms, message->deleted_ms);
+    auto kept =
+        db_.run("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)", event.room,
+                event.seq, event.id, message->sender, find_string(body, "clientId"), std::string_view(message->type),
+                std::string_view(message->text), reply_to, mentions_json(message->mentions),
+                unless_empty(message->extra), message->created_ms, message->edited_ms, message->deleted_ms);
+    return kept ? note_writer(message->sender) : kept;
+  }
+
+  // Once a batch and user: he is not removed with idle guests.
+  Result<void> note_writer(UserId user) {
+    if (!writers_.insert(user).second) return {};
+    return db_.run("UPDATE users SET wrote = 1 WHERE id = ?1 AND wrote = 0", user);
   }
 
   Result<void> keep_key(const Event& event, const Value& body) {
@@ -150,8 +159,9 @@ class Ingest {
         " ORDER BY created_ms LIMIT ?2)",
         base::wall_ms() - kEphemeralKeyMs, kEphemeralKeysRemoved);
     if (!removed) return removed;
-    return db_.run("INSERT INTO ephemeral_sends VALUES (?1, ?2, ?3, ?4, ?5, ?6)", event.room, event.actor, *client_id,
-                   event.seq, event.id, event.at_ms);
+    auto kept = db_.run("INSERT INTO ephemeral_sends VALUES (?1, ?2, ?3, ?4, ?5, ?6)", event.room, event.actor,
+                        *client_id, event.seq, event.id, event.at_ms);
+    return kept ? note_writer(event.actor) : kept;
   }
 
   Result<void> keep_body(const Event& event) {
@@ -253,6 +263,7 @@ class Ingest {
   Gaps gaps_;
   base::json::Reader json_;
   std::unordered_map<RoomId, RoomState> rooms_;
+  std::unordered_set<UserId> writers_;
 };
 
 }  // namespace

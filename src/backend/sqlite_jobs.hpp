@@ -26,6 +26,9 @@ class Job {
   virtual const base::Error* run(Connection& c) = 0;  // null: it went well; otherwise what it wrote is taken back
   virtual void lose(const base::Error& why) = 0;      // the transaction around it failed: this is the answer instead
   virtual void deliver() = 0;                         // last, once
+
+  // Writes in a transaction of its own, in which foreign keys are not enforced: deleting a user would look through all messages for one of his.
+  bool unchecked = false;
 };
 using JobRef = std::shared_ptr<Job>;
 

@@ -42,6 +42,8 @@ Result<chat::Account> find_account(Connection& c, UserId id);
 Result<chat::Account> find_account_by_name(Connection& c, std::string_view name);
 Result<void> set_password_hash(Connection& c, UserId id, std::string_view hash);
 Result<void> set_last_seen(Connection& c, UserId id, std::int64_t at_ms);
+// Runs without foreign keys (Job::unchecked): it has looked for what refers to whom it deletes.
+Result<chat::IdleGuests> remove_idle_guests(Connection& c, std::int64_t not_seen_since_ms, std::size_t limit);
 Result<void> create_session(Connection& c, const chat::SessionRow& session);
 Result<chat::SessionRow> find_session(Connection& c, SessionId id);
 Result<std::vector<chat::SessionRow>> sessions_of(Connection& c, UserId user);

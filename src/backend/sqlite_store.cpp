@@ -63,6 +63,7 @@ void SqliteStore::Parts::pump() {
     {
       std::lock_guard guard(lock_);
       while (!queue_.empty() && group.size() < kGroupJobs) {
+        if (!group.empty() && (group.back()->unchecked || queue_.front()->unchecked)) break;
         group.push_back(std::move(queue_.front()));
         queue_.pop_front();
       }
@@ -83,7 +84,10 @@ void SqliteStore::Parts::pump() {
 Result<void> SqliteStore::Parts::write_group(std::span<const JobRef> group) {
   Db& db = writer_.db;
   writer_.newest_id = 0;
-  auto done = db.run("BEGIN IMMEDIATE");
+  const bool unchecked = group.front()->unchecked;
+  Result<void> done;
+  if (unchecked) done = db.execute("PRAGMA foreign_keys = OFF");
+  if (done) done = db.run("BEGIN IMMEDIATE");
   for (const JobRef& job : group) {
     if (done) done = db.run("SAVEPOINT job");
     if (!done) break;
@@ -98,6 +102,7 @@ Result<void> SqliteStore::Parts::write_group(std::span<const JobRef> group) {
   if (done) done = db.run("COMMIT");
   if (!done && db.in_transaction()) (void)db.run("ROLLBACK");
   ASSERT(!db.in_transaction());
+  if (unchecked) ASSERT(db.execute("PRAGMA foreign_keys = ON"));
   return done;
 }
 

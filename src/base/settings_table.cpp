@@ -211,6 +211,7 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kPeople, "BCRYPT_COST", "NUMBER", kNumber<&S::bcrypt_cost, kBcryptCostMin, kBcryptCostMax>, "Work to hash a password; one more doubles it"),
     row(kPeople, "ALLOW_GUESTS", "on|off", kSwitch<&S::allow_guests>, "Let people in without an account"),
     row(kPeople, "SOCKETIO_RECOVERY", "on|off", kSwitch<&S::socketio_recovery>, "Socket.IO's connection state recovery; auth.resume does more"),
+    row(kPeople, "GUEST_TTL", "DURATION", kDuration<&S::guest_ttl, ms(24h), ms(87600h)>, "Life of a guest who is not seen and has written nothing"),
     row(kPeople, "CREATE_ON_JOIN", "on|off", kSwitch<&S::create_on_join>, "Joining a room that is not there makes it"),
     row(kLimit, "RATE_LIMIT_MESSAGES", "NUMBER", kNumber<&S::rate_limit_messages, 0, kAnyNumber>, "Messages of a user in RATE_LIMIT_WINDOW; 0: no limit"),
     row(kLimit, "RATE_LIMIT_WINDOW", "DURATION", kDuration<&S::rate_limit_window, ms(100ms), ms(24h)>, "Window of RATE_LIMIT_MESSAGES"),

@@ -43,6 +43,8 @@ void write_messages(Writer& out, const Page& page);  // the array
 // The first event of a room that is new. `then` runs at its commit, when the members' homes know of the room, or when that failed. False: the log refused
 // it, nothing happened.
 bool begin_room(Parts& p, HomeRoom& room, Sequencer::Then then);
+// A member leaves. `then` runs at the commit, or when that failed. False: the log refused it, nothing happened.
+bool leave(Parts& p, HomeRoom& room, const User& user, std::move_only_function<void(bool ok)> then);
 // Makes the user a member if he is none, and answers {user, room, members, messages}.
 void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to);
 

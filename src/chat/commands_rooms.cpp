@@ -310,6 +310,19 @@ void join(Parts& p, Call& call) {
   p.o.scope.spawn(join_by_name(p, std::move(*name), call.actor, call.to));
 }
 
+bool leave(Parts& p, HomeRoom& room, const User& user, std::move_only_function<void(bool ok)> then) {
+  Sequencer::Draft draft{.room = room, .kind = EventKind::member_left, .actor = user, .subject = user.id};
+  return p.sequencer.sequence(
+      draft, [&](Writer& out, const Event&) { out.key("userId").id(user.id).key("reason").string("left"); },
+      [&here = p, user = user.id, then = std::move(then)](HomeRoom& left, bool ok) mutable {
+        if (!ok) return then(false);
+        if (HomeMember* gone = left.find(user); gone && gone->online > 0) --left.online_users;
+        left.members.erase(user);
+        here.on(here.home(user), [user, id = left.room.id](Parts& there) { there.people.left(user, id); });
+        then(true);
+      });
+}
+
 void leave_room(Parts& p, Call& call) {
   HomeRoom& room = *call.room;
   UserId user = call.actor->id;
@@ -320,16 +333,10 @@ void leave_room(Parts& p, Call& call) {
   if (last_owner && room.members.size() > 1)
     return answer(p, call.to,
                   base::fail(Errc::conflict, "you are the room's only owner: make somebody else one first").error());
-  Sequencer::Draft draft{.room = room, .kind = EventKind::member_left, .actor = *call.actor, .subject = user};
-  bool taken = p.sequencer.sequence(
-      draft, [&](Writer& out, const Event&) { out.key("userId").id(user).key("reason").string("left"); },
-      [&here = p, user, to = call.to](HomeRoom& left, bool ok) {
-        if (!ok) return answer(here, to, log_refused());
-        if (HomeMember* gone = left.find(user); gone && gone->online > 0) --left.online_users;
-        left.members.erase(user);
-        here.on(here.home(user), [user, id = left.room.id](Parts& there) { there.people.left(user, id); });
-        answer(here, to, "{}");
-      });
+  bool taken = leave(p, room, *call.actor, [&here = p, to = call.to](bool ok) {
+    if (!ok) return answer(here, to, log_refused());
+    answer(here, to, "{}");
+  });
   if (!taken) answer(p, call.to, log_refused());
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "chat/delivery.hpp"
+#include "chat/guest_purge.hpp"
 #include "chat/ingest.hpp"
 #include "chat/missed.hpp"
 #include "chat/people.hpp"
@@ -49,6 +50,7 @@ struct Shard::Parts {
   Sequencer sequencer;
   Ingest ingest;
   People people;
+  GuestPurge guest_purge;
   Stats stats;
   std::vector<ConnectionId> stats_watchers;
   std::map<std::int64_t, std::vector<ConnectionId>>

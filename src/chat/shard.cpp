@@ -29,6 +29,7 @@ Shard::Parts::Parts(Shard& owner, ShardOptions options)
       sequencer(*this),
       ingest(*this),
       people(*this),
+      guest_purge(*this),
       stats(*this) {}
 
 std::int64_t Shard::Parts::base_wall_ms() noexcept { return base::wall_ms(); }
@@ -175,6 +176,7 @@ void Shard::on_tick(std::int64_t now_ms) {
   p.ingest.pump(true);
   p.rooms.on_tick(now_ms);
   p.people.on_tick(now_ms);
+  p.guest_purge.on_tick(now_ms);
   p.delivery.on_tick();
   p.recovery.on_tick();
   p.stats.on_tick(now_ms);

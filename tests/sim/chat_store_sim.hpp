@@ -37,6 +37,7 @@ class Database {
   std::map<std::string, RoomId> public_names;
   std::map<std::string, RoomId> pairs;  // of direct rooms
   std::uint64_t highest_id = 0;
+  std::vector<std::pair<UserId, RoomId>> idle;  // memberships of guests who do not come back; a test's
   std::string wrong;
 
   void note(std::uint64_t id) { highest_id = std::max(highest_id, id); }
@@ -124,6 +125,15 @@ class StoreSim final : public Store {
   }
   Task<Result<void>> set_password_hash(UserId /*id*/, std::string /*hash*/) override { return nothing(); }
   Task<Result<void>> set_last_seen(UserId /*id*/, std::int64_t /*at_ms*/) override { return nothing(); }
+
+  Task<Result<IdleGuests>> remove_idle_guests(std::int64_t /*since*/, std::size_t /*limit*/) override {
+    return run<IdleGuests>([&db = db_]() -> Result<IdleGuests> {
+      IdleGuests guests;
+      for (const auto& [user, room] : db.idle)
+        if (db.rooms.at(room).members.contains(user)) guests.memberships.emplace_back(user, room);
+      return guests;
+    });
+  }
 
   Task<Result<void>> create_session(SessionRow session) override {
     return run<void>([&db = db_, session = std::move(session)]() -> Result<void> {

@@ -37,6 +37,7 @@ namespace ringline::base {
   X(journal_failures, "journal_failures_total", "Group commits that failed.")                        \
   X(store_events, "store_events_total", "Events taken into the store.")                              \
   X(store_failures, "store_failures_total", "Store batches that failed and are tried again.")        \
+  X(guests_removed, "guests_removed_total", "Guests removed: not seen for GUEST_TTL, nothing kept.") \
   X(mails, "mails_total", "Messages between cores.")                                                 \
   X(turns, "loop_turns_total", "Turns of the loop.")
 

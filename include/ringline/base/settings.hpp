@@ -48,6 +48,7 @@ struct Settings {
   unsigned bcrypt_cost = 12;
   bool allow_guests = true;
   bool socketio_recovery = false;
+  std::chrono::milliseconds guest_ttl = std::chrono::hours(24 * 30);
   bool create_on_join = true;
 
   // Limits; 0 turns a rate limit off.

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ringline/base/result.hpp"
@@ -70,6 +71,12 @@ struct RoomPage {
   std::optional<std::string> next_cursor;
 };
 
+// Guests who cannot come back: no session, not seen for long, and nothing of theirs is kept.
+struct IdleGuests {
+  std::uint64_t removed = 0;
+  std::vector<std::pair<UserId, RoomId>> memberships;  // of those that are in rooms, and are removed when they are not
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -83,6 +90,10 @@ class Store {
   virtual base::Task<base::Result<Account>> find_account_by_name(std::string name) = 0;  // not_found
   virtual base::Task<base::Result<void>> set_password_hash(UserId id, std::string hash) = 0;
   virtual base::Task<base::Result<void>> set_last_seen(UserId id, std::int64_t at_ms) = 0;
+
+  // Takes at most `limit` idle guests: nobody who wrote a message, made a room or is in a direct room.
+  virtual base::Task<base::Result<IdleGuests>> remove_idle_guests(std::int64_t not_seen_since_ms,
+                                                                  std::size_t limit) = 0;
 
   // Sessions.
   virtual base::Task<base::Result<void>> create_session(SessionRow session) = 0;

@@ -147,6 +147,12 @@ CREATE TABLE dead_letters (
   PRIMARY KEY (room_id, seq, id)
 ) STRICT, WITHOUT ROWID;
 )sql",
+    R"sql(
+-- Whether a message of the user is here, or was: such a guest is never removed.
+ALTER TABLE users ADD COLUMN wrote INTEGER NOT NULL DEFAULT 0;
+UPDATE users SET wrote = 1 WHERE id IN (SELECT sender_id FROM messages UNION SELECT sender_id FROM ephemeral_sends);
+CREATE INDEX users_may_go ON users (created_ms) WHERE guest = 1 AND wrote = 0;
+)sql",
 });
 
 }  // namespace ringline::backend

@@ -135,5 +135,95 @@ TEST_F(Sessions, RotateOnceAGeneration) {
   EXPECT_EQ(run(store().find_session(SessionId{20}))->generation, 1U);
 }
 
+// ---- Guests who do not come back.
+
+constexpr std::int64_t kDayMs = 24 * 3600 * 1000;
+
+class IdleGuests : public Sessions {
+ protected:
+  void SetUp() override { add_user(5, "Ann"); }
+  UserId add_guest(std::uint64_t id, std::int64_t days_ago) {
+    Account made = account(id, "guest-" + std::to_string(id), true);
+    made.user.created_ms = base::wall_ms() - days_ago * kDayMs;
+    EXPECT_TRUE(run(store().create_guest(made)));
+    return UserId{id};
+  }
+  // Not seen for 30 days.
+  chat::IdleGuests remove(std::size_t limit = 100) {
+    auto removed = run(store().remove_idle_guests(base::wall_ms() - 30 * kDayMs, limit));
+    EXPECT_TRUE(removed);
+    return removed.value_or(chat::IdleGuests{});
+  }
+  std::string left() { return raw("SELECT group_concat(id) FROM (SELECT id FROM users WHERE id != 5 ORDER BY id)"); }
+};
+
+TEST_F(IdleGuests, AreRemovedWhenNothingOfTheirsIsKept) {
+  add_guest(10, 40);
+  add_guest(11, 29);  // was seen not so long ago
+  UserId wrote = add_guest(12, 40), made_room = add_guest(13, 40), direct = add_guest(14, 40), kept = add_guest(15, 40);
+  Account person = account(16, "person");
+  person.user.created_ms = 1;
+  ASSERT_TRUE(run(store().create_account(person)));
+  add_room(1000, "room", UserId{5});
+  add_room(1001, "his", made_room);
+  ASSERT_TRUE(ingest({message(RoomId{1000}, 1, wrote, "I was here")}));
+  chat::Room pair{.id = RoomId{1002}, .type = chat::RoomType::direct, .is_private = true, .created_by = UserId{5}};
+  std::vector<chat::Member> both{{.user = UserId{5}}, {.user = direct}};
+  ASSERT_TRUE(run(store().create_room(pair, both, "5:14")));
+  chat::SessionRow alive = session(500);
+  alive.user = kept;
+  ASSERT_TRUE(run(store().create_session(alive)));
+
+  EXPECT_EQ(remove().removed, 1U);
+  EXPECT_EQ(left(), "11,12,13,14,15,16");
+  EXPECT_EQ(run(store().find_account(UserId{10})).error().code, Errc::not_found);
+  EXPECT_EQ(run(store().history({.room = RoomId{1000}}))->messages.size(), 1U) << "with its sender";
+  EXPECT_EQ(remove().removed, 0U);
+  EXPECT_EQ(raw("PRAGMA foreign_key_check"), "");
+}
+
+TEST_F(IdleGuests, InRoomsLeaveThemFirst) {
+  UserId guest = add_guest(10, 40);
+  add_room(1000, "room", UserId{5});
+  const std::string member = R"(,"member":{"user":{"id":"10"},"role":"member"})";
+  ASSERT_TRUE(ingest({event(RoomId{1000}, 1, EventKind::member_joined, guest, member)}));
+  for (int time = 0; time < 2; ++time) {
+    auto idle = remove();
+    EXPECT_EQ(idle.removed, 0U);
+    ASSERT_EQ(idle.memberships.size(), 1U);
+    EXPECT_EQ(idle.memberships[0], std::pair(guest, RoomId{1000}));
+  }
+  ASSERT_TRUE(ingest({event(RoomId{1000}, 2, EventKind::member_left, guest, R"(,"userId":"10","reason":"left")")}));
+  EXPECT_EQ(remove().removed, 1U);
+  EXPECT_EQ(left(), "NULL");
+}
+
+TEST_F(IdleGuests, WereSeenWhenTheirLastSessionWasUsed) {
+  UserId guest = add_guest(10, 40), ended = add_guest(11, 40);
+  chat::SessionRow old = session(500, -1);
+  old.user = guest;
+  old.last_used_ms -= 2 * kDayMs;
+  ASSERT_TRUE(run(store().create_session(old)));
+  EXPECT_EQ(remove().removed, 1U) << "the other one";
+  add_guest(11, 40);
+  chat::SessionRow open = session(501);
+  open.user = ended;
+  ASSERT_TRUE(run(store().create_session(open)));  // takes away the one that has expired
+  EXPECT_EQ(raw("SELECT count(*) FROM sessions"), "1");
+  ASSERT_TRUE(run(store().end_session(open.id)));
+  EXPECT_EQ(remove().removed, 0U);
+  EXPECT_EQ(left(), "10,11");
+}
+
+TEST_F(IdleGuests, GoInBatchesAndForeignKeysHoldAfterwards) {
+  for (std::uint64_t id = 10; id < 35; ++id) add_guest(id, 40);
+  EXPECT_EQ(remove(10).removed, 10U);
+  EXPECT_EQ(remove(10).removed, 10U);
+  EXPECT_EQ(remove(10).removed, 5U);
+  chat::SessionRow of_nobody = session(500);
+  of_nobody.user = UserId{10};
+  EXPECT_EQ(run(store().create_session(of_nobody)).error().code, Errc::not_found);
+}
+
 }  // namespace
 }  // namespace ringline::backend::test

@@ -265,6 +265,24 @@ TEST_F(DeliveryTest, WhoMissedTheChangesOfTooManyIsToldHowAllAre) {
   leave(*slow);
 }
 
+TEST_F(DeliveryTest, AGuestWhoDoesNotComeBackLeavesHisRooms) {
+  auto stays = ready("stays"), idle = ready("idle");
+  const std::string room = join(*stays, kRoom), idle_id = id_of(*idle);
+  join(*idle, kRoom);
+  db_.idle = {{UserId::parse(idle_id).value(), room_id(room)}};
+  pass(std::chrono::minutes(3));
+  EXPECT_TRUE(stays->bodies("member_left").empty()) << "he is here";
+  leave(*idle);
+  ASSERT_TRUE(
+      world_.run_until(host_.loops(), [&] { return !stays->bodies("member_left").empty(); }, std::chrono::minutes(3)));
+  EXPECT_EQ(part(stays->bodies("member_left")[0], {"userId"}), idle_id);
+  pass(std::chrono::minutes(3));
+  EXPECT_EQ(stays->bodies("member_left").size(), 1U);
+  run(*stays, "list_members", R"({"roomId":")" + room + "\"}");
+  EXPECT_EQ(stays->answer.find(idle_id), std::string::npos);
+  leave(*stays);
+}
+
 // ---- A room whose room_created could not be committed.
 
 class FailedRoomTest : public DeliveryTest {
