@@ -126,15 +126,52 @@ describe('the product with two cores', () => {
     for (let i = 0; i < 4; ++i) assert.deepEqual(texts[0].filter((text) => text.startsWith(`${i}:`)), Array.from({ length: 25 }, (_, n) => `${i}:${n}`));
   });
 
-  test('an unknown sid and a forbidden origin are refused', async () => {
-    const http = new Http(server.port, true);
-    const unknown = await http.ask(`${pollingPath(kFolder)}&sid=AAAAAAAAAAAAAAAAAAAA`);
+  test('an unknown sid is refused', async () => {
+    const unknown = await new Http(server.port, true).ask(`${pollingPath(kFolder)}&sid=AAAAAAAAAAAAAAAAAAAA`);
     assert.deepEqual([unknown.status, JSON.parse(unknown.text)], [400, { code: 1, message: 'Session ID unknown' }]);
-    const origin = 'http://stranger.example';
-    const polled = await http.ask(pollingPath(kFolder), { headers: { Origin: origin } });
-    assert.ok(![origin, '*'].includes(polled.headers['access-control-allow-origin']));
-    const { response, socket } = await RawWebSocket.ask(server.port, websocketPath(kFolder), { headers: { Origin: origin } });
-    socket.destroy();
-    assert.equal(response.status, 403);
+  });
+
+  test('CORS by origin: localhost may, a stranger may not, on polls, preflights and upgrades', async () => {
+    const http = new Http(server.port, true);
+    for (const [origin, may] of [['http://localhost:4711', true], ['http://stranger.example', false], ['null', false]]) {
+      const named = ({ headers }) => [origin, '*'].includes(headers['access-control-allow-origin']);
+      assert.equal(named(await http.ask(pollingPath(kFolder), { headers: { Origin: origin } })), may, origin);
+      const preflight = await http.ask(pollingPath(kFolder), { method: 'OPTIONS',
+        headers: { Origin: origin, 'Access-Control-Request-Method': 'POST', 'Access-Control-Request-Headers': 'content-type' } });
+      assert.equal(named(preflight), may, origin);
+      if (may) assert.match(preflight.headers['access-control-allow-headers'], /content-type|\*/i);
+      for (const path of [websocketPath(kFolder), '/ws']) {
+        const { response, socket } = await RawWebSocket.ask(server.port, path, { headers: { Origin: origin } });
+        socket.destroy();
+        assert.equal(response.status, may ? 101 : 403, `${origin} ${path}`);
+      }
+    }
+  });
+
+  test('a long message reaches who agreed on compression compressed, and others plain, over both doors', async () => {
+    const listeners = [];
+    const room = named('compressed');
+    for (const extensions of ['permessage-deflate', 'permessage-deflate; client_max_window_bits; server_max_window_bits=15', null]) for (const path of ['/ws', websocketPath(kFolder)]) {
+      const socket = await RawWebSocket.open(server.port, path, { extensions });
+      const plain = path === '/ws';
+      socket.text(plain ? JSON.stringify({ cmd: 'connect', id: 1, data: { name: named('deflate') } }) : `40${JSON.stringify({ name: named('deflate') })}`);
+      const next = async (what) => { for (;;) { const one = await socket.message(); assert.ok(one, `no ${what}`); if (one.data.includes(what)) return one; } };
+      await next('"ready"');
+      socket.text(plain ? JSON.stringify({ cmd: 'join', id: 2, data: { room } }) : `420${JSON.stringify(['join', { room }])}`);
+      await next('"messages"');
+      listeners.push({ socket, next, agreed: socket.extensions !== '' });
+      assert.equal(socket.extensions !== '', extensions !== null, `${path}: ${extensions} gives ${socket.extensions}`);
+    }
+    const sender = await Client.connect(server.url, { name: named('sender') });
+    const { room: { id: roomId } } = await sender.command('join', { room });
+    for (const text of ['so long '.repeat(400), 'short']) {
+      await sender.command('send_message', { roomId, text });
+      for (const { next, agreed } of listeners) {
+        const one = await next(text);
+        assert.equal(one.compressed, agreed && text !== 'short');
+      }
+    }
+    for (const { socket } of listeners) socket.destroy();
+    await sender.close();
   });
 });
