@@ -206,7 +206,7 @@ class SocketIoChatSpeaker final : public SocketIoSpeaker, public ChatOutlet {
   void on_connect(std::string_view name_space, const Value* auth) override {
     if (name_space != "/")
       return socketio::append_connect_error_frame(transport_.output(), name_space, "Invalid namespace");
-    if (session_.state == chat::Session::State::fresh) connect({}, auth);
+    connect({}, auth);
   }
   void on_disconnect(std::string_view) override {
     session_.recovery.reset();  // it wanted to go

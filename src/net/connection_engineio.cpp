@@ -197,6 +197,7 @@ void Connection::take_post(Connection& from, std::string payload) {
   }
   polling_->post = from.id_;
   from.http_->session = id_;
+  if (!engineio::is_payload(payload)) return break_off("not a payload");
   take_payload(payload);
 }
 
@@ -227,8 +228,6 @@ void Connection::take_engineio(std::string_view text) {
   auto packet = engineio::decode(text);
   if (!packet) return break_off("not an Engine.IO packet");
   switch (packet->type) {
-    case PacketType::ping:
-      return engineio::append_frame(output(), PacketType::pong, packet->data);
     case PacketType::pong:
       return on_pong();
     case PacketType::message:
@@ -239,6 +238,7 @@ void Connection::take_engineio(std::string_view text) {
     case PacketType::noop:
       return;
     case PacketType::open:
+    case PacketType::ping:  // since version 4 the server's
     case PacketType::upgrade:
       return break_off("this packet is not a client's");
   }

@@ -77,8 +77,12 @@ void SocketIoSpeaker::break_off(std::uint16_t code, std::string_view why) {
 void SocketIoSpeaker::take_packet(const socketio::Packet& packet, std::span<const std::string> attachments) {
   const Value* payload = packet.payload.empty() ? nullptr : reader_.parse(packet.payload);
   if (!packet.payload.empty() && !payload) return break_off(close_code::kProtocol, "the payload is not JSON");
-  if (packet.type == socketio::PacketType::connect) return on_connect(packet.name_space, payload);
-  if (!is_connected(packet.name_space)) return break_off(close_code::kProtocol, "this namespace is not connected");
+  bool connected = is_connected(packet.name_space);
+  bool connects = packet.type == socketio::PacketType::connect;
+  if (connects && !connected) return on_connect(packet.name_space, payload);
+  if (connects || !connected)
+    return break_off(close_code::kProtocol,
+                     connects ? "this namespace is connected already" : "this namespace is not connected");
   switch (packet.type) {
     case socketio::PacketType::disconnect:
       return on_disconnect(packet.name_space);

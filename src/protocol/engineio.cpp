@@ -41,6 +41,8 @@ bool is_base64(char c) noexcept { return is_digit(c) || (lower(c) >= 'a' && lowe
 
 }  // namespace
 
+bool is_payload(std::string_view payload) noexcept { return !payload.empty() && !payload.ends_with(kSeparator); }
+
 PayloadPacket next_packet(std::string_view& payload) noexcept {
   std::size_t end = std::min(payload.find(kSeparator), payload.size());
   std::string_view text = payload.substr(0, end);

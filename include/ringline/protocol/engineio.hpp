@@ -28,6 +28,8 @@ struct Packet {
 // Of a text frame. None: empty, or an unknown type.
 std::optional<Packet> decode(std::string_view text) noexcept;
 
+// Whether no packet of a payload is empty at its end: what `next_packet` cannot tell.
+bool is_payload(std::string_view payload) noexcept;
 // The next packet of a payload, which is not empty, and what follows it. `text` is base64 if `binary`.
 struct PayloadPacket {
   bool binary = false;

@@ -36,8 +36,6 @@ TEST(SocketIo, ConnectEmitAck) {
   EXPECT_NE(client.wait_text("432[").find(R"("code":"invalid")"), std::string::npos);
   client.text(R"(42["no_such_command",{}])");
   EXPECT_NE(client.wait_text("command_failed").find(R"("cmd":"no_such_command")"), std::string::npos);
-  client.text("2probe");
-  EXPECT_EQ(client.wait_text("3"), "3probe");
 }
 
 TEST(SocketIo, RefusedSignInAndOtherNamespaces) {
@@ -55,7 +53,7 @@ TEST(SocketIo, RefusedSignInAndOtherNamespaces) {
 
 TEST(SocketIo, RubbishClosesTheTransport) {
   TestServer server;
-  for (std::string_view bad : {"4abc", "42{}", R"(42abc["x"])", "7", "", "0", "5",
+  for (std::string_view bad : {"4abc", "42{}", "40", "2", "2probe", R"(42abc["x"])", "7", "", "0", "5",
                                R"(451-["x",{"_placeholder":true,"num":0}])", "42[", "490"}) {
     Client client(server.port());
     open(client);
