@@ -31,7 +31,7 @@ constexpr std::size_t kChunkBytesPerByte = 8;
 constexpr std::size_t kChunkExtraBytesMax = 32 * 1024;
 
 // The shortest end of a chunked body: "0" and two line ends. Once Beast has seen a last chunk it asserts that it is given as much, so what may be the
-// beginning of one waits until it is as long; whatever it is, as much is still to come.
+// beginning of one waits until it is as long; whatever it is, as much is still to come. Behind data it comes with a line end, and is long enough.
 constexpr std::size_t kChunkedEndBytes = 5;
 
 std::string_view view(BeastText text) { return {text.data(), text.size()}; }
@@ -384,7 +384,7 @@ RequestReader::Step RequestReader::Impl::feed_body(std::string_view input) {
   std::string_view bytes = kept ? std::string_view(unread) : input;
   error_code error;
   while (!bytes.empty() && !parser.is_done()) {
-    if (parser.chunked() && bytes.front() == '0' && bytes.size() < kChunkedEndBytes) break;
+    if (parser.chunked() && request.body.empty() && bytes.front() == '0' && bytes.size() < kChunkedEndBytes) break;
     std::size_t used = parser.put(boost::asio::buffer(bytes.data(), bytes.size()), error);
     bytes.remove_prefix(used);
     beside_body += used;

@@ -425,6 +425,8 @@ TEST(HttpReader, ChunkedByteByByte) {
   }
 }
 
+TEST(HttpReader, AfterAChunkALineEndIsNotWaitedFor) { EXPECT_EQ(refusal(chunked("3\r\nabc02\n\xff")), 400); }
+
 TEST(HttpReader, AQuotedExtensionEndsWithItsLine) {
   EXPECT_EQ(refusal(chunked("4;q=\"1\r\nwiki\r\n0\r\n\r\n")), 400);
   EXPECT_EQ(refusal(chunked("4;q=\"1\r\nwi\"\r\n0\r\n\r\n")), 400);
