@@ -42,6 +42,9 @@ struct Scan {
 // of a surrogate pair without the first, of which the parser makes bytes that are no UTF-8.
 Scan scan(std::string_view text) noexcept {
   Scan found;
+  // The parser passes over each byte of a byte order mark for itself, there or not.
+  if (!text.empty() && static_cast<unsigned char>(text.front()) >= 0x80 && !text.starts_with("\xef\xbb\xbf"))
+    return {.error = ParseError::encoding};
   int depth = 0;
   bool in_string = false;
   std::size_t pair_at = std::string_view::npos;  // where a second half may stand

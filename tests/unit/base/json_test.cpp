@@ -104,6 +104,26 @@ TEST(JsonReader, brackets_in_strings_have_no_depth) {
   EXPECT_EQ(reader.error(), ParseError::depth);
 }
 
+TEST(JsonReader, takes_a_byte_order_mark_whole_or_not_at_all) {
+  Reader reader;
+  for (const char* text : {"\xef"
+                           "20",
+                           "\xbb"
+                           "20",
+                           "\xbf"
+                           "20",
+                           "\xef\xbb"
+                           "20",
+                           "\xbb\xbf"
+                           "20"}) {
+    EXPECT_EQ(reader.parse(text), nullptr);
+    EXPECT_EQ(reader.error(), ParseError::encoding);
+  }
+  EXPECT_NE(reader.parse("\xef\xbb\xbf"
+                         "20"),
+            nullptr);
+}
+
 // RapidJSON takes a second half alone, and makes bytes of it that are no UTF-8: they would reach every member of a room.
 TEST(JsonReader, refuses_half_a_surrogate_pair) {
   Reader reader;
