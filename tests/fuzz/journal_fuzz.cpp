@@ -29,9 +29,9 @@ namespace journal = backend::journal;
 using chat::Event;
 
 constexpr unsigned kCores = 2;
-constexpr std::size_t kSegmentsMax = 4;  // of both cores
-constexpr std::size_t kBlocksMax = 8;    // of a rubbish segment
-constexpr std::size_t kBatchesMax = 12;  // of a written journal
+constexpr std::size_t kSegmentsMax = 3;  // of both cores
+constexpr std::size_t kBlocksMax = 5;    // of a rubbish segment
+constexpr std::size_t kBatchesMax = 10;  // of a written journal
 constexpr std::size_t kSpoilsMax = 3;
 const std::string kDataDir = "data";
 
