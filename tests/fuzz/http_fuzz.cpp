@@ -111,9 +111,11 @@ std::string dechunk(std::string_view bytes) {
     ASSERT(line != std::string_view::npos);
     std::size_t size = 0;
     const std::size_t digits = std::min(bytes.find_first_not_of("0123456789abcdefABCDEF"), line);
-    ASSERT(digits > 0 && digits <= 16);
-    for (char c : bytes.substr(0, digits))
+    ASSERT(digits > 0);
+    for (char c : bytes.substr(0, digits)) {
       size = size * 16 + static_cast<std::size_t>(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
+      ASSERT(size <= kLimits.body_bytes);  // of many digits most are zeros in front
+    }
     bytes.remove_prefix(line + 2);
     if (size == 0) break;
     ASSERT(size <= bytes.size() && bytes.substr(size).starts_with("\r\n"));
