@@ -111,6 +111,7 @@ void Ring::connect(Op& op, Fd socket, const sockaddr* address, socklen_t length)
 // Not through the ring: the kernel gives IORING_OP_SHUTDOWN to a worker thread, which may look the descriptor up after `close` freed its number and a
 // new connection got it.
 void Ring::shutdown(Fd socket) { ::shutdown(socket.value, SHUT_RDWR); }
+void Ring::shutdown_send(Fd socket) { ::shutdown(socket.value, SHUT_WR); }
 
 void Ring::close(Fd fd) {
   ASSERT(fd);

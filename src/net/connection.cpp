@@ -177,6 +177,8 @@ void Connection::after_output() {
     if (outbox_ && !send_.in_kernel()) server_.give_back(std::move(outbox_));
     if (state_ == State::leaving) return leave_when_quiet();
     if (peer_closed_) return close_now();
+    // Its answer could not be read any more; who sees the end goes. Closing at once would reset what is under way to it.
+    if (state_ == State::closing && input_ended_) server_.loop.ring().shutdown_send(socket_);
     if (http_ && http_->refused && !http_->input_over && wait_ != Wait::linger)
       return wait_for(Wait::linger, kRefusedLinger);
     if (http_ && (http_->close_after_output || (http_->input_over && !http_->exchange_open))) return close_now();

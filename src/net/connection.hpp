@@ -117,6 +117,7 @@ class Connection final : public Transport {
   void request_gone();
   void take_post(Connection& from, std::string payload);
   void take_payload(std::string_view payload);
+  void answer_post();
   void take_engineio(std::string_view text);
   void break_off(std::string_view why);
   void end_by_client();

@@ -219,6 +219,10 @@ void Connection::take_payload(std::string_view payload) {
     if (!polling_ || state_ != State::open) return;
     bound_output();
   }
+  answer_post();
+}
+
+void Connection::answer_post() {
   if (Connection* post = server_.find(std::exchange(polling_->post, {})))
     post->respond_engineio(200, "text/html", "ok");
 }
@@ -255,8 +259,7 @@ void Connection::break_off(std::string_view why) {
 }
 
 void Connection::end_by_client() {
-  if (Connection* post = server_.find(std::exchange(polling_->post, {})))
-    post->respond_engineio(200, "text/html", "ok");
+  answer_post();
   if (polling_->poll) answer_poll(std::string(1, static_cast<char>(PacketType::noop)));
   close_now();
 }
@@ -264,6 +267,7 @@ void Connection::end_by_client() {
 // The last packets go with the poll that is open or comes soon.
 void Connection::close_polling() {
   state_ = State::closing;
+  answer_post();
   if (outbox_) outbox_->drop_shared();
   wait_for(Wait::linger, kLastPoll);
   mark_dirty();

@@ -195,6 +195,7 @@ void Ring::connect(Op& /*op*/, Fd /*socket*/, const sockaddr* /*address*/, sockl
   ASSERT(kSocketsAreSimulated);
 }
 void Ring::shutdown(Fd /*socket*/) { ASSERT(kSocketsAreSimulated); }
+void Ring::shutdown_send(Fd /*socket*/) { ASSERT(kSocketsAreSimulated); }
 void Ring::poll(Op& /*op*/, Fd /*fd*/, unsigned /*events*/) { ASSERT(kSocketsAreSimulated); }
 void Ring::poll_multishot(Op& /*op*/, Fd /*fd*/, unsigned /*events*/) { ASSERT(kSocketsAreSimulated); }
 

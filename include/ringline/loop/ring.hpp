@@ -98,6 +98,7 @@ class Ring {
   void connect(Op& op, Fd socket, const sockaddr* address, socklen_t length);
   // Makes a receive and a send on the socket complete (a connect is ended by `cancel`). At once, no completion of its own.
   void shutdown(Fd socket);
+  void shutdown_send(Fd socket);  // nothing more is sent; receiving goes on
   // Only when no op on it is in the kernel. No completion of its own.
   void close(Fd fd);
 
