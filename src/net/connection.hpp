@@ -136,6 +136,7 @@ class Connection final : public Transport {
   void take_message(const protocol::FrameEvent& event);
   void take_compressed(const protocol::FrameEvent& event);
   void send_close_frame(std::uint16_t code, std::string_view reason);
+  void hang_up();
   void start_living(const Door& door);
   void beat();
   void no_pong();

@@ -156,7 +156,18 @@ void Connection::close(std::uint16_t code, std::string_view reason) {
   if (state_ != State::open) return;
   if (kind_ == Kind::http) return close_http();
   if (polling_) return close_polling();
+  if (kind_ == Kind::engineio && code == protocol::close_code::kGoingAway) return hang_up();
   send_close_frame(code, reason);
+}
+
+// Sends what is queued and ends the stream. A close frame would keep Socket.IO's Java client waiting for the end of its heartbeat (OkHttp stops reading
+// at the frame and leaves the answer to its user, which gives none); that the stream ends it sees at once, and comes back.
+void Connection::hang_up() {
+  state_ = State::closing;
+  peer_closed_ = true;
+  if (outbox_) outbox_->drop_shared();
+  wait_for(Wait::linger, kLinger);
+  mark_dirty();
 }
 
 // The last frame: nothing follows it, and room events that are queued and not begun give way to it.
