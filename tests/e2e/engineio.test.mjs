@@ -282,9 +282,23 @@ function polls(at, open) {
     await session.gone();
   });
 
+  test('a close packet on the heels of a poll, on another connection, does not overtake it', async () => {
+    for (let i = 0; i < kRounds; ++i) {
+      const session = await open();
+      const poll = session.poll();
+      const sent = session.send('1');
+      const { status, text } = await poll;
+      assert.deepEqual([status, text], [200, '6'], `round ${i}`);
+      await sent;
+      await session.gone();
+    }
+  });
+
   test('what stands behind a close packet is not heard', async () => {
     const session = await open();
     await session.post('1\x1e4late').catch(() => {});
+    const { status, text } = await session.poll();  // a poll may still be let go, as one that is on its way
+    assert.ok(status === 400 || text === '6', `${status} ${text}`);
     await session.gone();
   });
 
