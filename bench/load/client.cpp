@@ -35,8 +35,13 @@ std::array<std::uint8_t, 4> next_mask() noexcept {
 
 }  // namespace
 
-void Client::open(loop::Fd socket, const loop::Address& address) {
-  ASSERT(state_ == State::idle);
+void Client::open(loop::Fd socket, const loop::Address& address, std::string resume) {
+  ASSERT(state_ == State::idle || state_ == State::closed);
+  ASSERT(!socket_);
+  resume_ = token_.empty() ? std::string() : std::move(resume);
+  waiting_.clear();
+  partial_.clear();
+  awaited_.clear();
   socket_ = socket;
   state_ = State::connecting;
   next_id_ = kFirstSendId;
@@ -48,14 +53,16 @@ void Client::on_connect(loop::Completion completion) {
   if (state_ == State::closing) return finish_closing();
   if (completion.result < 0) return fail(fmt::format("connect: {}", std::strerror(-completion.result)));
   state_ = State::upgrading;
-  waiting_ = crowd_.dialect().upgrade();
+  waiting_ = crowd_.dialect().upgrade(index_ / crowd_.options_.room_size);
   flush();
   crowd_.ring().receive_multishot(receive_, socket_);
 }
 
 // Sending.
 
-void Client::say(std::string_view payload) { queue(Opcode::text, payload); }
+void Client::say(std::string_view payload) {
+  queue(crowd_.dialect().binary() ? Opcode::binary : Opcode::text, payload);
+}
 
 void Client::queue(Opcode opcode, std::string_view payload) {
   protocol::append_client_frame(waiting_, opcode, payload, next_mask());
@@ -137,6 +144,7 @@ void Client::on_frame(const Frame& frame, std::int64_t now_ns) {
   if (!frame.whole) return fail("a frame with fragments, reserved bits or a mask");
   switch (frame.opcode) {
     case Opcode::text:
+    case Opcode::binary:
       return on_text(frame.payload, now_ns);
     case Opcode::ping:
       return queue(Opcode::pong, frame.payload);
@@ -147,7 +155,6 @@ void Client::on_frame(const Frame& frame, std::int64_t now_ns) {
                       : fmt::format("the server closed: {} {}", code[0] << 8 | code[1], frame.payload.substr(2)));
     }
     case Opcode::continuation:
-    case Opcode::binary:
     case Opcode::pong:
       break;
   }
@@ -158,6 +165,7 @@ void Client::on_text(std::string_view payload, std::int64_t now_ns) {
   const Said said = crowd_.dialect().read(payload);
   switch (said.kind) {
     case Kind::event:
+      if (state_ < State::joined && took_before_joining(payload)) return;
       return crowd_.on_event(*this, payload, now_ns);
     case Kind::answer:
       return on_answer(said.id, said.ok, payload, now_ns);
@@ -166,7 +174,7 @@ void Client::on_text(std::string_view payload, std::int64_t now_ns) {
     case Kind::connected:
       return on_answer(kConnectId, true, payload, now_ns);
     case Kind::ping:
-      return say(Dialect::kPong);
+      return say(crowd_.dialect().pong());
     case Kind::refused:
     case Kind::unknown:
       break;
@@ -175,9 +183,35 @@ void Client::on_text(std::string_view payload, std::int64_t now_ns) {
 }
 
 void Client::sign_in() {
+  if (state_ != State::signing_in) return;
+  if (!crowd_.dialect().signs_in()) return join();
   std::string payload;
-  crowd_.dialect().connect(payload, index_);
+  crowd_.dialect().connect(payload, index_, token_, resume_);
   say(payload);
+}
+
+void Client::join() {
+  state_ = State::joining;
+  std::string payload;
+  crowd_.dialect().join(payload, index_ / crowd_.options_.room_size);
+  if (!payload.empty()) say(payload);
+  if (crowd_.dialect().joins()) return;
+  state_ = State::joined;
+  crowd_.on_joined(*this, {.kind = Kind::answer, .id = kJoinId, .ok = true, .body = {}});
+}
+
+// The token to come back with, and the end of what was missed. `ready` shows each room's last message, which is not a delivery.
+bool Client::took_before_joining(std::string_view payload) {
+  if (Dialect::is_ready(payload)) {
+    if (crowd_.options_.returning() && token_.empty()) token_ = Dialect::token_in(payload);
+    return true;
+  }
+  const auto complete = Dialect::resumed_in(payload);
+  if (state_ != State::resuming || !complete) return false;
+  resume_.clear();
+  state_ = State::joined;
+  crowd_.on_resumed(*complete);
+  return true;
 }
 
 void Client::on_answer(std::uint32_t id, bool ok, std::string_view payload, std::int64_t now_ns) {
@@ -186,10 +220,9 @@ void Client::on_answer(std::uint32_t id, bool ok, std::string_view payload, std:
       return fail(
           fmt::format("{} was answered: {}", id == kConnectId ? "connect" : "join", payload.substr(0, kShownBytes)));
     if (id == kConnectId && state_ == State::signing_in) {
-      state_ = State::joining;
-      std::string join;
-      crowd_.dialect().join(join, index_ / crowd_.options_.room_size);
-      return say(join);
+      if (resume_.empty()) return join();
+      state_ = State::resuming;
+      return;
     }
     if (id == kJoinId && state_ == State::joining) {
       state_ = State::joined;
@@ -226,7 +259,7 @@ void Client::finish_closing() {
   if (connect_.in_kernel() || receive_.in_kernel() || send_.in_kernel()) return;
   crowd_.ring().close(std::exchange(socket_, {}));
   state_ = State::closed;
-  crowd_.on_closed();
+  crowd_.on_closed(*this);
 }
 
 }  // namespace ringline::bench

@@ -1,4 +1,5 @@
-// Client: one connection of the load tool: connect, upgrade, sign in, join, then send and receive.
+// Client: one connection of the load tool: connect, upgrade, sign in, join, then send and receive. One that was closed can be opened again: it then signs
+// in with the token it was given, and resumes from where it was if it is asked to.
 //
 // Bytes are taken from the ring's buffer where they lie; only a frame that is cut by its end is copied. One send is in flight; what is said
 // meanwhile is put together and goes out in one send after it. Lifetimes as in loop/ring.hpp: the socket is closed when no op is in the kernel.
@@ -25,6 +26,7 @@ class Client {
     upgrading,   // the HTTP request is sent
     signing_in,  // waits for the answer to connect
     joining,     // waits for the answer to join
+    resuming,    // instead: takes what it missed, until `resumed`
     joined,
     closing,  // shut down; ops are still in the kernel
     closed,
@@ -35,7 +37,10 @@ class Client {
   std::uint32_t index() const noexcept { return index_; }
   State state() const noexcept { return state_; }
 
-  void open(loop::Fd socket, const loop::Address& address);
+  // `resume`: JSON of where it was, or empty to join.
+  void open(loop::Fd socket, const loop::Address& address, std::string resume);
+  // Room events are taken: it is in the room, or on its way back into it.
+  bool listens() const noexcept { return state_ == State::joined || state_ == State::resuming || !resume_.empty(); }
   // Puts a text frame in line; it leaves with the next `flush`.
   void say(std::string_view payload);
   // Says a message and remembers when it should have been sent, until its answer comes; `id` 0: no answer is awaited.
@@ -61,6 +66,8 @@ class Client {
   void on_text(std::string_view payload, std::int64_t now_ns);
   void on_answer(std::uint32_t id, bool ok, std::string_view payload, std::int64_t now_ns);
   void sign_in();
+  void join();
+  bool took_before_joining(std::string_view payload);
   void fail(std::string why);
   void finish_closing();
 
@@ -74,6 +81,8 @@ class Client {
   std::string waiting_;   // said, not given to the kernel
   std::string flying_;    // the kernel's
   std::string partial_;   // a frame that is not all there
+  std::string token_;     // of its user, where it is to come back
+  std::string resume_;    // not empty until it is back
   std::vector<Awaited> awaited_;
   loop::OpOf<Client, &Client::on_connect> connect_{*this};
   loop::OpOf<Client, &Client::on_receive> receive_{*this};

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "ringline/base/clock.hpp"
 
@@ -43,16 +44,20 @@ Crowd::Crowd(const Options& options, loop::Loop& loop, const loop::Address& addr
       dialect_(options, run),
       ledger_(run, options.connections, options.room_size),
       room_ids_(options.rooms()) {
-  for (std::uint32_t i = 0; i < options.connections; ++i) clients_.emplace_back(*this, i);
+  for (std::uint32_t i = 0; i < options.connections; ++i) {
+    clients_.emplace_back(*this, i);
+    to_open_.push_back(i);
+  }
+  if (options.returning()) joined_at_.resize(options.connections);
   loop_.add_hook(*this);
 }
 
 // Setting up.
 
 void Crowd::open_some() {
-  while (opened_ < options_.connections && setting_up_ < options_.concurrency && failed_ == 0) {
-    if (!open_one(clients_[opened_])) return;
-    ++opened_;
+  while (!to_open_.empty() && setting_up_ < options_.concurrency && failed_ == 0) {
+    if (!open_one(clients_[to_open_.front()])) return;
+    to_open_.pop_front();
     ++setting_up_;
     ++open_;
   }
@@ -70,7 +75,7 @@ bool Crowd::open_one(Client& client) {
     on_failed(client, fmt::format("bind: {}", std::strerror(error)));
     return false;
   }
-  client.open(*socket, address_);
+  client.open(*socket, address_, resuming_ ? claim(client.index()) : std::string());
   return true;
 }
 
@@ -78,12 +83,58 @@ void Crowd::on_joined(Client& client, const Said& answer) {
   std::string& id = room_ids_[client.index() / options_.room_size];
   if (id.empty()) id = dialect_.room_id(answer, client.index() / options_.room_size);
   if (id.empty()) return on_failed(client, "the answer to join has no room.id");
+  if (!joined_at_.empty() && joined_at_[client.index()].seq < 0) joined_at_[client.index()] = Dialect::place_in(answer);
   ++joined_;
   --setting_up_;
 }
 
+// Coming back.
+
+std::string Crowd::claim(std::uint32_t index) {
+  const Place& place = joined_at_[index];
+  const std::string& room = room_ids_[index / options_.room_size];
+  if (place.seq < 0 || room.empty()) return {};
+  return fmt::format(R"({{"{}":{{"seq":{},"epoch":{}}}}})", room, ledger_.go_on_from(index, place.seq), place.epoch);
+}
+
+void Crowd::on_resumed(bool complete) {
+  ++resumed_;
+  if (!complete) ++incomplete_;
+  ++joined_;
+  --setting_up_;
+}
+
+void Crowd::send_away(std::uint32_t index) {
+  ASSERT(letting_go_);
+  Client& client = clients_[index];
+  if (client.state() != Client::State::joined) return;
+  --joined_;
+  ++sent_away_;
+  client.close();
+}
+
+void Crowd::send_next_away() {
+  for (unsigned i = 0; i < options_.connections; ++i) {
+    const std::uint32_t index = next_away_++ % options_.connections;
+    const bool sends = index % options_.room_size < options_.senders;
+    if (sends || clients_[index].state() != Client::State::joined) continue;
+    return send_away(index);
+  }
+}
+
+void Crowd::on_closed(Client& client) {
+  --open_;
+  if (letting_go_ && !closing_) to_open_.push_back(client.index());
+}
+
 void Crowd::on_failed(Client& client, std::string why) {
   if (closing_) return;
+  if (letting_go_) {
+    const bool joined = client.state() == Client::State::joined;
+    ++(joined ? cut_ : tried_again_);
+    --(joined ? joined_ : setting_up_);
+    return;
+  }
   if (failed_++ == 0) first_failure_ = std::move(why);
   if (client.state() != Client::State::joined) return;
   --joined_;
@@ -114,8 +165,15 @@ void Crowd::send_next(std::int64_t intended_ns) { send_from(sender(static_cast<u
 void Crowd::send_from(std::uint32_t sender, std::int64_t intended_ns) {
   Client& client = clients_[sender];
   if (client.state() != Client::State::joined) return;
-  const Marker marker = ledger_.next_message(sender, intended_ns);
   const std::uint32_t id = options_.acks ? client.next_id() : 0;
+  if (asking_history_) {
+    ledger_.on_asked();
+    payload_.clear();
+    dialect_.ask_history(payload_, room_ids_[sender / options_.room_size], id);
+    return client.say_message(payload_, id, intended_ns);
+  }
+  const bool delivered = options_.protocol != Protocol::profile || !options_.profile.echo;
+  const Marker marker = ledger_.next_message(sender, intended_ns, delivered);
   text_.clear();
   append_text(text_, marker, options_.size);
   payload_.clear();
@@ -130,22 +188,29 @@ void Crowd::on_turn_end() {
 
 // Receiving.
 
+// A server may put several deliveries into one frame: each has a marker of its own.
 void Crowd::on_event(Client& client, std::string_view payload, std::int64_t now_ns) {
+  if (!client.listens()) return;
   Marker marker;
-  const Found found = client.state() == Client::State::joined ? find_marker(payload, marker) : Found::nothing;
-  if (found == Found::marker) {
-    ledger_.on_delivery(client.index(), marker, dialect_.seq(payload), payload.size(), now_ns);
-    if (--until_sample_ == 0) sample(payload);
-    return;
+  Found found = find_marker(payload, marker);
+  const std::int64_t seq = dialect_.seq(payload);
+  if (found == Found::nothing) return ledger_.on_event_seq(client.index(), seq);
+  const bool timed = client.state() == Client::State::joined;
+  std::size_t bytes = payload.size();
+  if (--until_sample_ == 0) sample(payload);
+  while (found == Found::marker) {
+    ledger_.on_delivery(client.index(), marker, seq, std::exchange(bytes, 0), now_ns, timed);
+    if (options_.protocol != Protocol::profile) return;
+    payload.remove_prefix(payload.find(kMarkerByte) + kMarkerBytes);
+    found = find_marker(payload, marker);
   }
-  if (found == Found::damaged) return ledger_.on_damaged();
-  if (client.state() == Client::State::joined) ledger_.on_event_seq(client.index(), dialect_.seq(payload));
+  if (found == Found::damaged) ledger_.on_damaged();
 }
 
 void Crowd::sample(std::string_view payload) {
   until_sample_ = kSampleEvery;
   Marker marker;
-  static_cast<void>(find_marker(payload, marker));
+  if (find_marker(payload, marker) != Found::marker) return;
   text_.clear();
   append_text(text_, marker, options_.size);
   ledger_.on_sampled(dialect_.well_formed(payload, text_));

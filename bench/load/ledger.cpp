@@ -34,11 +34,16 @@ void Ledger::measure(std::int64_t from_ns, std::int64_t to_ns) noexcept {
   over_bound_ = 0;
 }
 
-Marker Ledger::next_message(std::uint32_t sender, std::int64_t intended_ns) {
+Marker Ledger::next_message(std::uint32_t sender, std::int64_t intended_ns, bool delivered) {
   const std::uint32_t room = room_of(sender);
   ++totals_.sent;
-  totals_.expected += rooms_[room].members;
+  if (delivered) totals_.expected += rooms_[room].members;
   return {.run = run_, .room = room, .sender = sender, .counter = ++members_[sender].sent, .intended_ns = intended_ns};
+}
+
+std::int64_t Ledger::go_on_from(std::uint32_t connection, std::int64_t joined_seq) noexcept {
+  Member& member = members_[connection];
+  return member.last_seq = std::max(member.last_seq, joined_seq);
 }
 
 void Ledger::on_event_seq(std::uint32_t connection, std::int64_t seq) noexcept {
@@ -49,7 +54,7 @@ void Ledger::on_event_seq(std::uint32_t connection, std::int64_t seq) noexcept {
 }
 
 void Ledger::on_delivery(std::uint32_t connection, const Marker& marker, std::int64_t seq, std::size_t bytes,
-                         std::int64_t now_ns) {
+                         std::int64_t now_ns, bool timed) {
   const std::uint32_t room = room_of(connection);
   if (marker.run != run_ || marker.room != room || marker.sender >= members_.size() || room_of(marker.sender) != room) {
     ++totals_.misdelivered;
@@ -75,7 +80,7 @@ void Ledger::on_delivery(std::uint32_t connection, const Marker& marker, std::in
       ++totals_.out_of_order;
       break;
   }
-  if (!measured(marker.intended_ns)) return;
+  if (!timed || !measured(marker.intended_ns)) return;
   const std::int64_t took_ns = now_ns - marker.intended_ns;
   latency_.record(took_ns);
   if (took_ns > bound_ns_) ++over_bound_;

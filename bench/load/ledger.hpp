@@ -45,10 +45,16 @@ class Ledger {
   void measure(std::int64_t from_ns, std::int64_t to_ns) noexcept;
   bool measured(std::int64_t intended_ns) const noexcept { return intended_ns >= from_ns_ && intended_ns < to_ns_; }
 
-  Marker next_message(std::uint32_t sender, std::int64_t intended_ns);
+  // `delivered`: each member of the room will get it.
+  Marker next_message(std::uint32_t sender, std::int64_t intended_ns, bool delivered = true);
+  // Something else than a message was asked for: it is answered and delivered to nobody.
+  void on_asked() noexcept { ++totals_.sent; }
+  // Whoever comes back begins from the highest seq he has seen: his own, or what the room had when he joined.
+  std::int64_t go_on_from(std::uint32_t connection, std::int64_t joined_seq) noexcept;
   void on_event_seq(std::uint32_t connection, std::int64_t seq) noexcept;
+  // `timed`: its latency counts. It does not when it was kept for somebody who was away.
   void on_delivery(std::uint32_t connection, const Marker& marker, std::int64_t seq, std::size_t bytes,
-                   std::int64_t now_ns);
+                   std::int64_t now_ns, bool timed = true);
   void on_damaged() noexcept { ++totals_.damaged; }
   void on_sampled(bool well_formed) noexcept;
   void on_answer(bool ok, std::int64_t intended_ns, std::int64_t now_ns) noexcept;

@@ -1,6 +1,10 @@
 // The load tool's judgement: it must see every kind of fault, and none where there is none.
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
 #include <random>
 #include <string>
 #include <vector>
@@ -9,6 +13,7 @@
 #include "histogram.hpp"
 #include "ledger.hpp"
 #include "marker.hpp"
+#include "profile.hpp"
 
 namespace ringline::bench {
 namespace {
@@ -137,6 +142,64 @@ TEST_F(LedgerTest, AnothersRoomOrRunIsMisdelivered) {
   got(0, stranger);
   EXPECT_EQ(ledger.totals().misdelivered, 2U);
   EXPECT_EQ(ledger.totals().deliveries, 0U);
+}
+
+TEST_F(LedgerTest, WhoComesBackGoesOnFromTheHighestSeqThatHeSaw) {
+  EXPECT_EQ(ledger.go_on_from(0, 10), 10);
+  got(0, sent(0), 11);
+  EXPECT_EQ(ledger.go_on_from(0, 10), 11);
+  got(0, sent(0), 12);
+  EXPECT_EQ(ledger.totals().seq_gaps, 0U);
+  got(0, sent(0), 14);
+  EXPECT_EQ(ledger.totals().seq_gaps, 1U);
+}
+
+TEST_F(LedgerTest, WhatIsOnlyAnsweredIsExpectedOfNobody) {
+  static_cast<void>(ledger.next_message(0, 0, false));
+  ledger.on_asked();
+  EXPECT_EQ(ledger.totals().sent, 2U);
+  EXPECT_EQ(ledger.totals().outstanding(), 0);
+}
+
+TEST(ProfileTest, FillsBlanksAndLeavesOtherBraces) {
+  std::string out = ">";
+  fill(out, R"({"to":"{room}","n":{id},"text":"{text}","size":{size},"x":{})", {.room = "r", .id = 7, .text = "hello"});
+  EXPECT_EQ(out, R"(>{"to":"r","n":7,"text":"hello","size":5,"x":{})");
+  out.clear();
+  fill(out, "no blank {", {});
+  EXPECT_EQ(out, "no blank {");
+}
+
+class ProfileFile : public testing::Test {
+ protected:
+  std::string path = testing::TempDir() + "profile-" + std::to_string(::getpid()) + ".json";
+  void TearDown() override { std::remove(path.c_str()); }
+  base::Result<Profile> load(std::string_view text) const {
+    std::ofstream(path) << text;
+    return load_profile(path);
+  }
+};
+
+TEST_F(ProfileFile, IsReadWithWhatElseThePeerHas) {
+  const auto profile = load(
+      R"({"name":"x","start":["x"],"dialect":{"join":"j {room}","joined":"J","send":"s {id} {text}","answer":"A "}})");
+  ASSERT_TRUE(profile) << profile.error().message;
+  EXPECT_EQ(profile->path, "/");
+  EXPECT_EQ(profile->joined, "J");
+  EXPECT_FALSE(profile->binary);
+}
+
+TEST_F(ProfileFile, SaysWhichFieldIsWrong) {
+  const auto why = [&](std::string_view text) {
+    const auto profile = load(text);
+    return profile ? std::string("nothing") : profile.error().message;
+  };
+  EXPECT_NE(why("nonsense").find("not a JSON object"), std::string::npos);
+  EXPECT_NE(why(R"({"send":"{text}","binary":1})").find("dialect.binary"), std::string::npos);
+  EXPECT_NE(why(R"({"send":"{text}","sned":""})").find("not known"), std::string::npos);
+  EXPECT_NE(why(R"({"send":"x"})").find("no {text}"), std::string::npos);
+  EXPECT_NE(why(R"({"send":"{text}","answer":"A"})").find("no {id}"), std::string::npos);
+  EXPECT_NE(why(R"({"send":"{text}","echo":true})").find("echo"), std::string::npos);
 }
 
 TEST(MarkerTest, IsFoundWhereItStands) {

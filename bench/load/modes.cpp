@@ -1,5 +1,7 @@
 #include "modes.hpp"
 
+#include "visits.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,6 +21,8 @@ constexpr double kQuietAfterLoss = 1;  // seconds
 
 std::int64_t ns_of(double seconds) { return static_cast<std::int64_t>(seconds * static_cast<double>(kSecond)); }
 
+}  // namespace
+
 std::optional<ServerUse> ask(const ServerProbe& probe) {
   if (!probe.present()) return {};
   auto use = probe.ask(true);
@@ -31,6 +35,8 @@ void finish_step(Report& report, Driver& driver, StepResult result) {
   report.interrupted = report.interrupted || result.interrupted;
   report.steps.push_back(std::move(result));
 }
+
+namespace {
 
 // Doubles the rate until it is not held, then halves the ratio of the bounds. A rate that is not held once is tried a second time: on a shared machine
 // one stall of another's must not decide.
@@ -101,18 +107,22 @@ void idle(const Options& options, Driver& driver, const ServerProbe& probe, Repo
 
 }  // namespace
 
-bool set_up(const Options& options, Driver& driver, Crowd& crowd, const ServerProbe& probe, Report& report) {
-  driver.show("connecting");
-  const auto before = ask(probe);
-  const std::int64_t began_ns = base::monotonic_ns();
-  std::int64_t progress_ns = began_ns;
+void let_all_in(Driver& driver, Crowd& crowd) {
+  std::int64_t progress_ns = base::monotonic_ns();
   unsigned joined = 0;
   while (!crowd.all_joined() && crowd.failed() == 0 && !interrupted()) {
     crowd.open_some();
     driver.turn(base::monotonic_ns() + kSecond / 10);
     if (std::exchange(joined, crowd.joined()) != crowd.joined()) progress_ns = driver.now_ns();
-    if (driver.now_ns() - progress_ns > kSetUpStall) break;
+    if (driver.now_ns() - progress_ns > kSetUpStall) return;
   }
+}
+
+bool set_up(const Options& options, Driver& driver, Crowd& crowd, const ServerProbe& probe, Report& report) {
+  driver.show("connecting");
+  const auto before = ask(probe);
+  const std::int64_t began_ns = base::monotonic_ns();
+  let_all_in(driver, crowd);
   report.set_up.seconds = static_cast<double>(base::monotonic_ns() - began_ns) / static_cast<double>(kSecond);
   report.set_up.connections = crowd.joined();
   driver.run_until(base::monotonic_ns() + kSettle, [&] { return crowd.failed() > 0; });
@@ -143,8 +153,20 @@ void run_mode(const Options& options, Driver& driver, Crowd& crowd, const Server
     case Mode::idle:
       idle(options, driver, probe, report);
       break;
+    case Mode::history:
+      ask_pages(options, driver, crowd, steps, report);
+      break;
+    case Mode::burst:
+      send_bursts(options, driver, crowd, probe, report);
+      break;
+    case Mode::storm:
+      come_again(options, driver, crowd, probe, report);
+      break;
+    case Mode::resume:
+      resume_all(options, driver, crowd, report);
+      break;
   }
-  report.failure = crowd.first_failure();
+  if (report.failure.empty()) report.failure = crowd.first_failure();
 }
 
 void tear_down(loop::Loop& loop, Crowd& crowd) {

@@ -1,4 +1,4 @@
-// The four things that a run can be: one rate, the search for the highest one, idling, send and answer.
+// The things that a run can be: one rate, the search for the highest one, idling, send and answer; visits.hpp has the rest.
 #pragma once
 
 #include "driver.hpp"

@@ -1,6 +1,8 @@
 #include "options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "marker.hpp"
@@ -23,8 +25,14 @@ constexpr const char* kExamples =
     "  ringline-load --search --p99-ms 100 --server-pid $(pidof ringline)\n"
     "  ringline-load --idle --connections 19000 --seconds 30\n"
     "  ringline-load --ack --connections 1 --room-size 1            a send and its answer, one connection\n"
+    "  ringline-load --storm --connections 10000                    connect, sign in by token, join: the cost of "
+    "coming "
+    "back\n"
+    "  ringline-load --resume --connections 19000                   then stop and start the server when it says so\n"
+    "  ringline-load --burst --connections 10000 --room-size 10000  one message to a room of 10,000\n"
     "  ringline-load --protocol socketio-peer --port 3000           a Socket.IO server: join(room), send(text) -> "
     "message(text)\n"
+    "  ringline-load --profile my.json --port 3000                  any WebSocket server: bench/peers/README.md\n"
     "Ringline must run with RATE_LIMIT_GUESTS=0 RATE_LIMIT_MESSAGES=0: every connection is a guest of its own.";
 
 const std::map<std::string, Protocol> kProtocols = {
@@ -48,6 +56,20 @@ void add_target(CLI::App& app, Options& o) {
       ->group("Server");
   app.add_option("--message-event", o.message_event, "socketio-peer: the event by which it arrives")
       ->capture_default_str()
+      ->group("Server");
+}
+
+void add_profile(CLI::App& app, Options& o) {
+  app.add_option_function<std::string>(
+         "--profile",
+         [&o](const std::string& file) {
+           auto profile = load_profile(file);
+           if (!profile) throw CLI::ValidationError("--profile", profile.error().message);
+           o.profile = std::move(*profile);
+           o.protocol = Protocol::profile;
+           if (o.profile.answer.empty()) o.acks = false;
+         },
+         "A file that says how another server is spoken to: bench/peers/README.md")
       ->group("Server");
 }
 
@@ -108,8 +130,63 @@ void add_run(CLI::App& app, Options& o) {
       ->check(positive)
       ->capture_default_str()
       ->group("Run");
+  app.add_option("--churn", o.churn,
+                 "Connections a second that leave, come back and resume (Ringline; these do not send)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group("Run");
+  app.add_option("--missed", o.missed, "--resume: events that each room missed; --history: messages in each room")
+      ->check(CLI::Range(1U, 10'000U))
+      ->capture_default_str()
+      ->group("Run");
+  app.add_option("--bursts", o.bursts, "--burst: messages")
+      ->check(CLI::Range(1U, 10'000U))
+      ->capture_default_str()
+      ->group("Run");
+  app.add_option("--burst-every", o.burst_every, "--burst: seconds from one message to the next, half of them paused")
+      ->check(CLI::Range(0.1, 60.0))
+      ->capture_default_str()
+      ->group("Run");
   app.add_flag("--busy-poll", o.busy_poll, "Never sleep: for a core of its own")->group("Run");
   app.add_option("--json", o.json, "Write the results to this file as well")->group("Run");
+}
+
+struct ModeFlag {
+  Mode mode;
+  const char* flag;
+  const char* about;
+};
+constexpr ModeFlag kModes[] = {
+    {Mode::search, "--search", "Find the highest rate that is held"},
+    {Mode::idle, "--idle", "Connections only: set-up cost and memory"},
+    {Mode::ack, "--ack", "Each sender sends when it has the answer to its last message"},
+    {Mode::history, "--history", "Ringline: each sender asks for a page of history when it has the last one"},
+    {Mode::burst, "--burst", "One message at a time, its deliveries taken after the server is done with it"},
+    {Mode::storm, "--storm", "All connections once more, Ringline's with their tokens: set-up cost"},
+    {Mode::resume, "--resume", "Ringline: all clients of a server that is stopped and started again come back at once"},
+};
+
+void add_modes(CLI::App& app, bool* chosen) {
+  std::vector<CLI::Option*> flags;
+  for (std::size_t i = 0; i < std::size(kModes); ++i) {
+    CLI::Option* flag =
+        app.add_flag(kModes[i].flag, chosen[i], kModes[i].about)->group("Mode (none: one run at --rate)");
+    for (CLI::Option* other : flags) flag->excludes(other);
+    flags.push_back(flag);
+  }
+}
+
+// What one flag alone cannot see.
+void check(Options& o) {
+  const bool closed_loop = o.mode == Mode::ack || o.mode == Mode::history;
+  if (closed_loop && !o.acks)
+    throw CLI::ValidationError("--ack", "needs answers, and the server gives or you ask for none");
+  const bool ours_only = o.mode == Mode::history || o.mode == Mode::resume || o.churn > 0;
+  if (ours_only && o.protocol != Protocol::ringline)
+    throw CLI::ValidationError("--history, --resume and --churn", "need --protocol ringline");
+  if (o.mode == Mode::resume && o.senders == 0) o.senders = 1;
+  // Who goes and comes back does not send: what he had said when he went might never have left.
+  if (o.churn > 0 && o.senders == 0) o.senders = std::max(1U, o.room_size / 2);
 }
 
 }  // namespace
@@ -122,6 +199,8 @@ const char* name_of(Protocol protocol) noexcept {
       return "socketio";
     case Protocol::socketio_peer:
       return "socketio-peer";
+    case Protocol::profile:
+      return "profile";
   }
   return "";
 }
@@ -136,6 +215,14 @@ const char* name_of(Mode mode) noexcept {
       return "idle";
     case Mode::ack:
       return "ack";
+    case Mode::history:
+      return "history";
+    case Mode::burst:
+      return "burst";
+    case Mode::storm:
+      return "storm";
+    case Mode::resume:
+      return "resume";
   }
   return "";
 }
@@ -145,27 +232,20 @@ std::expected<Options, int> parse_options(int argc, const char* const* argv) {
   CLI::App app(kAbout);
   app.footer(kExamples);
   add_target(app, options);
+  add_profile(app, options);
   add_crowd(app, options);
   add_run(app, options);
-  constexpr const char* kModes = "Mode (none: one run at --rate)";
-  bool search = false;
-  bool idle = false;
-  bool ack = false;
-  CLI::Option* search_flag = app.add_flag("--search", search, "Find the highest rate that is held")->group(kModes);
-  CLI::Option* idle_flag = app.add_flag("--idle", idle, "Connections only: set-up cost and memory")->group(kModes);
-  CLI::Option* ack_flag =
-      app.add_flag("--ack", ack, "Each sender sends when it has the answer to its last message")->group(kModes);
-  search_flag->excludes(idle_flag)->excludes(ack_flag);
-  idle_flag->excludes(ack_flag);
+  bool chosen[std::size(kModes)] = {};
+  add_modes(app, chosen);
   try {
     app.parse(argc, argv);
-    if (ack && !options.acks) throw CLI::ValidationError("--ack", "needs answers: leave out --no-acks");
+    for (std::size_t i = 0; i < std::size(kModes); ++i) {
+      if (chosen[i]) options.mode = kModes[i].mode;
+    }
+    check(options);
   } catch (const CLI::ParseError& error) {
     return std::unexpected(app.exit(error) == 0 ? 0 : 2);
   }
-  if (search) options.mode = Mode::search;
-  if (idle) options.mode = Mode::idle;
-  if (ack) options.mode = Mode::ack;
   return options;
 }
 

@@ -9,19 +9,26 @@
 #include <string>
 #include <vector>
 
+#include "profile.hpp"
+
 namespace ringline::bench {
 
 enum class Protocol : std::uint8_t {
   ringline,       // Ringline's plain JSON at /ws
   socketio,       // Ringline through Socket.IO over WebSocket
   socketio_peer,  // any Socket.IO server that knows `join room` and `send text`, and broadcasts `message text`
+  profile,        // any WebSocket server, described by a file: see profile.hpp
 };
 
 enum class Mode : std::uint8_t {
-  fanout,  // a rate for a time
-  search,  // the highest rate that is held
-  idle,    // connections only
-  ack,     // each sender sends its next message when it has the answer to the last
+  fanout,   // a rate for a time
+  search,   // the highest rate that is held
+  idle,     // connections only
+  ack,      // each sender sends its next message when it has the answer to the last
+  history,  // the same with pages of history instead of messages
+  burst,    // one message at a time, everybody's deliveries taken only after the server is done with it
+  storm,    // all connections once more, with the tokens of the first time
+  resume,   // all clients of a server that was stopped come back at once, and each shows that it got what it missed
 };
 
 inline constexpr unsigned kConnectionsMax = 19'900;  // a process may have 20,000 descriptors where nothing was set up
@@ -31,6 +38,7 @@ struct Options {
   std::string host = "127.0.0.1";
   std::uint16_t port = 3080;
   Protocol protocol = Protocol::ringline;
+  Profile profile;   // of Protocol::profile
   std::string path;  // empty: the protocol's
   Mode mode = Mode::fanout;
 
@@ -49,6 +57,10 @@ struct Options {
   double precision = 0.05;
   double rate_max = 100'000;
   double drain_seconds = 30;
+  double churn = 0;        // connections a second that go and come back while the run goes on
+  unsigned missed = 200;   // resume: events of each room; history: messages of each room
+  unsigned bursts = 20;    // burst: messages
+  double burst_every = 2;  // burst: seconds from one to the next
 
   std::string join_event = "join";
   std::string send_event = "send";
@@ -58,6 +70,8 @@ struct Options {
   std::vector<pid_t> server_pids;
   std::string json;  // path; empty: none
 
+  // Connections come back with their token, from where they were.
+  bool returning() const noexcept { return mode == Mode::storm || mode == Mode::resume || churn > 0; }
   unsigned rooms() const noexcept { return (connections + room_size - 1) / room_size; }
 };
 

@@ -102,6 +102,7 @@ void write_step(Writer& out, const Report& report, const StepResult& step) {
       .integer(step.lost)
       .key("connectionsLost")
       .unsigned_integer(step.connections_lost);
+  out.key("cameBack").unsigned_integer(step.came_back).key("incomplete").unsigned_integer(step.incomplete);
   write_totals(out, "all", step.all);
   write_totals(out, "measured", step.measured);
   write_percentiles(out, "latency", step.latency);
@@ -114,6 +115,45 @@ void write_step(Writer& out, const Report& report, const StepResult& step) {
       .number(cpu_us_per_message(step));
   write_use(out, step.server);
   out.end_object();
+}
+
+void write_back(Writer& out, const Return& back) {
+  out.key("return").begin_object().key("connections").unsigned_integer(back.connections);
+  out.key("seconds").number(back.seconds).key("awaySeconds").number(back.away_seconds);
+  out.key("triedAgain").unsigned_integer(back.tried_again).key("resumed").unsigned_integer(back.resumed);
+  out.key("incomplete").unsigned_integer(back.incomplete).key("missing").integer(back.missing);
+  write_totals(out, "all", back.all);
+  write_use(out, back.server);
+  out.end_object();
+}
+
+void write_bursts(Writer& out, const Bursts& bursts) {
+  const auto list = [&](std::string_view key, const std::vector<double>& values) {
+    out.key(key).begin_array();
+    for (const double value : values) out.number(value);
+    out.end_array();
+  };
+  out.key("bursts").begin_object();
+  list("busiestThreadMs", bursts.busiest_ms);
+  list("allThreadsMs", bursts.all_ms);
+  out.end_object();
+}
+
+void print_back(const Return& back) {
+  fmt::print("\nOnce more\n");
+  row("back", fmt::format("{} connections in {:.2f} s ({:.0f} a second), {} tried again", back.connections,
+                          back.seconds, per(back.connections, back.seconds), back.tried_again));
+  if (back.resumed > 0) {
+    row("resumed",
+        fmt::format("{}, {} of them told to reload; deliveries missing {}, duplicates {}, seq gaps {}, out of "
+                    "order {}",
+                    back.resumed, back.incomplete, back.missing, back.all.duplicates, back.all.seq_gaps,
+                    back.all.out_of_order));
+    row("server was away", fmt::format("{:.2f} s", back.away_seconds));
+  }
+  if (back.server)
+    row("server CPU",
+        fmt::format("{:.1f} us a connection", per(static_cast<double>(back.server->cpu_ns) / 1e3, back.connections)));
 }
 
 void write_options(Writer& out, const Options& o) {
@@ -146,7 +186,7 @@ std::string per_connection(const ServerUse& use, unsigned connections) {
 bool Report::clean() const noexcept {
   // A search goes beyond what is held: only what it ends with must be clean.
   if (options.mode == Mode::search) return failure.empty() && highest_rate.value_or(0) > 0;
-  return failure.empty() && std::ranges::all_of(steps, &StepResult::clean);
+  return failure.empty() && (!back || back->clean()) && std::ranges::all_of(steps, &StepResult::clean);
 }
 
 void print_step(const StepResult& step) {
@@ -169,6 +209,9 @@ void print_step(const StepResult& step) {
                                 a.deliveries - a.duplicates, a.expected, step.lost, a.duplicates, a.out_of_order,
                                 a.seq_gaps, a.misdelivered, a.damaged, a.sampled));
   if (a.refused > 0) row("sends refused", fmt::format("{}", a.refused));
+  if (step.came_back > 0)
+    row("came back",
+        fmt::format("{}, {} tried again, {} told to reload", step.came_back, step.tried_again, step.incomplete));
   if (step.connections_lost > 0) row("connections lost", fmt::format("{}", step.connections_lost));
   if (step.server) print_server(step);
   row("load tool", fmt::format("busy {:.0f} %  sends late by p99 {:.2f} ms, max {:.2f} ms", step.busy_share * 100,
@@ -191,6 +234,14 @@ void print_report(const Report& report) {
     row("idle", fmt::format("{:.1f} s, {:.2f} % of a core", report.idle->seconds,
                             per(static_cast<double>(use.cpu_ns) / 1e7, report.idle->seconds)));
     row("memory a connection, idle", per_connection(use, report.set_up.connections));
+  }
+  if (report.back) print_back(*report.back);
+  if (report.bursts && !report.bursts->busiest_ms.empty()) {
+    std::vector<double> sorted = report.bursts->busiest_ms;
+    std::ranges::sort(sorted);
+    fmt::print("\nOne message at a time, {} of them\n", sorted.size());
+    row("busiest thread", fmt::format("median {:.1f}  least {:.1f}  most {:.1f} ms of CPU a message",
+                                      sorted[sorted.size() / 2], sorted.front(), sorted.back()));
   }
   if (report.highest_rate) {
     fmt::print("\nHighest rate held with p99 below {:g} ms: {:.0f} messages/s ({:.0f} deliveries/s)\n", o.p99_ms,
@@ -223,6 +274,8 @@ base::Result<void> write_json(const Report& report) {
     write_use(out, report.idle->server);
     out.end_object();
   }
+  if (report.back) write_back(out, *report.back);
+  if (report.bursts) write_bursts(out, *report.bursts);
   if (report.highest_rate) out.key("highestRate").number(*report.highest_rate);
   out.key("steps").begin_array();
   for (const StepResult& step : report.steps) write_step(out, report, step);

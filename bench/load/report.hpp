@@ -22,10 +22,34 @@ struct Idle {
   std::optional<ServerUse> server;  // CPU time while nothing was said; memory from before the connections until the end
 };
 
+// --storm and --resume: all connections, once more.
+struct Return {
+  unsigned connections = 0;
+  double seconds = 0;       // from the first that was taken until the last was back
+  double away_seconds = 0;  // --resume: from the end of the old connections until a connection was taken again
+  unsigned tried_again = 0;
+  unsigned resumed = 0;
+  unsigned incomplete = 0;
+  std::int64_t missing = 0;  // deliveries of what was missed
+  Totals all;
+  std::optional<ServerUse> server;
+
+  bool clean() const noexcept { return incomplete == 0 && missing == 0 && all.wrong() == 0; }
+};
+
+// --burst: of each message the milliseconds of CPU that the server took until it was done with it.
+struct Bursts {
+  std::vector<double>
+      busiest_ms;  // of the thread that had most to do: with the cores to itself, the time from commit to the last send
+  std::vector<double> all_ms;
+};
+
 struct Report {
   const Options& options;
   SetUp set_up;
   std::optional<Idle> idle;
+  std::optional<Return> back;
+  std::optional<Bursts> bursts;
   std::vector<StepResult> steps;
   std::optional<double> highest_rate;  // --search: 0 when none was held
   std::string failure;                 // the first thing that went wrong; empty: nothing did

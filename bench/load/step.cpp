@@ -11,7 +11,8 @@ namespace {
 
 constexpr double kSecond = 1e9;
 constexpr std::int64_t kLead = 10'000'000;  // from the decision to the first message
-constexpr double kInterruptedSeconds = 2;   // of draining
+constexpr std::int64_t kDrainTurn = 20'000'000;
+constexpr double kInterruptedSeconds = 2;  // of draining
 constexpr double kHopelessSeconds =
     2;  // more than so many seconds of deliveries under way: the server does not keep up
 
@@ -37,6 +38,7 @@ StepResult StepRunner::run(const StepPlan& plan) {
   StepResult result{.plan = plan};
   plan_ = plan;
   sent_ = 0;
+  gone_ = 0;
   lag_.clear();
   phase_ = Phase::warmup;
   start_ns_ = base::monotonic_ns() + kLead;
@@ -59,11 +61,13 @@ StepResult StepRunner::run(const StepPlan& plan) {
     const std::int64_t now_ns = base::monotonic_ns();
     send_due(now_ns);
     sample(now_ns);
+    come_and_go(now_ns);
     if (interrupted()) result.interrupted = true;
     if (plan.give_up && hopeless(now_ns)) result.gave_up = true;
     if (result.interrupted || result.gave_up || crowd_.failed() > 0) break;
-    const std::int64_t next_ns =
+    std::int64_t next_ns =
         closed_loop || sent_ == messages_ ? to_ns_ : start_ns_ + ns_of(static_cast<double>(sent_) / plan.rate);
+    if (options_.churn > 0) next_ns = std::min(next_ns, now_ns + kDrainTurn);
     driver_.turn(next_ns);
   }
   crowd_.set_closed_loop(false);
@@ -95,6 +99,15 @@ void StepRunner::sample(std::int64_t now_ns) {
   }
 }
 
+// --churn: who does not send leaves and comes back, all the time.
+void StepRunner::come_and_go(std::int64_t now_ns) {
+  if (options_.churn <= 0) return;
+  crowd_.let_go(true);
+  crowd_.set_resuming(true);
+  for (; start_ns_ + ns_of(static_cast<double>(gone_) / options_.churn) <= now_ns; ++gone_) crowd_.send_next_away();
+  crowd_.open_some();
+}
+
 StepRunner::Sample StepRunner::take_sample(std::int64_t now_ns) const {
   Sample sample{.at_ns = now_ns, .totals = crowd_.ledger().totals(), .use = {}};
   if (!probe_.present()) return sample;
@@ -118,11 +131,13 @@ void StepRunner::drain(StepResult& result) {
   const auto done = [&] {
     const Totals now = crowd_.ledger().totals();
     const Totals step = now - begin_.totals;
+    if (options_.churn > 0) crowd_.open_some();
+    if (options_.churn > 0 && !crowd_.all_joined()) return false;
     return crowd_.failed() > 0 || (now.outstanding() <= 0 && (!options_.acks || step.answers >= step.sent));
   };
   const std::int64_t patience_ns =
       ns_of(result.interrupted ? std::min(kInterruptedSeconds, options_.drain_seconds) : options_.drain_seconds);
-  while (!done() && base::monotonic_ns() - began_ns < patience_ns) driver_.turn(began_ns + patience_ns);
+  while (!done() && base::monotonic_ns() - began_ns < patience_ns) driver_.turn(base::monotonic_ns() + kDrainTurn);
   result.drain_seconds = static_cast<double>(base::monotonic_ns() - began_ns) / kSecond;
 }
 
@@ -132,7 +147,11 @@ void StepRunner::conclude(StepResult& result) {
   result.all = ledger.totals() - begin_.totals;
   result.measured = last_.totals - first_.totals;
   result.lost = std::max<std::int64_t>(result.all.outstanding(), 0);
-  result.connections_lost = crowd_.failed();
+  result.connections_lost = crowd_.failed() + crowd_.cut();
+  result.came_back = crowd_.resumed();
+  result.tried_again = crowd_.tried_again();
+  result.incomplete = crowd_.incomplete();
+  crowd_.let_go(false);
   result.latency = percentiles_of(ledger.latency());
   result.answer = percentiles_of(ledger.answer_latency());
   result.lag = percentiles_of(lag_);

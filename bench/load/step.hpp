@@ -32,6 +32,9 @@ struct StepResult {
   Totals measured;     // what happened in the measured time
   std::int64_t lost = 0;
   unsigned connections_lost = 0;
+  unsigned came_back = 0;    // of --churn
+  unsigned tried_again = 0;  // of these, were refused at first
+  unsigned incomplete = 0;   // of these, were told to reload
   Percentiles latency;
   Percentiles answer;
   Percentiles lag;  // how late the load tool itself sent
@@ -41,7 +44,7 @@ struct StepResult {
   bool interrupted = false;
   double drain_seconds = 0;
 
-  bool clean() const noexcept { return lost == 0 && connections_lost == 0 && all.wrong() == 0; }
+  bool clean() const noexcept { return lost == 0 && connections_lost == 0 && incomplete == 0 && all.wrong() == 0; }
   bool held(double p99_ms) const noexcept {
     return clean() && !gave_up && !interrupted && latency.count > 0 && latency.p99_ms < p99_ms;
   }
@@ -55,6 +58,7 @@ class StepRunner {
  private:
   void send_due(std::int64_t now_ns);
   void sample(std::int64_t now_ns);
+  void come_and_go(std::int64_t now_ns);
   bool hopeless(std::int64_t now_ns);
   void drain(StepResult& result);
   void conclude(StepResult& result);
@@ -71,6 +75,7 @@ class StepRunner {
   std::int64_t to_ns_ = 0;
   std::uint64_t sent_ = 0;
   std::uint64_t messages_ = 0;  // of the whole schedule
+  std::uint64_t gone_ = 0;      // of --churn
   Histogram lag_;
   enum class Phase : std::uint8_t { warmup, measured, over } phase_ = Phase::warmup;
   struct Sample {
