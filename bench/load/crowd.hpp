@@ -57,6 +57,7 @@ class Crowd final : public loop::TurnHook {
   std::uint64_t activity() const noexcept { return activity_; }
 
   void on_turn_end() override;  // flushes
+  bool has_unsent() const noexcept { return !dirty_.empty(); }
 
  private:
   friend class Client;

@@ -50,7 +50,8 @@ void Driver::turn(std::int64_t due_ns) {
   const std::int64_t started_ns = base::monotonic_ns();
   // Timers tick in milliseconds: what is due within two is polled for, so that no message leaves late.
   const std::int64_t rest_ns = std::min(due_ns - started_ns, kSleepMax);
-  const bool sleep = !options_.busy_poll && rest_ns > 2 * kMilli;
+  // What was said since the last turn leaves at the end of this one: it must not wait for a sleep to end.
+  const bool sleep = !options_.busy_poll && rest_ns > 2 * kMilli && !crowd_.has_unsent();
   if (sleep) loop_.timers().arm(wake_, (started_ns + rest_ns) / kMilli - 1);
   const std::uint64_t activity = crowd_.activity();
   loop_.turn(sleep);
