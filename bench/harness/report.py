@@ -1,57 +1,78 @@
-"""The report: results.json is all that was measured, report.md what a reader wants of it."""
+"""The report: results.json is all that was measured, report.md what a reader wants of it, report.html the same with plots."""
 import json
-import statistics
+
+import page
+
+LARGE = 1000  # from here on no fraction is worth its room
 
 
-def spread(values):
-    """Median, lowest, highest."""
-    return {'median': statistics.median(values), 'low': min(values), 'high': max(values), 'values': list(values)}
+def number(value):
+    return f'{value:,.0f}' if abs(value) >= LARGE or value == int(value) else f'{value:.2f}'
 
 
-def text_of(found, digits=2):
-    return f'{found["median"]:.{digits}f} ({found["low"]:.{digits}f}-{found["high"]:.{digits}f})'
+def text_of(value):
+    """A spread, or one figure."""
+    if isinstance(value, bool):
+        return 'all once, in order' if value else 'NOT CLEAN'
+    if not isinstance(value, dict):
+        return number(value)
+    if len(value['values']) == 1:
+        return number(value['median'])
+    return f'{number(value["median"])} ({number(value["low"])}-{number(value["high"])})'
 
 
-def clean_text(found):
-    return 'all once, in order' if found else 'NOT CLEAN'
+def part_table(rows):
+    """Head and rows of one part; a figure that a server does not have is a dash."""
+    keys = list(dict.fromkeys(key for row in rows.values() for key in row))
+    head = ['server', *('deliveries' if key == 'clean' else key for key in keys)]
+    return head, [[name, *(text_of(row[key]) if key in row else '-' for key in keys)] for name, row in rows.items()]
 
 
-def cpu_rows(results):
-    for name, found in results['cpu']['servers'].items():
-        yield (name, text_of(found['microsPerDelivery']), text_of(found['microsPerDeliveryWithoutStore']), text_of(found['p50Ms']),
-               text_of(found['p99Ms']), clean_text(found['clean']))
+def judged_rows(found):
+    for judged in found.get('judged', []):
+        sign = 'at least' if judged['atLeast'] else 'at most'
+        unit = f' {judged["unit"]}' if judged['unit'] else ''
+        yield judged['what'], f'{text_of(judged["value"])}{unit}', f'{sign} {number(judged["bound"])}{unit}', 'met' if judged['met'] else 'NOT MET'
+
+
+def conditions(results):
+    machine, disk, plan = results['machine'], results['disk'], results['plan']
+    yield f'{machine["processor"]}, {machine["cores"]} cores, {machine["memoryGiB"]} GiB, kernel {machine["kernel"]}, {machine["system"]}.'
+    yield (f'Servers on core {plan["serverCore"]}, the load tool on core {plan["loadCore"]}; texts of {plan["size"]} bytes; every send is answered where '
+           f'the server answers. {plan["pairs"]} alternating slices of {plan["seconds"]:g} s unless the table says otherwise: median (lowest-highest).')
+    yield (f'Journal on {disk["fileSystem"]}, median commit of 4 KiB {disk["commitMicros"]:.0f} µs before the run. Ringline is durable in every slice: '
+           'fsync before delivery.')
+    if plan['quick']:
+        yield 'A quick run: it shows that everything works; the figures mean nothing.'
+    if results.get('interrupted'):
+        yield 'Interrupted: this is what had been measured.'
 
 
 def table(head, rows):
     lines = ['| ' + ' | '.join(head) + ' |', '|' + ' --- |' * len(head)]
-    lines += ['| ' + ' | '.join(row) + ' |' for row in rows]
-    return lines
+    return lines + ['| ' + ' | '.join(row) + ' |' for row in rows]
+
+
+def scenario_lines(found):
+    for part, rows in found.get('parts', {}).items():
+        yield from [f'### {part[0].upper()}{part[1:]}', '', *table(*part_table(rows)), '']
+    for ratio in found.get('ratios', []):
+        yield f'- {ratio["what"]}: {text_of(ratio["value"])}'
+    yield from (f'- {note}' for note in found.get('notes', []))
+    if found.get('flushesPerSecond') is not None:
+        yield f'- {found["flushesPerSecond"]:.0f} syncs of the disk a second on average.'
+    if 'failure' in found:
+        yield f'- FAILED: {found["failure"]}'
+    yield ''
+    if found.get('judged'):
+        yield from [*table(['bound', 'measured', 'asked', ''], judged_rows(found)), '']
 
 
 def markdown(results):
-    machine, disk, plan = results['machine'], results['disk'], results['plan']
-    lines = ['# Ringline beside its peers', '', f'`{results["command"]}`, {results["time"]}', '',
-             f'{machine["processor"]}, {machine["cores"]} cores, {machine["memoryGiB"]} GiB, kernel {machine["kernel"]}, {machine["system"]}.',
-             f'Servers on core {plan["serverCore"]}, the load tool on core {plan["loadCore"]}. Journal on {disk["fileSystem"]}, median commit of 4 KiB '
-             f'{disk["commitMicros"]:.0f} µs before the run.',
-             f'{plan["connections"]} connections in rooms of {plan["roomSize"]}, texts of {plan["size"]} bytes, every send is answered.', '']
-    if 'cpu' in results:
-        cpu = results['cpu']
-        lines += [f'## CPU a delivery at {plan["rate"]:g} messages a second', '',
-                  f'{cpu["pairs"]} alternating slices of {plan["seconds"]:g} s; median (lowest-highest).', '']
-        lines += table(['server', 'CPU, µs a delivery', 'without the store thread', 'p50, ms', 'p99, ms', 'deliveries'], cpu_rows(results))
-        lines += ['', *(f'- CPU of {results["first"]}, as a share {name}: {text_of(found)}' for name, found in cpu['ratios'].items()), '']
-        if cpu.get('flushesPerSecond') is not None:
-            lines += [f'{cpu["flushesPerSecond"]:.0f} flushes of the disk a second during {results["first"]}\'s slices.', '']
-    if 'highest' in results:
-        highest = results['highest']
-        lines += [f'## Highest rate held with p99 below {plan["p99Ms"]:g} ms', '']
-        lines += table(['server', 'messages a second', 'deliveries a second'],
-                       ((name, f'{rate:.0f}', f'{rate * plan["connections"] / max(1, -(-plan["connections"] // plan["roomSize"])):.0f}')
-                        for name, rate in highest['servers'].items()))
-        lines += ['', *(f'- {results["first"]} to {name}: {ratio:.2f}' for name, ratio in highest['ratios'].items()), '']
-    if results.get('interrupted'):
-        lines += ['Interrupted: this is what had been measured.', '']
+    lines = ['# Ringline beside its peers', '', f'`{results["command"]}`, {results["time"]}', '', *conditions(results), '']
+    lines += [f'- {name}: {about}' for name, about in results['peers'].items()]
+    for found in results['scenarios'].values():
+        lines += ['', f'## {found["title"]}', '', *scenario_lines(found)]
     return '\n'.join(lines)
 
 
@@ -59,3 +80,4 @@ def write(results, folder):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'results.json').write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
     (folder / 'report.md').write_text(markdown(results), encoding='utf-8')
+    (folder / 'report.html').write_text(page.write_html(results, list(conditions(results)), part_table, judged_rows, text_of), encoding='utf-8')
