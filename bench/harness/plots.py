@@ -43,7 +43,7 @@ def bars(title, rows):
     for tick in ticks(top):
         x = LABEL + tick * scale
         body.append(f'<line class="grid" x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{bottom}"/>')
-        body.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{short(tick)}</text>')
+        body.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{tick:g}</text>')
     for index, (name, value) in enumerate(rows):
         middle = y + BAR / 2
         width = max(value['median'] * scale, 1)
@@ -70,10 +70,10 @@ def lines(title, series, x_unit, y_unit, x_labels=None):
     for tick in ticks(top):
         _, y = place(0, tick)
         body.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>')
-        body.append(f'<text class="tick" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{short(tick)}</text>')
+        body.append(f'<text class="tick" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
     for tick in range(len(x_labels)) if x_labels else ticks(right_x, 6):
         x, _ = place(tick, 0)
-        text = x_labels[tick] if x_labels else short(tick)
+        text = x_labels[tick] if x_labels else f'{tick:g}'
         body.append(f'<text class="tick" x="{x:.1f}" y="{height - bottom + 16}" text-anchor="middle">{html.escape(text)}</text>')
     for index, (name, own) in enumerate(series.items()):
         path = 'M' + 'L'.join(f'{x:.1f} {y:.1f}' for x, y in (place(*point) for point in own))
