@@ -70,7 +70,7 @@ void Server::Impl::on_accepted(loop::Completion completion) {
 Connection* Server::Impl::add(loop::Fd socket) {
   if (options.connections_max != 0 && connections.size() >= options.connections_max) {
     ++metrics.connections_refused;
-    loop.ring().close(socket);
+    if (socket) loop.ring().close(socket);
     return nullptr;
   }
   base::ConnectionId id{ids.next(base::wall_ms())};

@@ -133,6 +133,14 @@ TEST(EngineIo, PayloadLargerThanAllowed) {
   EXPECT_TRUE(is(poller.post(large), "413"));
 }
 
+TEST(EngineIo, ASessionMoreThanAllowed) {
+  TestServer server({.connections_max = 3});
+  Poller poller(server);  // two connections and their session
+  EXPECT_TRUE(is(poller.posts.get(std::string(kPath) + "polling"), "503"));
+  poller.ask();
+  EXPECT_TRUE(server.wait_for([](const base::Metrics& m) { return m.connections_refused == 1; }));
+}
+
 // probe -> `3probe`, the poll sent home -> `5` -> the session is the WebSocket's.
 void upgrade(Poller& poller, Client& socket) {
   EXPECT_TRUE(is(socket.upgrade(poller.target("websocket")), "101"));
