@@ -135,6 +135,8 @@ class Connection final : public Transport {
   void take_frame(const protocol::FrameEvent& event);
   void take_message(const protocol::FrameEvent& event);
   void take_compressed(const protocol::FrameEvent& event);
+  void fail(std::uint16_t code, std::string_view why);
+  void note_broken(std::uint16_t code, std::string_view why);
   void send_close_frame(std::uint16_t code, std::string_view reason);
   void hang_up();
   void start_living(const Door& door);

@@ -24,7 +24,8 @@ using engineio::RequestError;
 namespace {
 
 constexpr std::chrono::seconds kLastPoll{2};  // a closed session waits so long for the poll that takes its last packets
-constexpr std::chrono::seconds kUpgradeTime{10};  // from a probe's first packet to `5`
+constexpr std::chrono::milliseconds kLatePoll{50};  // a session that its client has ended, likewise
+constexpr std::chrono::seconds kUpgradeTime{10};    // from a probe's first packet to `5`
 constexpr std::string_view kText = "text/plain; charset=UTF-8";
 
 }  // namespace
@@ -163,7 +164,7 @@ void Connection::flush_poll() {
   }
   bool all = !outbox_ || outbox_->empty();
   if (last && all) {
-    engineio::append_packet(payload, PacketType::close);
+    engineio::append_packet(payload, polling_->left ? PacketType::noop : PacketType::close);
   } else if (payload.empty()) {
     if (!polling_->probed) return;
     engineio::append_packet(payload, PacketType::noop);
@@ -252,16 +253,19 @@ void Connection::take_engineio(std::string_view text) {
 
 // What the client sent makes no sense: both its requests are told, and the session is gone at once.
 void Connection::break_off(std::string_view why) {
-  if (!polling_) return send_close_frame(protocol::close_code::kProtocol, why);
-  ++server_.metrics.closed_protocol;
-  base::log::info("protocol_broken", {{"connection", id_.text()}, {"why", why}});
+  if (!polling_) return fail(protocol::close_code::kProtocol, why);
+  note_broken(protocol::close_code::kProtocol, why);
   close_now();
 }
 
+// Its open poll is answered. One that was sent before this packet may come after it, over another connection and another core: it is waited for a moment.
 void Connection::end_by_client() {
   answer_post();
-  if (polling_->poll) answer_poll(std::string(1, static_cast<char>(PacketType::noop)));
-  close_now();
+  polling_->left = true;
+  if (outbox_) outbox_->clear();
+  state_ = State::closing;
+  wait_for(Wait::linger, kLatePoll);
+  mark_dirty();
 }
 
 // The last packets go with the poll that is open or comes soon.

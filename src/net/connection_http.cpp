@@ -8,6 +8,7 @@
 #include "net/http_state.hpp"
 #include "net/server_impl.hpp"
 #include "ringline/base/clock.hpp"
+#include "ringline/base/log.hpp"
 #include "ringline/loop/tcp.hpp"
 #include "ringline/protocol/deflate.hpp"
 
@@ -174,6 +175,7 @@ void Connection::respond(HttpResponse response) {
 void Connection::refuse_http(int status, std::string_view why) {
   ++server_.metrics.http_errors;
   ++server_.metrics.closed_protocol;
+  base::log::info("request_refused", {{"connection", id_.text()}, {"status", status}, {"why", why}});
   std::string body = R"({"type":"about:blank","title":")" + std::string(protocol::reason_phrase(status)) +
                      R"(","status":)" + std::to_string(status) + R"(,"detail":")" + std::string(why) + R"(","code":")" +
                      std::string(code_of(status)) + R"("})";

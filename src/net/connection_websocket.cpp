@@ -58,9 +58,7 @@ void Connection::take_frame(const FrameEvent& event) {
       return send_close_frame(event.code, "");
     case FrameEvent::Kind::failed:
       input_ended_ = true;
-      ++server_.metrics.closed_protocol;
-      base::log::info("protocol_broken", {{"connection", id_.text()}, {"code", event.code}, {"why", event.payload}});
-      return send_close_frame(event.code, event.payload);
+      return fail(event.code, event.payload);
   }
 }
 
@@ -69,9 +67,8 @@ void Connection::take_compressed(const FrameEvent& event) {
   auto message = server_.inflater.inflate(event.payload, door_->message_bytes);
   bool text = event.opcode == Opcode::text;
   if (!message || (text && !base::valid_utf8(*message))) {
-    ++server_.metrics.closed_protocol;
     input_ended_ = true;
-    return send_close_frame(message ? protocol::close_code::kEncoding : message.error(), "bad compressed message");
+    return fail(message ? protocol::close_code::kEncoding : message.error(), "bad compressed message");
   }
   FrameEvent plain = event;
   plain.compressed = false;
@@ -84,7 +81,7 @@ void Connection::take_message(const FrameEvent& event) {
   bool binary = event.opcode == Opcode::binary;
   if (kind_ == Kind::websocket || (kind_ == Kind::engineio && binary))
     return speaker_->on_message(event.payload, binary);
-  if (binary) return send_close_frame(protocol::close_code::kUnsupported, "a probe is text");
+  if (binary) return fail(protocol::close_code::kUnsupported, "a probe is text");
   kind_ == Kind::probe ? take_probe(event.payload) : take_engineio(event.payload);
 }
 
@@ -138,8 +135,10 @@ void Connection::no_pong() {
     return;
   }
   ++server_.metrics.closed_timeout;
-  base::log::info("connection_closed", {{"connection", id_.text()}, {"why", "no pong in time"}});
-  if (polling_) return close_now();  // nobody is there to be told
+  if (polling_) {  // nobody is there to be told
+    base::log::info("connection_closed", {{"connection", id_.text()}, {"why", "no pong in time"}});
+    return close_now();
+  }
   close(static_cast<std::uint16_t>(chat::CloseCode::ping_timed_out), "no pong in time");
 }
 
@@ -148,13 +147,28 @@ void Connection::no_pong() {
 // It may begin to read within the linger, and then sees the code.
 void Connection::close_slow() {
   ++server_.metrics.closed_slow;
-  base::log::info("connection_closed", {{"connection", id_.text()}, {"why", "it does not take what is sent"}});
-  close(static_cast<std::uint16_t>(chat::CloseCode::too_slow), "too slow");
+  close(static_cast<std::uint16_t>(chat::CloseCode::too_slow), "it does not take what is sent");
+}
+
+// The peer breaks the protocol.
+void Connection::fail(std::uint16_t code, std::string_view why) {
+  note_broken(code, why);
+  send_close_frame(code, why);
+}
+
+void Connection::note_broken(std::uint16_t code, std::string_view why) {
+  ++server_.metrics.closed_protocol;
+  base::log::info("protocol_broken", {{"connection", id_.text()}, {"code", code}, {"why", why}});
 }
 
 void Connection::close(std::uint16_t code, std::string_view reason) {
   if (state_ != State::open) return;
   if (kind_ == Kind::http) return close_http();
+  if (protocol::close_code::is_peers_fault(code)) {
+    note_broken(code, reason);
+  } else if (code != protocol::close_code::kNormal && code != protocol::close_code::kGoingAway) {
+    base::log::info("connection_closed", {{"connection", id_.text()}, {"code", code}, {"why", reason}});
+  }
   if (polling_) return close_polling();
   if (kind_ == Kind::engineio && code == protocol::close_code::kGoingAway) return hang_up();
   send_close_frame(code, reason);

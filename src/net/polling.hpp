@@ -11,6 +11,7 @@ struct Polling {
   base::ConnectionId probe;  // a WebSocket that is about to take over
   bool probed = false;       // it was answered: polls are sent home, so that the client can stop polling
   bool upgrading = false;    // `5` came: only the socket is missing
+  bool left = false;         // the client has ended the session
 };
 
 }  // namespace ringline::net

@@ -28,8 +28,9 @@ inline constexpr std::size_t kReplyQueueBytes = 256 * 1024;      // replies abov
 inline constexpr std::size_t kKernelUnsentBytes = 128 * 1024;    // TCP_NOTSENT_LOWAT
 inline constexpr std::size_t kSendPieces = 16;                   // iovecs of one send
 inline constexpr std::size_t kConnectionsPerUser = 20;
-inline constexpr std::size_t kCommandsInFlight = 64;  // of one connection; more stop reading from it
-inline constexpr auto kConnectTimeout = 10s;          // upgrade to `connect`
+inline constexpr std::size_t kCommandsInFlight =
+    8;  // of one connection; more stop reading from it. Each may bring a page of history
+inline constexpr auto kConnectTimeout = 10s;  // upgrade to `connect`
 inline constexpr auto kPingInterval = 25s;
 inline constexpr auto kPingTimeout = 20s;
 inline constexpr auto kStalledSendTimeout = 30s;  // a reader that takes nothing for so long is closed

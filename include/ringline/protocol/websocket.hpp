@@ -31,6 +31,10 @@ inline constexpr std::uint16_t kEncoding = 1007;
 inline constexpr std::uint16_t kTooBig = 1009;
 inline constexpr std::uint16_t kInternal = 1011;
 inline constexpr std::uint16_t kOverloaded = 1013;
+// Protocol, type, encoding, policy, size.
+constexpr bool is_peers_fault(std::uint16_t code) noexcept {
+  return code == kProtocol || code == kUnsupported || (code >= kEncoding && code <= kTooBig);
+}
 }  // namespace close_code
 
 // --- Opening handshake ---
