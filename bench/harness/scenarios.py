@@ -66,7 +66,9 @@ def paired(bench, found, servers, part, figures, flags, pairs=None):
     pairs = pairs or bench.options.pairs
     for pair in range(pairs):
         for server in servers if pair % 2 == 0 else reversed(servers):
-            took = figures(bench.load(server, *(flags(server) if callable(flags) else flags)))
+            result = bench.load(server, *(flags(server) if callable(flags) else flags))
+            found.setdefault('raw', []).append({'part': part, 'server': server.name, 'result': result})
+            took = figures(result)
             slices[server.name].append(took)
             shown = ', '.join(f'{key} {value:.2f}' for key, value in list(took.items())[:4] if not isinstance(value, bool))
             bench.say(f'{part} {pair + 1}/{pairs}  {server.name}: {shown}{"" if took.get("clean", True) else "  NOT CLEAN"}')
@@ -190,14 +192,18 @@ def burst_figures(result):
 
 def room10k(bench, found):
     members = small(bench, 10_000, 200)
-    one, two = bench.own('Ringline, 1 core'), bench.own('Ringline, 2 cores', 2)
+    builds = bench.ours() if bench.options.compare else []
+    two, one = builds or (bench.own('Ringline, 2 cores', 2), bench.own('Ringline, 1 core'))
     servers = [two, one, *bench.peers()]
     rows = paired(bench, found, servers, f'a message to {members}', burst_figures,
                   ['--burst', '--connections', members, '--room-size', members, '--concurrency', 256, '--bursts', small(bench, 20, 3), '--burst-every',
                    small(bench, 2, 0.3)], small(bench, 3, 1))
     found['notes'] = ['CPU time of the thread that has most to do, which with the cores to itself is the time from commit to the last send; receivers '
                       'are paused until it is over. Median of the messages of each slice.']
-    judge(found, 'two cores to one', ratios(rows, 'busiest thread, ms', two.name, one.name), 0.7)
+    if builds:
+        compare(found, rows, 'busiest thread, ms', servers, {}, False)
+    else:
+        judge(found, 'two cores to one', ratios(rows, 'busiest thread, ms', two.name, one.name), 0.7)
 
 
 def ack_figures(result):
