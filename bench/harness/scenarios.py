@@ -215,11 +215,13 @@ def ack_figures(result):
 
 def ack(bench, found):
     servers = bench.ours() + [server for server in bench.peers(echoing=True) if not server.plan.get('dialect') or server.plan['dialect'].get('answer')]
+    before = machine.median_commit_us(bench.data)
     alone = paired(bench, found, servers, 'one connection', ack_figures, steady(bench, '--ack', '--connections', 1, '--room-size', 1))
+    after = machine.median_commit_us(bench.data)
     many = small(bench, 1000, 50)
     rows = paired(bench, found, servers, f'{many} connections', ack_figures, steady(bench, '--ack', '--connections', many, '--room-size', 1))
-    commit = machine.median_commit_us(bench.data)
-    found['notes'] = [f'Median commit of the disk just now: {commit:.0f} µs.']
+    found['notes'] = [f'Median commit of the disk before and after one connection\'s slices: {before:.0f} and {after:.0f} µs; the lower one is judged by.']
+    commit = min(before, after)
     judge(found, 'answer, median, beyond a commit', alone[servers[0].name]['answer p50, µs']['median'] - commit, ACK_SLACK_US, unit='µs')
     compare(found, rows, 'without the store thread', servers, {'uWebSockets echo': 2.5}, False)
 
