@@ -174,7 +174,8 @@ def run(bench, results):
 
 def main():
     options = arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where the shell had the first one ignored
+        signal.signal(number, signal.default_int_handler)
     bench = Bench(options)
     os.sched_setaffinity(0, {bench.load_core})
     results = {
