@@ -298,6 +298,7 @@ def soak(bench, found):
     rate, churn = small(bench, 500, 100), small(bench, 50, 20)
     crowd = small(bench, ('--connections', 2000, '--room-size', 100), ('--connections', 100, '--room-size', 20))
     for server in servers:
+        bench.load(server, *crowd, '--rate', rate, '--seconds', 1, '--warmup', 0)  # opens what is opened once and kept
         before = watch.descriptors(server.pids)
         with watch.Watch([server]) as seen:
             result = bench.load(server, *crowd, '--rate', rate, '--churn', churn, '--seconds', bench.options.soak_seconds, '--warmup', warmup(bench))
