@@ -59,8 +59,9 @@ class Server {
   get pid() { return this.#child?.pid; }
   get running() { return this.#child !== null; }
 
-  // What it wrote to standard error since it was started last, by lines.
+  // What it wrote to standard error since it was started last, by lines; and each line as it comes.
   logs() { return [...this.#lines]; }
+  onLine = () => {};
 
   async start() {
     assert.ok(!this.running, 'the server runs already');
@@ -137,7 +138,10 @@ class Server {
   #take(text) {
     const lines = (this.#partial + text).split('\n');
     this.#partial = lines.pop();
-    for (const line of lines) if (kReport.test(line)) this.#reports.push(line);
+    for (const line of lines) {
+      if (kReport.test(line)) this.#reports.push(line);
+      this.onLine(line);
+    }
     this.#lines.push(...lines);
     if (this.#lines.length > kLinesMax) this.#lines.splice(0, this.#lines.length - kLinesMax);
   }
