@@ -5,6 +5,7 @@
 
 #include "backend/sqlite_parts.hpp"
 #include "ringline/base/assert.hpp"
+#include "ringline/loop/thread.hpp"
 
 namespace ringline::backend {
 
@@ -43,6 +44,9 @@ SqliteStore::Parts::Parts(Connection writer, std::vector<Connection> readers, Sq
       writing_(1, "store-write", 1),
       reading_(static_cast<unsigned>(readers_.size()), "store-read", base::limits::kWorkerJobs) {
   for (Connection& reader : readers_) idle_.push_back(&reader);
+  // The store may lag behind the journal, chat may not lag behind the store. What it lags is bounded (limits::kTailBytes).
+  bool taken = writing_.submit([] { loop::give_way(); });
+  ASSERT(taken);
 }
 
 bool SqliteStore::Parts::write(JobRef job) {

@@ -3,11 +3,14 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <vector>
 
 namespace ringline::loop {
 namespace {
+
+constexpr int kNiceness = 10;
 
 // Read once: a thread's own affinity is one processor after it was pinned.
 const std::vector<unsigned>& allowed() {
@@ -36,6 +39,9 @@ void pin_thread(unsigned index) {
   CPU_SET(allowed()[index % allowed().size()], &set);
   static_cast<void>(::sched_setaffinity(0, sizeof set, &set));
 }
+
+// On Linux a nice value is a thread's own; 0 is the calling one (setpriority(2), "C library/kernel differences").
+void give_way() { static_cast<void>(::setpriority(PRIO_PROCESS, 0, kNiceness)); }
 
 void name_thread(const std::string& name) { ::pthread_setname_np(::pthread_self(), name.substr(0, 15).c_str()); }
 
