@@ -189,7 +189,8 @@ def main():
         'scenarios': {},
     }
     try:
-        run(bench, results)
+        with machine.kept_awake(bench.server_core):
+            run(bench, results)
     except KeyboardInterrupt:
         results['interrupted'] = True
     report.write(results, bench.out)
