@@ -41,7 +41,7 @@ SqliteStore::Parts::Parts(Connection writer, std::vector<Connection> readers, Sq
     : options(chosen),
       writer_(std::move(writer)),
       readers_(std::move(readers)),
-      writing_(1, "store-write", 1),
+      writing_(1, "store-write", 2),  // giving way, and the pump
       reading_(static_cast<unsigned>(readers_.size()), "store-read", base::limits::kWorkerJobs) {
   for (Connection& reader : readers_) idle_.push_back(&reader);
   // The store may lag behind the journal, chat may not lag behind the store. What it lags is bounded (limits::kTailBytes).
