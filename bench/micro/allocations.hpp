@@ -8,15 +8,12 @@
 
 namespace ringline::bench {
 
-// Calls of operator new on this thread since it began.
-std::uint64_t allocations() noexcept;
-
 enum class Path : std::uint8_t { hot, cold };
 
 // Lives around a benchmark's loop; do one operation before it, so that buffers have grown.
 class CountAllocations {
  public:
-  CountAllocations(benchmark::State& state, Path path) noexcept : state_(state), path_(path), before_(allocations()) {}
+  CountAllocations(benchmark::State& state, Path path) noexcept;
   ~CountAllocations();
   CountAllocations(const CountAllocations&) = delete;
   CountAllocations& operator=(const CountAllocations&) = delete;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "ringline/base/allocations.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/limits.hpp"
 
@@ -60,6 +61,7 @@ void Loop::turn(bool wait) {
   for (std::size_t i = 0; i < hooks_.size(); ++i) hooks_[i]->on_turn_end();
   empty_stashes();
   ++metrics_.turns;
+  metrics_.allocations = base::allocations();
   metrics_.turn_seconds.record(base::monotonic_ns() - now_ns_);
 }
 

@@ -39,7 +39,8 @@ namespace ringline::base {
   X(store_failures, "store_failures_total", "Store batches that failed and are tried again.")        \
   X(guests_removed, "guests_removed_total", "Guests removed: not seen for GUEST_TTL, nothing kept.") \
   X(mails, "mails_total", "Messages between cores.")                                                 \
-  X(turns, "loop_turns_total", "Turns of the loop.")
+  X(turns, "loop_turns_total", "Turns of the loop.")                                                 \
+  X(allocations, "allocations_total", "Memory allocations of the cores' threads.")
 
 #define RINGLINE_GAUGES(X)                                                          \
   X(connections, "connections", "Open sockets.")                                    \
