@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 
 #include "ringline/base/clock.hpp"
 
@@ -148,7 +150,67 @@ std::optional<bool> find_bool(const Value& object, std::string_view name) noexce
   return value->GetBool();
 }
 
-Writer& Writer::time(std::int64_t wall_ms) { return wall_ms == 0 ? null() : string(rfc3339(wall_ms)); }
+namespace {
+
+constexpr std::size_t kIdDigitsMax = 20;
+constexpr std::uint64_t kEachByte = 0x0101010101010101;
+constexpr std::uint64_t kTopBits = 0x80 * kEachByte;
+
+// Whether one of eight bytes is a quote, a backslash or a control character. (A borrow can only come from a byte that is one.)
+bool has_escape(std::uint64_t bytes) noexcept {
+  const std::uint64_t quote = bytes ^ ('"' * kEachByte);
+  const std::uint64_t backslash = bytes ^ ('\\' * kEachByte);
+  const std::uint64_t found =
+      ((bytes - 0x20 * kEachByte) & ~bytes) | ((quote - kEachByte) & ~quote) | ((backslash - kEachByte) & ~backslash);
+  return (found & kTopBits) != 0;
+}
+
+bool has_escape(std::string_view text) noexcept {
+  std::uint64_t bytes = kEachByte * ' ';
+  for (; text.size() >= sizeof bytes; text.remove_prefix(sizeof bytes)) {
+    std::memcpy(&bytes, text.data(), sizeof bytes);
+    if (has_escape(bytes)) return true;
+  }
+  bytes = kEachByte * ' ';
+  text.copy(reinterpret_cast<char*>(&bytes), text.size());
+  return has_escape(bytes);
+}
+
+}  // namespace
+
+void CopyingWriter::copy_string(std::string_view text) {
+  if (has_escape(text)) {
+    String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
+    return;
+  }
+  Prefix(rapidjson::kStringType);
+  char* at = os_->Push(text.size() + 2);
+  *at = '"';
+  text.copy(at + 1, text.size());
+  at[text.size() + 1] = '"';
+}
+
+void CopyingWriter::copy_raw(std::string_view json) {
+  Prefix(rapidjson::kObjectType);
+  json.copy(os_->Push(json.size()), json.size());
+}
+
+void CopyingWriter::write_id(std::uint64_t id) {
+  Prefix(rapidjson::kStringType);
+  char* at = os_->Push(kIdDigitsMax + 2);
+  *at = '"';
+  char* end = std::to_chars(at + 1, at + 1 + kIdDigitsMax, id).ptr;
+  *end++ = '"';
+  os_->Pop(static_cast<std::size_t>(at + kIdDigitsMax + 2 - end));
+}
+
+void CopyingWriter::write_time(std::int64_t wall_ms) {
+  Prefix(rapidjson::kStringType);
+  char* at = os_->Push(kRfc3339Bytes + 2);
+  *at = '"';
+  put_rfc3339(at + 1, wall_ms);
+  at[kRfc3339Bytes + 1] = '"';
+}
 
 void write_error(Writer& out, const Error& error) {
   out.begin_object().key("code").string(name_of(error.code)).key("message").string(error.message);

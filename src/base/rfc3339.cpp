@@ -11,27 +11,49 @@ namespace {
 constexpr std::int64_t kFirstMs = -62'167'219'200'000;
 constexpr std::int64_t kLastMs = 253'402'300'799'999;
 
+constexpr std::int64_t kDayMs = 24 * 3600 * 1000;
+
 void put(char* at, unsigned number, unsigned digits) noexcept {
   for (unsigned i = digits; i-- > 0; number /= 10) at[i] = static_cast<char>('0' + number % 10);
 }
 
+// The date of a day, with its T. Most times that are written together are of one day: the last one is kept.
+struct Day {
+  std::int64_t number = INT64_MIN;  // since 1970
+  std::array<char, 11> text{};
+};
+
+const Day& day_of(std::int64_t number) noexcept {
+  using namespace std::chrono;
+  static thread_local Day last;
+  if (last.number == number) return last;
+  const year_month_day date{sys_days(days(number))};
+  last.number = number;
+  std::copy_n("0000-00-00T", last.text.size(), last.text.begin());
+  put(last.text.data(), static_cast<unsigned>(static_cast<int>(date.year())), 4);
+  put(last.text.data() + 5, static_cast<unsigned>(date.month()), 2);
+  put(last.text.data() + 8, static_cast<unsigned>(date.day()), 2);
+  return last;
+}
+
 }  // namespace
 
+void put_rfc3339(char* to, std::int64_t wall_ms) noexcept {
+  const std::int64_t when = std::clamp(wall_ms, kFirstMs, kLastMs);
+  const std::int64_t number = (when - (when < 0 ? kDayMs - 1 : 0)) / kDayMs;  // rounded down
+  const auto in_day = static_cast<unsigned>(when - number * kDayMs);
+  const Day& day = day_of(number);
+  std::copy_n(day.text.begin(), day.text.size(), to);
+  std::copy_n("00:00:00.000Z", kRfc3339Bytes - day.text.size(), to + day.text.size());
+  put(to + 11, in_day / 3'600'000, 2);
+  put(to + 14, in_day / 60'000 % 60, 2);
+  put(to + 17, in_day / 1000 % 60, 2);
+  put(to + 20, in_day % 1000, 3);
+}
+
 void append_rfc3339(std::string& out, std::int64_t wall_ms) {
-  using namespace std::chrono;
-  const sys_time<milliseconds> when{milliseconds(std::clamp(wall_ms, kFirstMs, kLastMs))};
-  const auto day = floor<days>(when);
-  const year_month_day date{day};
-  const hh_mm_ss time{when - day};
-  std::array<char, 24> text{};
-  std::copy_n("0000-00-00T00:00:00.000Z", text.size(), text.begin());
-  put(text.data(), static_cast<unsigned>(static_cast<int>(date.year())), 4);
-  put(text.data() + 5, static_cast<unsigned>(date.month()), 2);
-  put(text.data() + 8, static_cast<unsigned>(date.day()), 2);
-  put(text.data() + 11, static_cast<unsigned>(time.hours().count()), 2);
-  put(text.data() + 14, static_cast<unsigned>(time.minutes().count()), 2);
-  put(text.data() + 17, static_cast<unsigned>(time.seconds().count()), 2);
-  put(text.data() + 20, static_cast<unsigned>(time.subseconds().count()), 3);
+  std::array<char, kRfc3339Bytes> text{};
+  put_rfc3339(text.data(), wall_ms);
   out.append(text.data(), text.size());
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -15,7 +16,9 @@ std::int64_t wall_ms() noexcept;
 std::int64_t monotonic_ns() noexcept;
 inline std::int64_t monotonic_ms() noexcept { return monotonic_ns() / 1'000'000; }
 
-// RFC 3339 in UTC with milliseconds: 2026-01-31T23:59:59.123Z (24 bytes).
+// RFC 3339 in UTC with milliseconds: 2026-01-31T23:59:59.123Z.
+inline constexpr std::size_t kRfc3339Bytes = 24;
+void put_rfc3339(char* to, std::int64_t wall_ms) noexcept;
 std::string rfc3339(std::int64_t wall_ms);
 void append_rfc3339(std::string& out, std::int64_t wall_ms);
 

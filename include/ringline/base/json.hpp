@@ -61,6 +61,17 @@ std::optional<std::int64_t> find_integer(const Value& object, std::string_view n
 std::optional<bool> find_bool(const Value& object, std::string_view name) noexcept;
 inline std::string_view view(const Value& string) noexcept { return {string.GetString(), string.GetStringLength()}; }
 
+// RapidJSON's writer goes over strings and raw text byte by byte. What holds nothing to escape is copied as a whole here, and ids and times are written
+// where they are to stand.
+class CopyingWriter : public rapidjson::Writer<rapidjson::StringBuffer> {
+ public:
+  using rapidjson::Writer<rapidjson::StringBuffer>::Writer;
+  void copy_string(std::string_view text);
+  void copy_raw(std::string_view json);
+  void write_id(std::uint64_t id);
+  void write_time(std::int64_t wall_ms);
+};
+
 // Appends JSON to a buffer that is kept between uses. `raw` takes text that is JSON already.
 class Writer {
  public:
@@ -74,33 +85,26 @@ class Writer {
   Writer& end_object() { return writer_.EndObject(), *this; }
   Writer& begin_array() { return writer_.StartArray(), *this; }
   Writer& end_array() { return writer_.EndArray(), *this; }
-  Writer& key(std::string_view name) {
-    writer_.Key(name.data(), static_cast<rapidjson::SizeType>(name.size()));
-    return *this;
-  }
-  Writer& string(std::string_view text) {
-    writer_.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
-    return *this;
-  }
+  Writer& key(std::string_view name) { return writer_.copy_string(name), *this; }
+  Writer& string(std::string_view text) { return writer_.copy_string(text), *this; }
   Writer& integer(std::int64_t number) { return writer_.Int64(number), *this; }
   Writer& unsigned_integer(std::uint64_t number) { return writer_.Uint64(number), *this; }
   Writer& number(double value) { return writer_.Double(value), *this; }
   Writer& boolean(bool value) { return writer_.Bool(value), *this; }
   Writer& null() { return writer_.Null(), *this; }
-  Writer& raw(std::string_view json) {
-    writer_.RawValue(json.data(), json.size(), rapidjson::kObjectType);
-    return *this;
-  }
+  Writer& raw(std::string_view json) { return writer_.copy_raw(json), *this; }
   Writer& value(const Value& any) { return any.Accept(writer_), *this; }
   template <class Tag>
   Writer& id(Id<Tag> id) {
-    return id ? string(id.text()) : null();
+    return id ? (writer_.write_id(id.value), *this) : null();
   }
-  Writer& time(std::int64_t wall_ms);  // RFC 3339; null for 0
+  Writer& time(std::int64_t wall_ms) {  // RFC 3339; null for 0
+    return wall_ms == 0 ? null() : (writer_.write_time(wall_ms), *this);
+  }
 
  private:
   rapidjson::StringBuffer buffer_;
-  rapidjson::Writer<rapidjson::StringBuffer> writer_{buffer_};
+  CopyingWriter writer_{buffer_};
 };
 
 // The body of a failed command: {"code":…,"message":…,"retryAfterMs"?,"fields"?,"reason"?}.

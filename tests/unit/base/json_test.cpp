@@ -185,6 +185,33 @@ TEST(JsonWriter, writes_what_the_contract_says) {
   EXPECT_EQ(out.view(), "");
 }
 
+// As RapidJSON does it, which has no short way for what is clean.
+TEST(JsonWriter, escapes_what_has_to_be_wherever_it_stands) {
+  for (std::size_t size = 0; size <= 18; ++size) {
+    for (std::size_t at = 0; at < size; ++at) {
+      for (int byte = 0; byte < 256; ++byte) {
+        std::string text(size, 'x');
+        text[at] = static_cast<char>(byte);
+        rapidjson::StringBuffer wanted;
+        rapidjson::Writer<rapidjson::StringBuffer>(wanted).String(text);
+        Writer out;
+        out.string(text);
+        ASSERT_EQ(out.view(), std::string_view(wanted.GetString(), wanted.GetSize()))
+            << "byte " << byte << " at " << at;
+      }
+    }
+  }
+  Writer out;
+  out.begin_array().string("").string({}).raw("[]").end_array();
+  EXPECT_EQ(out.view(), R"(["","",[]])");
+}
+
+TEST(JsonWriter, writes_ids_of_any_size) {
+  Writer out;
+  out.begin_array().id(UserId{1}).id(UserId{INT64_MAX}).id(UserId{UINT64_MAX}).end_array();
+  EXPECT_EQ(out.view(), R"(["1","9223372036854775807","18446744073709551615"])");
+}
+
 TEST(JsonWriter, copies_a_value) {
   Reader reader;
   Writer out;

@@ -18,6 +18,18 @@ TEST(Rfc3339, is_utc_with_milliseconds) {
   EXPECT_EQ(out, "at 1970-01-01T00:00:00.001Z");
 }
 
+TEST(Rfc3339, goes_from_day_to_day_and_back) {
+  constexpr std::int64_t kMidnight = 1'709'164'800'000;  // 2024-02-29
+  constexpr std::int64_t kDay = 86'400'000;
+  EXPECT_EQ(rfc3339(kMidnight), "2024-02-29T00:00:00.000Z");
+  EXPECT_EQ(rfc3339(kMidnight + kDay - 1), "2024-02-29T23:59:59.999Z");
+  EXPECT_EQ(rfc3339(kMidnight + kDay), "2024-03-01T00:00:00.000Z");
+  EXPECT_EQ(rfc3339(kMidnight - 1), "2024-02-28T23:59:59.999Z");
+  EXPECT_EQ(rfc3339(-kDay), "1969-12-31T00:00:00.000Z");
+  EXPECT_EQ(rfc3339(-kDay - 1), "1969-12-30T23:59:59.999Z");
+  EXPECT_EQ(rfc3339(kMidnight + 12 * 3'600'000 + 34 * 60'000 + 56'007), "2024-02-29T12:34:56.007Z");
+}
+
 TEST(Rfc3339, keeps_its_length_at_the_ends) {
   EXPECT_EQ(rfc3339(std::numeric_limits<std::int64_t>::max()), "9999-12-31T23:59:59.999Z");
   EXPECT_EQ(rfc3339(std::numeric_limits<std::int64_t>::min()), "0000-01-01T00:00:00.000Z");
