@@ -248,61 +248,92 @@ void Delivery::remove_leaving(LocalRoom& room) {
   }
 }
 
-void Delivery::feed(Session& session) {
-  if (session.feeding || !session.out.has_room()) return;
+// What a session lacks first: the room of a seat that is behind, and does not get it with the next flush. Null: none.
+LocalRoom::Seat* Delivery::behind(const Session& session, LocalRoom*& room) {
   bool resumes = resuming_.contains(session.id);
-  for (const Session::Seat& seat : session.seats) {
-    const LocalRoom& room = *seat.room;
-    std::uint64_t next = room.seats[seat.index].next_seq;
-    if (next > room.last_seq) continue;
-    bool comes_with_flush = room.turn_first != 0 && next >= room.turn_first;
-    if (comes_with_flush && !resumes) continue;
-    session.feeding = true;
-    p_.o.scope.spawn([](Parts& p, ConnectionId connection, RoomId id, std::uint64_t after) -> Task<void> {
-      auto asking = ask<Feed>(p, p.home(id), [id, after](Parts& there, Answer<Feed> answer) {
-        there.o.scope.spawn([](Parts& home, RoomId wanted, std::uint64_t from, Answer<Feed> reply) -> Task<void> {
-          Feed read = co_await home.rooms.read_after(wanted, from);
-          reply(home, std::move(read));
-        }(there, id, after, answer));
-      });
-      Feed read = co_await asking;
-      p.delivery.fed(connection, read);
-    }(p_, session.id, room.id, next - 1));
-    return;
+  for (const Session::Seat& taken : session.seats) {
+    room = taken.room;
+    LocalRoom::Seat& seat = room->seats[taken.index];
+    if (seat.next_seq > room->last_seq) continue;
+    bool comes_with_flush = room->turn_first != 0 && seat.next_seq >= room->turn_first;
+    if (!comes_with_flush || resumes) return &seat;
   }
-  check_resumed(session);
+  return nullptr;
 }
 
-void Delivery::fed(ConnectionId connection, const Feed& read) {
-  Session* session = p_.o.around.find(connection);
-  if (!session) return;
-  session->feeding = false;
-  if (!read.ok) {
-    feed_again_.push_back(connection);
-    return;
-  }
-  bool advanced = false;
-  for (const Session::Seat& seat : session->seats) {
-    if (seat.room->id != read.room) continue;
-    std::uint64_t& next = seat.room->seats[seat.index].next_seq;
-    base::ChunkRef chunk = p_.chunks.take();
-    std::uint64_t after = next;
-    for (const FedEvent& event : read.events) {
-      if (event.seq != after) continue;
-      std::string_view offset = p_.recovery.offset_of(read.room, event.seq, true);
-      p_.o.framer.append_event(chunk->bytes, session->out.wire(), name_of(event.kind), event.body.view(), offset);
-      ++after;
+void Delivery::feed(Session& session) {
+  while (!session.feeding && session.out.has_room()) {
+    LocalRoom* room = nullptr;
+    LocalRoom::Seat* seat = behind(session, room);
+    if (!seat) return check_resumed(session);
+    const FedRange* range = ranges_.find(room->id, session.out.wire(), seat->next_seq, p_.now_ms());
+    if (!range) {
+      read_for(session, room->id, seat->next_seq - 1);
+    } else if (session.out.send_shared(range->frames, range->begin_of(seat->next_seq), range->size())) {
+      p_.o.metrics.deliveries += range->last() + 1 - seat->next_seq;
+      seat->next_seq = range->last() + 1;
+    } else {
+      return;
     }
-    auto size = static_cast<std::uint32_t>(chunk->bytes.size());
-    if (size > 0 && session->out.send_shared(chunk, 0, size)) {
-      p_.o.metrics.deliveries += after - next;
-      next = after;
-      advanced = true;
-    }
-    break;
   }
-  if (advanced) return feed(*session);
-  if (session->out.has_room()) feed_again_.push_back(connection);  // the log had not what is wanted next
+}
+
+// Waits for a read that is under way and may hold what is wanted, or begins one. The offsets that Recovery gives are one connection's: then it reads alone.
+void Delivery::read_for(Session& session, RoomId room, std::uint64_t after) {
+  session.feeding = true;
+  auto reading = readings_.upper_bound({room, after});
+  if (reading != readings_.begin() && !p_.recovery.on()) {
+    --reading;
+    auto [of, from] = reading->first;
+    if (of == room && after - from < base::limits::kFeedEvents) return reading->second.push_back(session.id);
+  }
+  reading = readings_.emplace(std::pair(room, after), std::vector{session.id});
+  p_.o.scope.spawn([](Parts& p, Readings::iterator which) -> Task<void> {
+    auto asking = ask<Feed>(p, p.home(which->first.first), [wanted = which->first](Parts& there, Answer<Feed> answer) {
+      there.o.scope.spawn([](Parts& home, RoomId of, std::uint64_t from, Answer<Feed> reply) -> Task<void> {
+        Feed read = co_await home.rooms.read_after(of, from);
+        reply(home, std::move(read));
+      }(there, wanted.first, wanted.second, answer));
+    });
+    Feed read = co_await asking;
+    p.delivery.fed(which, read);
+  }(p_, reading));
+}
+
+void Delivery::fed(Readings::iterator reading, const Feed& read) {
+  std::uint64_t after = reading->first.second;
+  std::vector<ConnectionId> waiting = std::move(reading->second);
+  readings_.erase(reading);
+  for (ConnectionId connection : waiting) {
+    Session* session = p_.o.around.find(connection);
+    if (!session) continue;
+    session->feeding = false;
+    auto seat = std::ranges::find_if(session->seats, [&](const Session::Seat& s) { return s.room->id == read.room; });
+    std::uint64_t next = seat == session->seats.end() ? 0 : seat->room->seats[seat->index].next_seq;
+    bool wanted = next > after && next <= read.last(after);
+    if (wanted && !ranges_.find(read.room, session->out.wire(), next, p_.now_ms()))
+      ranges_.add(frame(read, after, session->out.wire()));
+    // It failed, or the log had not what is wanted next.
+    if (!read.ok || (!wanted && next == after + 1)) {
+      feed_again_.push_back(connection);
+    } else {
+      feed(*session);
+    }
+    if (p_.recovery.on()) ranges_.forget_all();
+  }
+}
+
+FedRange Delivery::frame(const Feed& read, std::uint64_t after, Wire wire) {
+  FedRange range{.room = read.room, .wire = wire, .first = after + 1, .frames = p_.chunks.take()};
+  range.used_ms = p_.now_ms();
+  range.ends.reserve(read.events.size());
+  for (const FedEvent& event : read.events) {
+    ASSERT(event.seq == range.last() + 1);
+    std::string_view offset = p_.recovery.offset_of(read.room, event.seq, true);
+    p_.o.framer.append_event(range.frames->bytes, wire, name_of(event.kind), event.body.view(), offset);
+    range.ends.push_back(static_cast<std::uint32_t>(range.frames->bytes.size()));
+  }
+  return range;
 }
 
 void Delivery::resume(Session& session, const std::vector<ResumePoint>& points) {
@@ -361,6 +392,7 @@ void Delivery::on_tick() {
   feed_again_.clear();
   for (ConnectionId connection : again)
     if (Session* session = p_.o.around.find(connection)) feed(*session);
+  ranges_.on_tick(p_.now_ms());
 }
 
 }  // namespace ringline::chat

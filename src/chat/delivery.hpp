@@ -3,7 +3,7 @@
 // A seat knows the next seq that its session is to get; that number alone decides what is sent. Live events are framed once a protocol and turn into a
 // chunk that all seats share, and each seat takes the part from its next seq on. A seat whose session has no room keeps its number: it is behind
 // (next_seq <= the room's last_seq), and is fed from the log when the session has drained. Resume is the same: a seat that starts behind. So no seq
-// can come twice or be skipped on a connection, whatever happens in between.
+// can come twice or be skipped on a connection, whatever happens in between. What is read for one session is framed once for all that want it at the time.
 //
 // A send costs the same whether it carries one event or fifty, so a busy room is paced: after a flush its next one comes kFlushPace a member later, at
 // most FLUSH_WAIT. A room that was quiet for so long is flushed at once, as every small room is.
@@ -11,12 +11,15 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "chat/fed_ranges.hpp"
 #include "chat/rooms.hpp"
 #include "ringline/base/chunk.hpp"
 #include "ringline/chat/session.hpp"
@@ -125,7 +128,12 @@ class Delivery {
   void flush_seat(LocalRoom& room, LocalRoom::Seat& seat);
   void unseat(Session& session, std::size_t seat_index);
   void remove_leaving(LocalRoom& room);
-  void fed(ConnectionId connection, const Feed& feed);
+  // Reads of the log under way, by where they begin, and who waits for them.
+  using Readings = std::multimap<std::pair<RoomId, std::uint64_t>, std::vector<ConnectionId>>;
+  LocalRoom::Seat* behind(const Session& session, LocalRoom*& room);
+  void read_for(Session& session, RoomId room, std::uint64_t after);
+  void fed(Readings::iterator reading, const Feed& read);
+  FedRange frame(const Feed& read, std::uint64_t after, Wire wire);
   void miss_resumed(ConnectionId connection, const LocalRoom& room, std::uint64_t next_seq);
   void check_resumed(Session& session);
   base::Task<void> hear_later(ConnectionId connection, UserId user, RoomId room, std::uint64_t from_seq);
@@ -137,6 +145,8 @@ class Delivery {
   std::vector<LocalRoom*> due_;    // of flush alone
   std::int64_t paced_due_ms_ = INT64_MAX;
   std::unordered_map<ConnectionId, std::vector<Resumed>> resuming_;
+  Readings readings_;
+  FedRanges ranges_;
   std::vector<ConnectionId> feed_again_;  // their read failed: tried again at the next tick
 };
 

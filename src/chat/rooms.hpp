@@ -99,7 +99,8 @@ struct RoomPresence {
 struct Feed {
   RoomId room;
   bool ok = false;
-  std::vector<FedEvent> events;
+  std::vector<FedEvent> events;  // without a hole
+  std::uint64_t last(std::uint64_t after) const noexcept { return after + events.size(); }
 };
 
 class Rooms {
