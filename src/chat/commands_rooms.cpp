@@ -160,24 +160,17 @@ Task<void> answer_join(Parts& p, RoomId id, UserCard user, ReplyTo to) {
     answer(p, to, page ? base::fail(Errc::not_found, "no such room").error() : page.error());
     co_return;
   }
-  Writer out;
+  if (!room->find(user->id)) {  // he left meanwhile
+    answer(p, to, base::fail(Errc::not_found, "no such room").error());
+    co_return;
+  }
+  Writer& out = p.body;
+  out.clear();
   out.begin_object().key("user");
   write_user(out, *user, Status::online, true);
-  out.key("room").raw(room_json(p, *room, user->id)).key("members").begin_array();
-  std::size_t count = 0;
-  for (const auto& [member_id, member] : room->members) {
-    if (member.online == 0 && member_id != user->id) continue;  // who is here comes first
-    if (++count > base::limits::kJoinMembers) break;
-    HomeMember shown = member;
-    shown.online = std::max(shown.online, 1U);  // he who joins is here, though his seat is still to come
-    write_member(out, shown);
-  }
-  for (const auto& [member_id, member] : room->members) {
-    if (member.online > 0 || member_id == user->id) continue;
-    if (++count > base::limits::kJoinMembers) break;
-    write_member(out, member);
-  }
-  out.end_array().key("messages");
+  out.key("room").raw(room_json(p, *room, user->id)).key("members");
+  p.member_lists.write(out, *room, user->id, p.now_ms());
+  out.key("messages");
   write_messages(out, *page);
   out.end_object();
   answer(p, to, out.view());
@@ -189,6 +182,7 @@ void add_member_at_commit(Parts& p, HomeRoom& room, const HomeMember& member) {
   HomeMember& added = room.members.emplace(user, member).first->second;
   added.member.read_seq = room.room.last_seq;
   added.member.read_count = room.room.message_count;
+  p.member_lists.changed(room.room.id, user);
   p.on(p.home(user),
        [user, id = room.room.id, seq = room.room.last_seq](Parts& there) { there.people.joined(user, id, seq); });
 }
@@ -318,6 +312,7 @@ bool leave(Parts& p, HomeRoom& room, const User& user, std::move_only_function<v
         if (!ok) return then(false);
         if (HomeMember* gone = left.find(user); gone && gone->online > 0) --left.online_users;
         left.members.erase(user);
+        here.member_lists.left(left.room.id, user);
         here.on(here.home(user), [user, id = left.room.id](Parts& there) { there.people.left(user, id); });
         then(true);
       });

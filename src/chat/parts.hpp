@@ -11,6 +11,7 @@
 #include "chat/delivery.hpp"
 #include "chat/guest_purge.hpp"
 #include "chat/ingest.hpp"
+#include "chat/member_lists.hpp"
 #include "chat/missed.hpp"
 #include "chat/people.hpp"
 #include "chat/recovery.hpp"
@@ -46,6 +47,7 @@ struct Shard::Parts {
   Delivery delivery;
   Missed missed;
   Recovery recovery;
+  MemberLists member_lists;
   Rooms rooms;
   Sequencer sequencer;
   Ingest ingest;

@@ -217,7 +217,10 @@ void People::changed(const User& changed) {
   for (const HomeUser::InRoom& in : user->rooms) {
     p_.on(p_.home(in.id), [room = in.id, card = user->card](Parts& there) {
       HomeRoom* loaded = there.rooms.find(room);
-      if (HomeMember* member = loaded ? loaded->find(card->id) : nullptr) member->user = card;
+      HomeMember* member = loaded ? loaded->find(card->id) : nullptr;
+      if (!member) return;
+      member->user = card;
+      there.member_lists.changed(room, card->id);
     });
   }
 }

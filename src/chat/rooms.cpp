@@ -107,6 +107,7 @@ void Rooms::forget(RoomId id) {
     p_.o.metrics.tail_bytes -= entry.event.body.size();
     --p_.o.metrics.tail_events;
   }
+  p_.member_lists.forget(id);
   rooms_.erase(id);
 }
 
@@ -133,6 +134,7 @@ Subscription Rooms::subscribe(HomeRoom& room, const Subscribe& request) {
   if (member->online++ == 0) {
     ++room.online_users;
     room.online_changed = true;
+    p_.member_lists.changed(room.room.id, request.user);
   }
   room.used_ms = p_.now_ms();
   return result;
@@ -148,6 +150,7 @@ void Rooms::unsubscribe(RoomId id, UserId user, unsigned core) {
   if (member && member->online > 0 && --member->online == 0) {
     --room->online_users;
     room->online_changed = true;
+    p_.member_lists.changed(id, user);
   }
 }
 

@@ -175,6 +175,7 @@ void Shard::on_tick(std::int64_t now_ms) {
   Parts& p = *parts_;
   p.ingest.pump(true);
   p.rooms.on_tick(now_ms);
+  p.member_lists.on_tick(now_ms);
   p.people.on_tick(now_ms);
   p.guest_purge.on_tick(now_ms);
   p.delivery.on_tick();
