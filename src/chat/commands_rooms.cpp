@@ -258,6 +258,7 @@ void join_at_home(Parts& p, RoomId id, UserCard user, ReplyTo to) {
 Task<void> join_by_name(Parts& p, std::string name, UserCard user, ReplyTo to) {
   auto found = co_await p.o.store.find_room_by_name(name);
   if (found) {
+    p.room_names.keep(name, *found);
     join_at_home(p, *found, user, to);
     co_return;
   }
@@ -293,6 +294,17 @@ Task<void> join_by_name(Parts& p, std::string name, UserCard user, ReplyTo to) {
   join_at_home(p, id, user, to);
 }
 
+// The room that had this name when somebody asked for it last. Whether it still has it, its home knows; if not, the store is asked.
+void join_hinted(Parts& p, RoomId hint, std::string name, UserCard user, ReplyTo to) {
+  p.on(p.home(hint), [hint, name = std::move(name), user, to](Parts& there) mutable {
+    const HomeRoom* room = there.rooms.find(hint);
+    bool same = room && !room->room.is_private && room->room.type != RoomType::direct &&
+                base::fold_case(room->room.name) == base::fold_case(name);
+    if (same) return join_at_home(there, hint, user, to);
+    there.o.scope.spawn(join_by_name(there, std::move(name), user, to));
+  });
+}
+
 }  // namespace
 
 void join(Parts& p, Call& call) {
@@ -301,6 +313,7 @@ void join(Parts& p, Call& call) {
   if (auto id = RoomId::parse(*room)) return join_at_home(p, *id, call.actor, call.to);
   auto name = read_name(*call.data, "room");
   if (!name) return answer(p, call.to, name.error());
+  if (RoomId hint = p.room_names.find(*name)) return join_hinted(p, hint, std::move(*name), call.actor, call.to);
   p.o.scope.spawn(join_by_name(p, std::move(*name), call.actor, call.to));
 }
 

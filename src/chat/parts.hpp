@@ -32,6 +32,24 @@ using base::Task;
 using base::json::Value;
 using base::json::Writer;
 
+// Rooms by a name that was asked for lately, as it was written. Only a hint: the room may have another name by now.
+class RoomNames {
+ public:
+  static constexpr std::size_t kNamesMax = 1024;  // of a core; then all are forgotten
+
+  RoomId find(const std::string& name) const noexcept {
+    auto found = names_.find(name);
+    return found == names_.end() ? RoomId{} : found->second;
+  }
+  void keep(const std::string& name, RoomId room) {
+    if (names_.size() >= kNamesMax) names_.clear();
+    names_[name] = room;
+  }
+
+ private:
+  std::unordered_map<std::string, RoomId> names_;
+};
+
 struct Shard::Parts {
   Parts(Shard& shard, ShardOptions options);
 
@@ -42,6 +60,7 @@ struct Shard::Parts {
   base::json::Reader scratch;  // of anything else, within one function
   Writer body;                 // of event bodies and replies; filled and used within one function
   base::ChunkPool chunks;
+  RoomNames room_names;
   SeenKeys seen;
   FirstAnswers first_answers;
   Delivery delivery;
