@@ -39,6 +39,8 @@ class Database {
   std::uint64_t highest_id = 0;
   std::vector<std::pair<UserId, RoomId>> idle;  // memberships of guests who do not come back; a test's
   std::string wrong;
+  unsigned log_reads = 0;   // of events
+  unsigned name_reads = 0;  // of rooms by name
 
   void note(std::uint64_t id) { highest_id = std::max(highest_id, id); }
 
@@ -181,8 +183,10 @@ class StoreSim final : public Store {
     });
   }
   Task<Result<RoomId>> find_room_by_name(std::string name) override {
-    return run<RoomId>(
-        [&db = db_, name = std::move(name)]() -> Result<RoomId> { return copy_of(db.public_names, name); });
+    return run<RoomId>([&db = db_, name = std::move(name)]() -> Result<RoomId> {
+      ++db.name_reads;
+      return copy_of(db.public_names, name);
+    });
   }
   Task<Result<RoomPage>> list_public_rooms(std::string /*query*/, std::string /*cursor*/,
                                            std::size_t /*limit*/) override {
@@ -208,6 +212,7 @@ class StoreSim final : public Store {
   }
   Task<Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after, std::size_t limit) override {
     return run<std::vector<StoredEvent>>([&db = db_, room, after, limit]() -> Result<std::vector<StoredEvent>> {
+      ++db.log_reads;
       std::vector<StoredEvent> events;
       for (const Event& event : db.rooms.at(room).log)
         if (event.seq > after && events.size() < limit)

@@ -1,6 +1,7 @@
 // Delivery to one connection that reads slowly or comes back: on the real shard and journal in the simulated world, one core, with nothing else going on.
 #include "chat/delivery.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -188,6 +189,119 @@ TEST_F(DeliveryTest, WhoLeavesWhenHeHasCaughtUpIsToldThatItIsComplete) {
   ASSERT_TRUE(until([&] { return !back->bodies("resumed").empty(); }));
   EXPECT_NE(back->bodies("resumed").at(0).find(R"("complete":true)"), std::string::npos);
   for (Guest* gone : {back.get(), writer.get()}) leave(*gone);
+}
+
+// The seqs of the room events that it got, in their order.
+std::vector<std::int64_t> seqs(const Guest& guest, base::json::Reader& reader) {
+  std::vector<std::int64_t> found;
+  for (const Guest::Got& one : guest.got) {
+    const base::json::Value* body = reader.parse(one.body);
+    if (auto seq = body ? base::json::find_integer(*body, "seq") : std::nullopt) found.push_back(*seq);
+  }
+  return found;
+}
+
+TEST_F(DeliveryTest, WhoComesBackAtOnceSharesWhatIsReadAndGetsItsOwnPartOfIt) {
+  constexpr unsigned kMessages = 1400;  // more than are at hand
+  static_assert(kMessages > base::limits::kTailEvents);
+  auto writer = ready("writer"), reader = ready("reader");
+  const std::string token = token_of(*reader), room = join(*writer, kRoom);
+  join(*reader, kRoom);
+  leave(*reader);
+  const std::string message = R"({"roomId":")" + room + R"(","text":"missed"})";
+  for (unsigned i = 0; i < kMessages; ++i) run(*writer, "send_message", message);
+  const std::int64_t last = 2 + kMessages;  // room_created, and the reader joined
+  pass(base::limits::kTailAge + std::chrono::minutes(1));
+  run(*writer, "send_message", message);  // with it the tail is trimmed
+  pass(std::chrono::seconds(5));
+  ASSERT_EQ(seqs(*writer, reader_).back(), last + 1);
+
+  std::vector<std::unique_ptr<Guest>> back;
+  const std::vector<std::uint64_t> points = {2, 2, 2, 3, 50, 200, 280, 390, 700, 1402, 1403, 2, 2, 2, 2, 2, 2};
+  for (std::uint64_t seq : points) back.push_back(guest("reader", token, {{room_id(room), seq, 1}}));
+  ASSERT_TRUE(until(
+      [&] { return std::ranges::all_of(back, [](const auto& one) { return !one->bodies("resumed").empty(); }); }));
+  for (std::size_t i = 0; i < back.size(); ++i) {
+    std::vector<std::int64_t> got = seqs(*back[i], reader_), wanted;
+    for (std::int64_t seq = static_cast<std::int64_t>(points[i]) + 1; seq <= last + 1; ++seq) wanted.push_back(seq);
+    EXPECT_EQ(got, wanted) << "from " << points[i];
+    EXPECT_NE(back[i]->bodies("resumed").at(0).find(R"("complete":true)"), std::string::npos);
+    EXPECT_EQ(back[i]->got.back().name, "resumed");
+  }
+  EXPECT_LE(db_.log_reads, 8U) << "two for each of few beginnings, not two for each of seventeen";
+  run(*writer, "send_message", message);
+  pass(std::chrono::seconds(1));
+  for (auto& one : back) EXPECT_EQ(seqs(*one, reader_).back(), last + 2);
+
+  pass(std::chrono::seconds(5));  // what was kept is forgotten
+  const unsigned reads = db_.log_reads;
+  auto late = guest("reader", token, {{room_id(room), 2, 1}});
+  ASSERT_TRUE(until([&] { return !late->bodies("resumed").empty(); }));
+  EXPECT_GT(db_.log_reads, reads);
+  EXPECT_EQ(seqs(*late, reader_).size(), static_cast<std::size_t>(last + 2 - 2));
+  back.push_back(std::move(late));
+  back.push_back(std::move(writer));
+  for (auto& gone : back) leave(*gone);
+}
+
+// The members of the answer to `join`, as "username:online", in their order.
+std::vector<std::string> members(const Guest& guest, base::json::Reader& reader) {
+  std::vector<std::string> shown;
+  const base::json::Value* list = base::json::find(*reader.parse(guest.answer), "members");
+  for (const base::json::Value& member : list->GetArray()) {
+    const base::json::Value* user = base::json::find(member, "user");
+    std::string name(find_string(*user, "username").value_or(""));
+    const bool online = base::json::find_bool(member, "online").value_or(false);
+    EXPECT_EQ(find_string(*user, "status"), online ? "online" : "offline");
+    shown.push_back(name.substr(0, name.find('-')) + (online ? ":here" : ":away"));
+  }
+  return shown;
+}
+
+TEST_F(DeliveryTest, JoinShowsTheMembersAsTheyAre) {
+  using testing::UnorderedElementsAre;
+  auto anna = ready("anna"), bert = ready("bert");
+  const std::string token = token_of(*bert), room = join(*anna, kRoom);
+  EXPECT_THAT(members(*anna, reader_), UnorderedElementsAre("anna:here"));
+  const unsigned name_reads = db_.name_reads;
+  join(*bert, kRoom);
+  EXPECT_THAT(members(*bert, reader_), UnorderedElementsAre("anna:here", "bert:here"));
+  leave(*bert);
+  join(*anna, kRoom);
+  EXPECT_EQ(members(*anna, reader_), (std::vector<std::string>{"anna:here", "bert:away"}));
+  auto carl = ready("carl");
+  join(*carl, kRoom);
+  EXPECT_EQ(members(*carl, reader_).back(), "bert:away");
+  EXPECT_EQ(members(*carl, reader_).size(), 3U);
+  run(*carl, "leave_room", R"({"roomId":")" + room + "\"}");
+  join(*anna, kRoom);
+  EXPECT_EQ(members(*anna, reader_), (std::vector<std::string>{"anna:here", "bert:away"}));
+  bert = guest("bert", token);
+  ASSERT_TRUE(until([&] { return !bert->bodies("ready").empty(); }));
+  join(*anna, kRoom);
+  EXPECT_THAT(members(*anna, reader_), UnorderedElementsAre("anna:here", "bert:here"));
+  EXPECT_LE(db_.name_reads, name_reads + 1) << "the name is remembered";
+  pass(std::chrono::seconds(1));
+  for (Guest* gone : {anna.get(), bert.get(), carl.get()}) leave(*gone);
+}
+
+TEST_F(DeliveryTest, JoinShowsAHundredMembersOfALargeRoom) {
+  std::vector<std::unique_ptr<Guest>> people;
+  for (unsigned i = 0; i < base::limits::kJoinMembers + 3; ++i) {
+    people.push_back(ready("p" + std::to_string(i)));
+    join(*people.back(), kRoom);
+    std::vector<std::string> shown = members(*people.back(), reader_);
+    EXPECT_EQ(shown.size(), std::min<std::size_t>(i + 1, base::limits::kJoinMembers));
+    EXPECT_EQ(std::ranges::count(shown, "p" + std::to_string(i) + ":here"), 1) << "he who joins is among them";
+  }
+  for (unsigned i = 0; i < 50; ++i) leave(*people[i]);
+  join(*people.back(), kRoom);
+  std::vector<std::string> shown = members(*people.back(), reader_);
+  EXPECT_EQ(shown.size(), base::limits::kJoinMembers);
+  EXPECT_TRUE(std::ranges::is_partitioned(shown, [](const std::string& one) { return one.ends_with(":here"); }));
+  EXPECT_EQ(std::ranges::count_if(shown, [](const std::string& one) { return one.ends_with(":here"); }), 53);
+  pass(std::chrono::seconds(1));
+  for (unsigned i = 50; i < people.size(); ++i) leave(*people[i]);
 }
 
 // What `presence_changed` said last of each user, and how often something was said of him.
