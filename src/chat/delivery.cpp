@@ -266,7 +266,7 @@ void Delivery::feed(Session& session) {
     LocalRoom* room = nullptr;
     LocalRoom::Seat* seat = behind(session, room);
     if (!seat) return check_resumed(session);
-    const FedRange* range = ranges_.find(room->id, session.out.wire(), seat->next_seq, p_.now_ms());
+    const FedRange* range = ranges_.find(room->id, session.out.wire(), seat->next_seq);
     if (!range) {
       read_for(session, room->id, seat->next_seq - 1);
     } else if (session.out.send_shared(range->frames, range->begin_of(seat->next_seq), range->size())) {
@@ -311,7 +311,7 @@ void Delivery::fed(Readings::iterator reading, const Feed& read) {
     auto seat = std::ranges::find_if(session->seats, [&](const Session::Seat& s) { return s.room->id == read.room; });
     std::uint64_t next = seat == session->seats.end() ? 0 : seat->room->seats[seat->index].next_seq;
     bool wanted = next > after && next <= read.last(after);
-    if (wanted && !ranges_.find(read.room, session->out.wire(), next, p_.now_ms()))
+    if (wanted && !ranges_.find(read.room, session->out.wire(), next))
       ranges_.add(frame(read, after, session->out.wire()));
     // It failed, or the log had not what is wanted next.
     if (!read.ok || (!wanted && next == after + 1)) {
@@ -325,7 +325,7 @@ void Delivery::fed(Readings::iterator reading, const Feed& read) {
 
 FedRange Delivery::frame(const Feed& read, std::uint64_t after, Wire wire) {
   FedRange range{.room = read.room, .wire = wire, .first = after + 1, .frames = p_.chunks.take()};
-  range.used_ms = p_.now_ms();
+  range.made_ms = p_.now_ms();
   range.ends.reserve(read.events.size());
   for (const FedEvent& event : read.events) {
     ASSERT(event.seq == range.last() + 1);

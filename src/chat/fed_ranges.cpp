@@ -6,13 +6,11 @@
 namespace ringline::chat {
 
 // From the newest on: who comes back now lacks what others lacked just before.
-const FedRange* FedRanges::find(RoomId room, Wire wire, std::uint64_t seq, std::int64_t now_ms) noexcept {
+const FedRange* FedRanges::find(RoomId room, Wire wire, std::uint64_t seq) const noexcept {
   auto found = std::find_if(ranges_.rbegin(), ranges_.rend(), [&](const FedRange& range) {
     return range.room == room && range.wire == wire && range.holds(seq);
   });
-  if (found == ranges_.rend()) return nullptr;
-  found->used_ms = now_ms;
-  return &*found;
+  return found == ranges_.rend() ? nullptr : &*found;
 }
 
 void FedRanges::add(FedRange range) {
@@ -34,7 +32,7 @@ void FedRanges::forget_all() noexcept {
 
 void FedRanges::on_tick(std::int64_t now_ms) {
   std::erase_if(ranges_, [&](const FedRange& range) {
-    bool old = now_ms - range.used_ms > std::chrono::milliseconds(kKept).count();
+    bool old = now_ms - range.made_ms > std::chrono::milliseconds(kKept).count();
     if (old) bytes_ -= range.size();
     return old;
   });

@@ -19,7 +19,7 @@ struct FedRange {
   std::uint64_t first = 0;
   std::vector<std::uint32_t> ends;  // where each event's frame ends
   base::ChunkRef frames;
-  std::int64_t used_ms = 0;
+  std::int64_t made_ms = 0;
 
   std::uint64_t last() const noexcept { return first + ends.size() - 1; }
   bool holds(std::uint64_t seq) const noexcept { return seq >= first && seq - first < ends.size(); }
@@ -31,10 +31,10 @@ class FedRanges {
  public:
   static constexpr std::size_t kRangesMax = 256;
   static constexpr std::size_t kBytesMax = 16 * 1024 * 1024;  // of a core; above either, the oldest go
-  static constexpr std::chrono::seconds kKept{1};             // after their last use
+  static constexpr std::chrono::seconds kKept{2};  // however much it is used: a message in it may be deleted by now
 
   // The one that holds an event; null: none. It lives until the next call.
-  const FedRange* find(RoomId room, Wire wire, std::uint64_t seq, std::int64_t now_ms) noexcept;
+  const FedRange* find(RoomId room, Wire wire, std::uint64_t seq) const noexcept;
   // Not empty.
   void add(FedRange range);
   void forget_all() noexcept;
