@@ -97,16 +97,6 @@ std::optional<Event> read_event(const Value& payload) noexcept {
   return event;
 }
 
-bool has_placeholder(const Value& value) noexcept {
-  if (value.IsArray())
-    return std::any_of(value.Begin(), value.End(), [](const Value& item) { return has_placeholder(item); });
-  if (!value.IsObject()) return false;
-  const Value* mark = base::json::find(value, "_placeholder");
-  if (mark && mark->IsTrue()) return true;
-  return std::any_of(value.MemberBegin(), value.MemberEnd(),
-                     [](const auto& member) { return has_placeholder(member.value); });
-}
-
 bool placeholders_fit(const Value& value, std::size_t attachments) noexcept {
   auto fits = [attachments](const Value& item) { return placeholders_fit(item, attachments); };
   if (value.IsArray()) return std::all_of(value.Begin(), value.End(), fits);

@@ -49,8 +49,6 @@ struct Event {
   }
 };
 std::optional<Event> read_event(const base::json::Value& payload) noexcept;
-// Whether a value has a {"_placeholder":true} anywhere: binary that was to come as an attachment.
-bool has_placeholder(const base::json::Value& value) noexcept;
 // Whether each {"_placeholder":true,"num":N} of a value stands for one of `attachments`.
 bool placeholders_fit(const base::json::Value& value, std::size_t attachments) noexcept;
 

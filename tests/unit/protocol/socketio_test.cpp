@@ -78,10 +78,14 @@ TEST(SocketIo, ReadsEvents) {
     EXPECT_FALSE(read_event(*reader.parse(bad))) << bad;
 }
 
-TEST(SocketIo, FindsPlaceholders) {
+TEST(SocketIo, PlaceholdersStandForAttachments) {
   base::json::Reader reader;
-  EXPECT_TRUE(has_placeholder(*reader.parse(R"(["x",{"a":[{"_placeholder":true,"num":0}]}])")));
-  EXPECT_FALSE(has_placeholder(*reader.parse(R"(["x",{"_placeholder":false,"b":"_placeholder"}])")));
+  EXPECT_TRUE(placeholders_fit(*reader.parse(R"(["x",{"a":[{"_placeholder":true,"num":0}]}])"), 1));
+  EXPECT_TRUE(placeholders_fit(*reader.parse(R"(["x",{"_placeholder":false,"num":7},"_placeholder"])"), 1));
+  EXPECT_TRUE(placeholders_fit(*reader.parse(R"(["x",{"_placeholder":true}])"), 0));  // not a packet with attachments
+  for (const char* bad : {R"(["x",{"a":[{"_placeholder":true,"num":1}]}])", R"([{"_placeholder":true}])",
+                          R"([{"_placeholder":true,"num":-1}])", R"([{"_placeholder":true,"num":"0"}])"})
+    EXPECT_FALSE(placeholders_fit(*reader.parse(bad), 1)) << bad;
 }
 
 // Encoders are compared without the frame's header, which is checked by first_frame itself.
