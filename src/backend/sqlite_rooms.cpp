@@ -47,11 +47,11 @@ Result<std::vector<StoredMember>> read_members(Connection& c, RoomId room) {
     StoredMember& stored = members.emplace_back();
     stored.user = read_user(row, 0);
     stored.member = {.user = stored.user.id,
-                     .role = static_cast<chat::MemberRole>(row.integer(kUserColumns)),
                      .joined_ms = row.integer(kUserColumns + 1),
                      .read_seq = row.number(kUserColumns + 2),
                      .read_count = row.number(kUserColumns + 3),
-                     .delivered_seq = row.number(kUserColumns + 4)};
+                     .delivered_seq = row.number(kUserColumns + 4),
+                     .role = static_cast<chat::MemberRole>(row.integer(kUserColumns))};
   }
   if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
   return members;

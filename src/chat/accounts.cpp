@@ -30,7 +30,7 @@ Result<std::string> clean_username(std::string_view name) {
 
 SignedIn tokens_for(const Parts& p, const User& user, const SessionRow& session, std::int64_t issued_ms) {
   SignedIn result;
-  result.user = std::make_shared<const User>(user);
+  result.user = UserCard::of(user);
   result.session = session.id;
   result.expires_in_s = p.o.settings.access_token_age.count() / 1000;
   result.expires_ms = issued_ms + p.o.settings.access_token_age.count();

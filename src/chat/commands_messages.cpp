@@ -92,16 +92,16 @@ Result<Send> read_send(const Value& data, std::size_t text_points) {
   return send;
 }
 
-void sequence_send(Parts& p, HomeRoom& room, const User& sender, const Send& send, std::uint64_t key, const ReplyTo& to,
-                   std::int64_t arrived_ns) {
+void sequence_send(Parts& p, HomeRoom& room, const Person& sender, const Send& send, std::uint64_t key,
+                   const ReplyTo& to, std::int64_t arrived_ns) {
   bool taken = p.sequencer.sequence_message(room, sender, send.client_id, key, to, arrived_ns,
                                             [&](Writer& out, const Event& event) {
                                               Message message{.id = event.id,
                                                               .room = event.room,
                                                               .seq = event.seq,
                                                               .sender = sender.id,
-                                                              .sender_username = sender.username,
-                                                              .sender_avatar_url = sender.avatar_url,
+                                                              .sender_username = std::string(sender.username()),
+                                                              .sender_avatar_url = std::string(sender.avatar_url()),
                                                               .type = send.type,
                                                               .text = send.text,
                                                               .reply_to = send.reply_to,
@@ -142,7 +142,7 @@ Task<void> send_after_look_up(Parts& p, RoomId room_id, UserCard sender, Send se
 
 void send_message(Parts& p, Call& call) {
   HomeRoom& room = *call.room;
-  const User& sender = *call.actor;
+  const Person& sender = *call.actor;
   if (room.room.type == RoomType::channel && room.find(sender.id)->member.role == MemberRole::member)
     return answer(p, call.to, base::fail(Errc::forbidden, "only the channel's owner and admins send here").error());
   auto send = read_send(*call.data, p.o.settings.text_points);

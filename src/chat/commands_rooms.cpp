@@ -87,9 +87,9 @@ Task<void> make_room(Parts& p, NewRoom draft, UserCard actor, ReplyTo to) {
   });
 }
 
-Result<void> read_members(const Value& data, const User& actor, NewRoom& draft) {
+Result<void> read_members(const Value& data, const Person& actor, NewRoom& draft) {
   std::int64_t now = base::wall_ms();
-  draft.members.push_back({.user = actor.id, .role = MemberRole::owner, .joined_ms = now});
+  draft.members.push_back({.user = actor.id, .joined_ms = now, .role = MemberRole::owner});
   if (const Value* ids = find(data, "memberIds")) {
     if (!ids->IsArray() || ids->Size() > kInitialMembers)
       return base::fail_field("memberIds", "must be a list of at most 100 user ids");
@@ -97,7 +97,7 @@ Result<void> read_members(const Value& data, const User& actor, NewRoom& draft) 
       auto id = text.IsString() ? UserId::parse(base::json::view(text)) : std::nullopt;
       if (!id) return base::fail_field("memberIds", "must be user ids, as strings");
       bool known = std::ranges::find(draft.members, *id, &Member::user) != draft.members.end();
-      if (!known) draft.members.push_back({.user = *id, .role = MemberRole::member, .joined_ms = now});
+      if (!known) draft.members.push_back({.user = *id, .joined_ms = now, .role = MemberRole::member});
     }
   }
   if (draft.room.type != RoomType::direct) return {};
@@ -109,7 +109,7 @@ Result<void> read_members(const Value& data, const User& actor, NewRoom& draft) 
   return {};
 }
 
-Result<NewRoom> read_new_room(Parts& p, const Value& data, const User& actor) {
+Result<NewRoom> read_new_room(Parts& p, const Value& data, const Person& actor) {
   NewRoom draft;
   auto type = find_string(data, "type");
   auto known = type ? room_type(*type) : std::nullopt;
@@ -218,7 +218,7 @@ void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to) {
     return;
   }
   if (room.room.is_private) return answer(p, to, base::fail(Errc::not_found, "no such room").error());
-  HomeMember member{.member = {.user = user->id, .role = MemberRole::member, .joined_ms = base::wall_ms()},
+  HomeMember member{.member = {.user = user->id, .joined_ms = base::wall_ms(), .role = MemberRole::member},
                     .user = user};
   Sequencer::Draft draft{.room = room, .kind = EventKind::member_joined, .actor = *user, .subject = user->id};
   bool taken = p.sequencer.sequence(
@@ -276,7 +276,7 @@ Task<void> join_by_name(Parts& p, std::string name, UserCard user, ReplyTo to) {
   Room room{.id = RoomId{p.next_id()}, .type = RoomType::group, .name = name, .created_by = user->id};
   room.created_ms = room.updated_ms = base::wall_ms();
   RoomId id = room.id;
-  std::vector<Member> members{{.user = user->id, .role = MemberRole::owner, .joined_ms = room.created_ms}};
+  std::vector<Member> members{{.user = user->id, .joined_ms = room.created_ms, .role = MemberRole::owner}};
   auto made = co_await p.o.store.create_room(std::move(room), std::move(members), {});
   if (!made && made.error().code == Errc::conflict) {  // somebody else was quicker
     auto again = co_await p.o.store.find_room_by_name(name);
@@ -317,7 +317,7 @@ void join(Parts& p, Call& call) {
   p.o.scope.spawn(join_by_name(p, std::move(*name), call.actor, call.to));
 }
 
-bool leave(Parts& p, HomeRoom& room, const User& user, std::move_only_function<void(bool ok)> then) {
+bool leave(Parts& p, HomeRoom& room, const Person& user, std::move_only_function<void(bool ok)> then) {
   Sequencer::Draft draft{.room = room, .kind = EventKind::member_left, .actor = user, .subject = user.id};
   return p.sequencer.sequence(
       draft, [&](Writer& out, const Event&) { out.key("userId").id(user.id).key("reason").string("left"); },

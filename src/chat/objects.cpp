@@ -1,6 +1,8 @@
 // See objects.hpp.
 #include "ringline/chat/objects.hpp"
 
+#include "ringline/chat/user_card.hpp"
+
 #include <array>
 #include <charconv>
 #include <chrono>
@@ -111,15 +113,34 @@ std::optional<MemberRole> member_role(std::string_view name) noexcept {
   return find_name<MemberRole>(kMemberRoles, name);
 }
 
-void write_user(Writer& out, const User& user, Status status, bool own) {
-  out.begin_object().key("id").id(user.id).key("username").string(user.username);
-  text_or_null(out.key("displayName"), user.display_name);
-  text_or_null(out.key("avatarUrl"), user.avatar_url);
-  text_or_null(out.key("bio"), user.bio);
-  if (own) text_or_null(out.key("email"), user.email);
+namespace {
+
+struct ShownTexts {
+  std::string_view username, display_name, avatar_url, bio, email;
+};
+
+// Of a User, or of a Person.
+template <class Shown>
+void write_shown(Writer& out, const Shown& user, const ShownTexts& texts, Status status, bool own) {
+  out.begin_object().key("id").id(user.id).key("username").string(texts.username);
+  text_or_null(out.key("displayName"), texts.display_name);
+  text_or_null(out.key("avatarUrl"), texts.avatar_url);
+  text_or_null(out.key("bio"), texts.bio);
+  if (own) text_or_null(out.key("email"), texts.email);
   out.key("role").string(name_of(user.role)).key("guest").boolean(user.guest);
   out.key("status").string(name_of(status)).key("lastSeen").time(user.last_seen_ms);
   out.key("createdAt").time(user.created_ms).key("updatedAt").time(user.updated_ms).end_object();
+}
+
+}  // namespace
+
+void write_user(Writer& out, const User& user, Status status, bool own) {
+  write_shown(out, user, {user.username, user.display_name, user.avatar_url, user.bio, user.email}, status, own);
+}
+
+void write_user(Writer& out, const Person& user, Status status, bool own) {
+  write_shown(out, user, {user.username(), user.display_name(), user.avatar_url(), user.bio(), user.email()}, status,
+              own);
 }
 
 void begin_event(Writer& out, const Event& event, std::string_view actor_username) {

@@ -38,20 +38,21 @@ bool RateWindow::empty_at(std::int64_t now_ms, std::int64_t window_ms) const noe
   return newest + window_ms <= now_ms;
 }
 
-HomeUser* People::find(UserId id) noexcept {
-  auto found = users_.find(id);
-  return found == users_.end() ? nullptr : found->second.get();
-}
+namespace {
+
+std::uint32_t seconds(std::int64_t ms) noexcept { return static_cast<std::uint32_t>(ms / 1000); }
+
+}  // namespace
 
 void People::introduce(const User& user, SessionId session) {
-  auto& slot = users_[user.id];
-  if (!slot) {
-    slot = std::make_unique<HomeUser>();
-    slot->card = std::make_shared<const User>(user);
-    slot->last_seen_ms = user.last_seen_ms;
-    slot->idle_since_ms = p_.now_ms();
+  auto [entry, is_new] = users_.emplace(user.id);
+  HomeUser& home = entry->second;
+  if (is_new) {
+    home.card = UserCard::of(user);
+    home.last_seen_ms = user.last_seen_ms;
+    home.idle_since_s = seconds(p_.now_ms());
   }
-  if (session) slot->live_sessions.push_back(session);
+  if (session) home.live_sessions.push_back(session);
 }
 
 void People::with(UserId id, Waiting then) {
@@ -91,7 +92,7 @@ base::Task<void> People::load(UserId id) {
   Changes& later = changed_while_loading_[id];
   changes.insert(changes.end(), later.begin(), later.end());
   for (auto [room, is_in] : changes) {
-    std::erase_if(user.rooms, [&](const HomeUser::InRoom& in) { return in.id == room; });
+    user.rooms.erase_if([&](const HomeUser::InRoom& in) { return in.id == room; });
     if (is_in) user.rooms.push_back({room});
   }
   finish_load(id, &user);
@@ -134,7 +135,7 @@ base::Task<base::Result<UserCard>> People::check(UserId id, SessionId session) {
   if (!user && user.error().code == Errc::not_found)
     co_return base::fail_auth("token_invalid", "the account of this token does not exist");
   if (!user) co_return std::unexpected(user.error());
-  (*user)->idle_since_ms = p_.now_ms();
+  (*user)->idle_since_s = seconds(p_.now_ms());
   if ((*user)->banned) co_return base::fail_auth("banned", "this account is banned");
   bool alive = !session || std::ranges::find((*user)->live_sessions, session) != (*user)->live_sessions.end();
   if (alive) co_return (*user)->card;
@@ -183,19 +184,19 @@ base::Task<Admission> People::admit(UserId id, SessionId session, ConnectionId c
 
 void People::leave(UserId id, ConnectionId connection) {
   HomeUser* user = find(id);
-  if (!user || std::erase(user->connections, connection) == 0) return;
+  if (!user || user->connections.erase(connection) == 0) return;
   if (!user->connections.empty()) return;
   --online_;
   user->status = Status::offline;
   user->last_seen_ms = base::wall_ms();
-  user->idle_since_ms = p_.now_ms();
+  user->idle_since_s = seconds(p_.now_ms());
   show_presence(*user);
 }
 
 void People::end_session(UserId id, SessionId session) {
   HomeUser* user = find(id);
   if (!user) return;
-  std::erase(user->live_sessions, session);
+  user->live_sessions.erase(session);
   for (ConnectionId connection : user->connections) {
     p_.on(connection.core(), [connection, session](Parts& there) {
       Session* ended = there.o.around.find(connection);
@@ -207,7 +208,7 @@ void People::end_session(UserId id, SessionId session) {
 void People::changed(const User& changed) {
   HomeUser* user = find(changed.id);
   if (!user) return;
-  user->card = std::make_shared<const User>(changed);
+  user->card = UserCard::of(changed);
   for (ConnectionId connection : user->connections) {
     p_.on(connection.core(), [connection, card = user->card](Parts& there) {
       Session* session = there.o.around.find(connection);
@@ -228,10 +229,11 @@ void People::changed(const User& changed) {
 std::uint32_t People::take_send(UserId id) {
   HomeUser* user = find(id);
   if (!user) return 0;  // signing in loaded him, and keeps him a minute after his last call
-  user->active_ms = p_.now_ms();
+  if (!user->sends) user->sends = std::make_unique<Sends>();
+  user->sends->last_ms = p_.now_ms();
   const base::Settings& settings = p_.o.settings;
   if (settings.rate_limit_messages == 0) return 0;
-  return user->sends.take(p_.now_ms(), settings.rate_limit_messages, settings.rate_limit_window.count());
+  return user->sends->window.take(p_.now_ms(), settings.rate_limit_messages, settings.rate_limit_window.count());
 }
 
 std::uint32_t People::take_guest(const std::string& address) {
@@ -268,7 +270,7 @@ void People::joined(UserId id, RoomId room, std::uint64_t from_seq) {
 void People::left(UserId id, RoomId room) {
   if (auto loading = changed_while_loading_.find(id); loading != changed_while_loading_.end())
     loading->second.emplace_back(room, false);
-  if (HomeUser* user = find(id)) std::erase_if(user->rooms, [&](const HomeUser::InRoom& in) { return in.id == room; });
+  if (HomeUser* user = find(id)) user->rooms.erase_if([&](const HomeUser::InRoom& in) { return in.id == room; });
 }
 
 void People::hear_all(UserId id, ConnectionId connection) {
@@ -300,13 +302,12 @@ std::vector<PassingState> People::presence_of(const std::vector<UserCard>& cards
 
 // presence_changed to whoever shares a room of at most limits::kPresenceRoomMembers, at most one a second.
 void People::show_presence(HomeUser& user) {
-  if (user.presence_due) return;
-  if (p_.now_ms() - user.presence_sent_ms < kPresenceEveryMs) {
-    user.presence_due = true;
-    presence_due_.push_back(user.card->id);
+  if (user.told != HomeUser::Told::no) {
+    user.told = HomeUser::Told::due;
     return;
   }
-  user.presence_sent_ms = p_.now_ms();
+  user.told = HomeUser::Told::just_now;
+  told_.emplace_back(p_.now_ms(), user.card->id);
   PassingState state = presence(user.card->id, user.status, user.last_seen_ms);
   for (unsigned core = 0; core < p_.o.cores; ++core) {
     p_.on(core, [rooms = user.rooms, state](Parts& there) {
@@ -320,29 +321,40 @@ void People::show_presence(HomeUser& user) {
 
 std::size_t People::active(std::int64_t now_ms) const {
   return static_cast<std::size_t>(std::ranges::count_if(users_, [&](const auto& entry) {
-    return entry.second->active_ms != 0 && now_ms - entry.second->active_ms < kActiveMs;
+    return entry.second.sends && now_ms - entry.second.sends->last_ms < kActiveMs;
   }));
 }
 
-void People::on_tick(std::int64_t now_ms) {
-  std::vector<UserId> due = std::move(presence_due_);
-  presence_due_.clear();
-  for (UserId id : due) {
-    if (HomeUser* user = find(id)) {
-      user->presence_due = false;
-      show_presence(*user);
-    }
+void People::show_due(std::int64_t now_ms) {
+  while (!told_.empty() && now_ms - told_.front().first >= kPresenceEveryMs) {
+    HomeUser* user = find(told_.front().second);
+    told_.pop_front();
+    if (user && std::exchange(user->told, HomeUser::Told::no) == HomeUser::Told::due) show_presence(*user);
   }
-  if (now_ms - swept_ms_ < kSweepEveryMs) return;
-  swept_ms_ = now_ms;
+}
+
+// What nobody asks for any more goes.
+void People::sweep(std::int64_t now_ms) {
   std::int64_t window = p_.o.settings.rate_limit_window.count();
-  std::erase_if(users_, [&](const auto& entry) {
-    const HomeUser& user = *entry.second;
-    return user.connections.empty() && !user.presence_due && user.sends.empty_at(now_ms, window) &&
-           now_ms - user.idle_since_ms > kKeepOfflineMs;
+  for (auto& [id, user] : users_) {
+    bool over = user.sends && user.sends->window.empty_at(now_ms, window) && now_ms - user.sends->last_ms >= kActiveMs;
+    if (over) user.sends.reset();
+  }
+  erase_if(users_, [&](const auto& entry) {
+    const HomeUser& user = entry.second;
+    bool counts = user.sends && !user.sends->window.empty_at(now_ms, window);
+    return user.connections.empty() && user.told == HomeUser::Told::no && !counts &&
+           seconds(now_ms) - user.idle_since_s > kKeepOfflineMs / 1000;
   });
   std::erase_if(rest_, [&](const auto& entry) { return now_ms - entry.second.began_ms >= kRestWindowMs; });
   std::erase_if(guests_, [&](const auto& entry) { return entry.second.empty_at(now_ms, kGuestWindowMs); });
+}
+
+void People::on_tick(std::int64_t now_ms) {
+  show_due(now_ms);
+  if (now_ms - swept_ms_ < kSweepEveryMs) return;
+  swept_ms_ = now_ms;
+  sweep(now_ms);
 }
 
 }  // namespace ringline::chat

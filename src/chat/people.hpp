@@ -11,6 +11,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "ringline/base/few.hpp"
+#include "ringline/base/id_map.hpp"
 #include "ringline/base/result.hpp"
 #include "ringline/base/task.hpp"
 #include "ringline/chat/session.hpp"
@@ -32,23 +34,30 @@ class RateWindow {
 
 struct PassingState;
 
+// What one sends is counted only while it counts for something.
+struct Sends {
+  RateWindow window;
+  std::int64_t last_ms = 0;
+};
+
+// There is one for each user who is here: see SizesOfWhatAUserIs in tests/unit/chat/delivery_test.cpp.
 struct HomeUser {
   UserCard card;
-  bool banned = false;
-  std::vector<ConnectionId> connections;
-  std::vector<SessionId> live_sessions;  // known to be alive
+  base::Few<ConnectionId> connections;
+  base::Few<SessionId> live_sessions;  // known to be alive
   struct InRoom {
     RoomId id;
     std::uint64_t joined_seq = 0;  // of a room joined while the user was in memory
   };
-  std::vector<InRoom> rooms;
-  RateWindow sends;
-  Status status = Status::offline;
+  base::Few<InRoom> rooms;
+  std::unique_ptr<Sends> sends;  // null: none for a while
   std::int64_t last_seen_ms = 0;
-  std::int64_t idle_since_ms = 0;
-  std::int64_t active_ms = 0;  // of the last send
-  std::int64_t presence_sent_ms = 0;
-  bool presence_due = false;
+  std::uint32_t idle_since_s = 0;
+  Status status = Status::offline;
+  // His presence was told a moment ago; `due`: and has changed since.
+  enum class Told : std::uint8_t { no, just_now, due };
+  Told told = Told::no;
+  bool banned = false;
 };
 
 struct Admission {
@@ -70,7 +79,7 @@ class People {
   void with(UserId id, Waiting then);
   // A guest or account that was just made: needs no loading.
   void introduce(const User& user, SessionId session);
-  HomeUser* find(UserId id) noexcept;
+  HomeUser* find(UserId id) noexcept { return users_.get(id); }
 
   // A connection signs in.
   base::Task<Admission> admit(UserId user, SessionId session, ConnectionId connection);
@@ -103,9 +112,11 @@ class People {
   void finish_load(UserId id, base::Result<HomeUser*> user);
   PassingState presence(UserId user, Status status, std::int64_t last_seen_ms);
   void show_presence(HomeUser& user);
+  void show_due(std::int64_t now_ms);
+  void sweep(std::int64_t now_ms);
 
   Shard::Parts& p_;
-  std::unordered_map<UserId, std::unique_ptr<HomeUser>> users_;
+  base::IdMap<UserId, HomeUser> users_;
   std::unordered_map<UserId, std::vector<Waiting>> loading_;
   std::unordered_map<UserId, std::vector<std::pair<RoomId, bool>>> changed_while_loading_;
   std::unordered_map<std::string, RateWindow> guests_;  // by address
@@ -114,7 +125,7 @@ class People {
     unsigned calls = 0;
   };
   std::unordered_map<std::string, RestWindow> rest_;  // by user or address, and by whether it changes things
-  std::vector<UserId> presence_due_;
+  std::deque<std::pair<std::int64_t, UserId>> told_;  // whose presence was told, and when: for kPresenceEveryMs
   std::size_t online_ = 0;
   std::int64_t swept_ms_ = 0;
 };

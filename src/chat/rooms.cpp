@@ -18,7 +18,8 @@ constexpr std::int64_t kPresenceEveryMs = 5000;       // room_presence of large 
 constexpr std::int64_t kEvictAfterMs = 10 * 60 * 1000;
 constexpr std::int64_t kEvictEveryMs = 30 * 1000;
 constexpr std::size_t kTailSoftBytes = base::limits::kTailBytes / 2;
-constexpr std::size_t kTailEventsTight = 64;  // a room keeps when the core's tails are above the soft bound
+constexpr std::size_t kTailEventsTight = 64;      // a room keeps when the core's tails are above the soft bound
+constexpr std::int64_t kTailQuietMs = 10 * 1000;  // and none when nothing has happened in it for so long
 
 }  // namespace
 
@@ -89,7 +90,7 @@ HomeRoom& Rooms::adopt(StoredRoom stored) {
   room.members.reserve(stored.members.size());
   for (StoredMember& member : stored.members) {
     UserId user = member.member.user;
-    room.members.emplace(user, HomeMember{member.member, std::make_shared<const User>(std::move(member.user))});
+    room.members.emplace(user, HomeMember{.member = member.member, .user = UserCard::of(member.user)});
   }
   if (stored.last_message) {
     Writer out;
@@ -103,10 +104,8 @@ HomeRoom& Rooms::adopt(StoredRoom stored) {
 void Rooms::forget(RoomId id) {
   HomeRoom* room = find(id);
   if (!room) return;
-  for (const TailEntry& entry : room->tail) {
-    p_.o.metrics.tail_bytes -= entry.event.body.size();
-    --p_.o.metrics.tail_events;
-  }
+  for (const TailEntry& entry : room->tail) p_.o.metrics.tail_bytes -= entry.event.body.size();
+  p_.o.metrics.tail_events -= room->tail.size();
   p_.member_lists.forget(id);
   rooms_.erase(id);
 }
@@ -217,7 +216,7 @@ void Rooms::pass_typing(HomeRoom& room, std::string_view name, UserId user, std:
   pass(room, std::string(name), std::string(out.view()));
 }
 
-void Rooms::start_typing(HomeRoom& room, const User& user) {
+void Rooms::start_typing(HomeRoom& room, const Person& user) {
   std::int64_t due = p_.now_ms() + base::limits::kTypingAge / std::chrono::milliseconds(1);
   for (HomeRoom::Typer& typer : room.typers) {
     if (typer.user != user.id) continue;
@@ -225,8 +224,8 @@ void Rooms::start_typing(HomeRoom& room, const User& user) {
     return;
   }
   if (room.typers.empty()) with_typers_.push_back(room.room.id);
-  room.typers.push_back({user.id, user.username, due});
-  pass_typing(room, "typing_started", user.id, user.username);
+  room.typers.push_back({user.id, std::string(user.username()), due});
+  pass_typing(room, "typing_started", user.id, user.username());
 }
 
 void Rooms::stop_typing(HomeRoom& room, UserId user) {
@@ -244,11 +243,39 @@ void Rooms::trim(HomeRoom& room) {
   std::int64_t old = base::wall_ms() - base::limits::kTailAge / std::chrono::milliseconds(1);
   while (room.tail.size() > keep) {
     const Event& first = room.tail.front().event;
-    if (first.seq > room.stored_seq) return;
-    if (!tight && first.at_ms > old && room.tail.size() <= base::limits::kResumeEvents) return;
-    p_.o.metrics.tail_bytes -= first.body.size();
+    if (first.seq > room.stored_seq) break;
+    if (!tight && first.at_ms > old && room.tail.size() <= base::limits::kResumeEvents) break;
+    cut_tail(room, room.tail.size() - 1);
+  }
+  if (room.settling || room.tail.empty()) return;
+  room.settling = true;
+  settling_.push_back({room.room.id, p_.now_ms() + kTailQuietMs});
+}
+
+// To the last `keep` events; of those that are not stored, all stay.
+void Rooms::cut_tail(HomeRoom& room, std::size_t keep) {
+  while (room.tail.size() > keep && room.tail.front().event.seq <= room.stored_seq) {
+    p_.o.metrics.tail_bytes -= room.tail.front().event.body.size();
     --p_.o.metrics.tail_events;
     room.tail.pop_front();
+  }
+}
+
+// A room in which something happened meanwhile is looked at again later.
+void Rooms::settle_quiet(std::int64_t now_ms) {
+  std::int64_t quiet_since = base::wall_ms() - kTailQuietMs;
+  while (!settling_.empty() && settling_.front().due_ms <= now_ms) {
+    RoomId id = settling_.front().room;
+    settling_.pop_front();
+    HomeRoom* room = find(id);
+    if (!room || !room->settling) continue;
+    if (room->room.updated_ms > quiet_since || room->stored_seq < room->room.last_seq) {
+      settling_.push_back({id, now_ms + kTailQuietMs});
+      continue;
+    }
+    room->settling = false;
+    cut_tail(*room, 0);
+    room->tail.shrink_to_fit();
   }
 }
 
@@ -290,6 +317,7 @@ void Rooms::on_tick(std::int64_t now_ms) {
         if (room->listeners[core] > 0) p_.on(core, [id, state](Parts& there) { there.delivery.show(id, state); });
     }
   }
+  settle_quiet(now_ms);
   if (now_ms - evicted_ms_ >= kEvictEveryMs) {
     evicted_ms_ = now_ms;
     evict_idle(now_ms);

@@ -2,6 +2,9 @@
 //
 // Invariant: `tail` holds committed events only, without a hole, ending at room.last_seq; what is not in the store is never trimmed from it. So every
 // event is in the tail or in the store, and what is older than the tail's first is in the store.
+//
+// A tail is long while its room is busy: then many ask for the same. A room that is quiet keeps none: there are many such rooms, and the events by which
+// their members came would be most of what they take. Who missed something there is given it from the store.
 #pragma once
 
 #include <deque>
@@ -11,6 +14,7 @@
 #include <vector>
 
 #include "ringline/base/blob.hpp"
+#include "ringline/base/id_map.hpp"
 #include "ringline/base/result.hpp"
 #include "ringline/base/task.hpp"
 #include "ringline/chat/session.hpp"
@@ -28,17 +32,19 @@ struct TailEntry {
 
 struct PassingState;
 
+// There is one for each user in each room, so nothing lies between its parts.
 struct HomeMember {
-  Member member;
-  UserCard user;
+  [[no_unique_address]] Member member;
   std::uint32_t online = 0;  // sessions that listen
+  UserCard user;
 };
+static_assert(sizeof(HomeMember) == 56);
 
 struct HomeRoom {
   Room room;
   std::uint64_t next_seq = 1;
   std::uint64_t stored_seq = 0;
-  std::unordered_map<UserId, HomeMember> members;
+  base::IdMap<UserId, HomeMember> members;
   std::deque<TailEntry> tail;
   std::vector<std::uint32_t> listeners;  // sessions, by core
   std::uint32_t online_users = 0;
@@ -55,13 +61,11 @@ struct HomeRoom {
   };
   std::vector<Typer> typers;
   bool online_changed = false;
+  bool settling = false;  // its tail is to be cut once it is quiet
   std::int64_t used_ms = 0;
 
   std::uint64_t tail_first() const noexcept { return room.last_seq + 1 - tail.size(); }
-  HomeMember* find(UserId user) noexcept {
-    auto found = members.find(user);
-    return found == members.end() ? nullptr : &found->second;
-  }
+  HomeMember* find(UserId user) noexcept { return members.get(user); }
   bool is_changing(UserId user) const noexcept;
   // Made in the store, and its room_created is neither committed nor about to be. (The lobby has no maker and no such event.)
   bool is_new() const noexcept { return next_seq == 1 && room.created_by; }
@@ -125,7 +129,7 @@ class Rooms {
   void pass(HomeRoom& room, std::string name, std::string body);
   RoomPresence presence(RoomId id);
 
-  void start_typing(HomeRoom& room, const User& user);
+  void start_typing(HomeRoom& room, const Person& user);
   void stop_typing(HomeRoom& room, UserId user);
   void trim(HomeRoom& room);
   void on_tick(std::int64_t now_ms);
@@ -141,6 +145,8 @@ class Rooms {
   PassingState online_count(const HomeRoom& room);
   void pass_typing(HomeRoom& room, std::string_view name, UserId user, std::string_view username);
   void begin_new();
+  void cut_tail(HomeRoom& room, std::size_t keep);
+  void settle_quiet(std::int64_t now_ms);
   void evict_idle(std::int64_t now_ms);
 
   Shard::Parts& p_;
@@ -148,6 +154,11 @@ class Rooms {
   std::unordered_map<RoomId, std::vector<Waiting>> loading_;
   std::vector<RoomId> with_typers_;
   std::vector<RoomId> new_;  // loaded before they had an event
+  struct Settling {
+    RoomId room;
+    std::int64_t due_ms;
+  };
+  std::deque<Settling> settling_;  // rooms with a tail that is stored at least in part, the next that is due first
   std::int64_t began_ms_ = 0;
   std::int64_t presence_sent_ms_ = 0;
   std::int64_t evicted_ms_ = 0;

@@ -16,7 +16,7 @@ std::string message_answer(std::string_view message, bool duplicate) {
   return body;
 }
 
-void Sequencer::begin_body(HomeRoom& room, const User& actor, Event& event) {
+void Sequencer::begin_body(HomeRoom& room, const Person& actor, Event& event) {
   event.room = room.room.id;
   event.seq = room.next_seq;
   event.epoch = room.room.epoch;
@@ -24,7 +24,7 @@ void Sequencer::begin_body(HomeRoom& room, const User& actor, Event& event) {
   event.id = EventId{p_.next_id()};
   event.actor = actor.id;
   p_.body.clear();
-  begin_event(p_.body, event, actor.username);
+  begin_event(p_.body, event, actor.username());
 }
 
 bool Sequencer::append(Pending pending) {

@@ -24,7 +24,7 @@ class Sequencer {
   struct Draft {
     HomeRoom& room;
     EventKind kind;
-    const User& actor;
+    const Person& actor;
     UserId subject = {};  // whose membership changes; 0: nobody's
   };
   // Writes the event's own part by `part(writer, id, seq, at_ms)` and appends it. False: the log refused it, nothing happened.
@@ -32,7 +32,7 @@ class Sequencer {
   bool sequence(const Draft& draft, Part part, Then then);
   // The same for a message: the answer is made from the event itself. `write` writes the message object.
   template <class Write>
-  bool sequence_message(HomeRoom& room, const User& sender, std::string_view client_id, std::uint64_t client_key,
+  bool sequence_message(HomeRoom& room, const Person& sender, std::string_view client_id, std::uint64_t client_key,
                         const ReplyTo& to, std::int64_t arrived_ns, Write write);
 
   // A send with this key that is committed or about to be: answered with that message (now or at its commit), true.
@@ -55,7 +55,7 @@ class Sequencer {
     Then then;
   };
 
-  void begin_body(HomeRoom& room, const User& actor, Event& event);
+  void begin_body(HomeRoom& room, const Person& actor, Event& event);
   bool append(Pending pending);
   void commit(Pending& pending);
   void settle(HomeRoom& room, UserId subject);

@@ -18,7 +18,7 @@ bool Sequencer::sequence(const Draft& draft, Part part, Then then) {
 }
 
 template <class Write>
-bool Sequencer::sequence_message(HomeRoom& room, const User& sender, std::string_view client_id,
+bool Sequencer::sequence_message(HomeRoom& room, const Person& sender, std::string_view client_id,
                                  std::uint64_t client_key, const ReplyTo& to, std::int64_t arrived_ns, Write write) {
   Pending pending;
   pending.room = &room;

@@ -83,11 +83,11 @@ struct Room {
 
 struct Member {
   UserId user;
-  MemberRole role = MemberRole::member;
   std::int64_t joined_ms = 0;
   std::uint64_t read_seq = 0;
   std::uint64_t read_count = 0;  // messages up to read_seq
   std::uint64_t delivered_seq = 0;
+  MemberRole role = MemberRole::member;  // last: a room's home keeps something of its own behind it (HomeMember)
 };
 
 // `own`: to the user himself, with the email. `status`: as seen by the reader.

@@ -11,16 +11,15 @@
 #include <vector>
 
 #include "ringline/base/chunk.hpp"
+#include "ringline/base/few.hpp"
 #include "ringline/chat/objects.hpp"
+#include "ringline/chat/user_card.hpp"
 
 namespace ringline::chat {
 
 // The protocols that events are encoded for. `plain`: /ws; `socketio`: Socket.IO over WebSocket or polling; both also compressed.
 enum class Wire : std::uint8_t { plain, socketio, plain_deflate, socketio_deflate };
 inline constexpr std::size_t kWires = 4;
-
-// An immutable picture of a user, shared between cores; a change makes a new one.
-using UserCard = std::shared_ptr<const User>;
 
 // What the client wrote as the id of its request, given back as it is: JSON text (/ws) or digits (a Socket.IO ack id). Empty: it asked for no answer.
 class ReplyTag {
@@ -110,7 +109,7 @@ struct Session {
   Outlet& out;
   UserCard user;  // null before `ready`
   SessionId session;
-  std::vector<Seat> seats;
+  base::Few<Seat> seats;
   std::unique_ptr<RecoveryIds> recovery;  // null: it is not to come back by it
   std::int64_t token_expires_ms = 0;      // of the access token
   State state = State::fresh;

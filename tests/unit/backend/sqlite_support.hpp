@@ -168,7 +168,7 @@ class StoreTest : public testing::Test {
                     .created_by = owner,
                     .created_ms = kNow,
                     .updated_ms = kNow};
-    std::vector<chat::Member> members{{.user = owner, .role = chat::MemberRole::owner, .joined_ms = kNow}};
+    std::vector<chat::Member> members{{.user = owner, .joined_ms = kNow, .role = chat::MemberRole::owner}};
     auto made = run(store().create_room(room, members, {}));
     EXPECT_TRUE(made) << made.error().message;
     return made ? made->room : room;

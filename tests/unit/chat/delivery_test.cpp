@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "chat/people.hpp"
 #include "chat_host_sim.hpp"
 
 namespace ringline::chat::test {
@@ -449,6 +450,44 @@ TEST_F(FailedRoomTest, AJoinThatFailedToMakeARoomBeginsItWhenItIsSentAgain) {
   EXPECT_EQ(maker->bodies("room_created").size(), 1U);
   EXPECT_EQ(second->bodies("member_joined").size(), 1U);
   for (Guest* gone : {maker.get(), second.get()}) leave(*gone);
+}
+
+TEST_F(DeliveryTest, AQuietRoomKeepsNoEventsAndStillGivesAll) {
+  auto writer = ready("writer"), reader = ready("reader");
+  const std::string token = token_of(*reader);
+  const std::string room = join(*writer, kRoom);
+  join(*reader, kRoom);
+  leave(*reader);
+  constexpr std::size_t kSent = 20;
+  for (std::size_t i = 0; i < kSent; ++i)
+    run(*writer, "send_message", R"({"roomId":")" + room + R"(","text":")" + std::to_string(i) + "\"}");
+  const base::Metrics& metrics = host_.loops()[0]->metrics();
+  EXPECT_GE(metrics.tail_events, kSent);
+  pass(std::chrono::seconds(5));
+  EXPECT_GE(metrics.tail_events, kSent) << "it is not quiet yet";
+  pass(std::chrono::seconds(30));
+  EXPECT_EQ(metrics.tail_events, 0U);
+  EXPECT_EQ(metrics.tail_bytes, 0U);
+
+  auto back = guest("reader", token, {{room_id(room), 2, 1}});
+  ASSERT_TRUE(until([&] { return !back->bodies("resumed").empty(); }));
+  const std::vector<std::string> got = back->bodies("message_created");
+  ASSERT_EQ(got.size(), kSent);
+  for (std::size_t i = 0; i < kSent; ++i) EXPECT_EQ(part(got[i], {"message", "text"}), std::to_string(i));
+
+  run(*writer, "send_message", R"({"roomId":")" + room + R"(","text":"again"})");
+  ASSERT_TRUE(until([&] { return back->bodies("message_created").size() == kSent + 1; }));
+  pass(std::chrono::seconds(30));
+  EXPECT_EQ(metrics.tail_events, 0U) << "it is quiet again";
+  for (Guest* gone : {back.get(), writer.get()}) leave(*gone);
+}
+
+TEST_F(DeliveryTest, SizesOfWhatAUserIs) {
+  EXPECT_LE(sizeof(HomeUser), 88U);
+  EXPECT_LE(sizeof(HomeMember), 56U);
+  EXPECT_LE(sizeof(Person), 48U);
+  EXPECT_LE(sizeof(Session), 80U);
+  EXPECT_LE(sizeof(LocalRoom::Seat), 24U);
 }
 
 }  // namespace
