@@ -36,8 +36,8 @@ void append_event_frame(std::string& out, bool socketio, std::string_view name, 
 // What both speakers of chat are: a session, and its outlet.
 class ChatOutlet : public chat::Outlet {
  public:
-  ChatOutlet(Transport& transport, chat::Shard& shard, const base::Settings& settings, ChatCodec& codec)
-      : transport_of_(transport), shard_(shard), settings_(settings), codec_(codec), session_(transport.id(), *this) {}
+  ChatOutlet(Transport& transport, ChatCore& core)
+      : transport_of_(transport), core_(core), session_(transport.id(), *this) {}
   virtual ~ChatOutlet() = default;
 
   bool send_shared(const base::ChunkRef& chunk, std::uint32_t from, std::uint32_t to) final {
@@ -64,10 +64,10 @@ class ChatOutlet : public chat::Outlet {
   template <class Append>
   void send_frame(std::size_t bytes, Append append) {
     if (bytes < protocol::kDeflateBytesMin || !transport_of_.deflates()) return append(transport_of_.output());
-    codec_.scratch.clear();
-    append(codec_.scratch);
-    codec_.deflater.append_frame(transport_of_.output(), protocol::Opcode::text,
-                                 protocol::first_frame(codec_.scratch).payload);
+    core_.scratch.clear();
+    append(core_.scratch);
+    core_.deflater.append_frame(transport_of_.output(), protocol::Opcode::text,
+                                protocol::first_frame(core_.scratch).payload);
   }
   virtual void append_reply(const chat::ReplyTag& tag, std::string_view cmd, bool ok, std::string_view body) = 0;
   virtual void append_event(std::string_view name, std::string_view body) = 0;
@@ -84,39 +84,35 @@ class ChatOutlet : public chat::Outlet {
   }
   void connect_with(const chat::ReplyTag& tag, chat::ConnectData data) {
     transport_of_.expect_nothing();
-    shard_.connect(session_, tag, std::move(data));
+    core_.shard->connect(session_, tag, std::move(data));
   }
   void command(const chat::ReplyTag& tag, std::string_view name, const Value* data) {
     transport_of_.command_taken();
-    shard_.command(session_, tag, name, data);
+    core_.shard->command(session_, tag, name, data);
   }
   void connect_timed_out() { close(chat::CloseCode::connect_timed_out, "no connect in time"); }
 
   Transport& transport_of_;
-  chat::Shard& shard_;
-  const base::Settings& settings_;
-  ChatCodec& codec_;
+  ChatCore& core_;
   chat::Session session_;
 };
 
 class PlainSpeaker final : public Speaker, public ChatOutlet {
  public:
   // `token`: of the upgrade; empty: `connect` is to bring one.
-  PlainSpeaker(Transport& transport, chat::Shard& shard, const base::Settings& settings, ChatCodec& codec,
-               std::string_view token)
-      : ChatOutlet(transport, shard, settings, codec) {
-    transport.expect_within(settings.connect_timeout);
-    if (!token.empty()) token_ = std::make_unique<std::string>(token);
+  PlainSpeaker(Transport& transport, ChatCore& core, std::string_view token) : ChatOutlet(transport, core) {
+    transport.expect_within(core.settings.connect_timeout);
+    core.opening_token = token;
   }
 
   void on_open() override {
-    if (auto token = std::move(token_))
-      connect_with({}, {.token = std::move(*token), .has_token = true, .name = {}, .resume = {}});
+    std::string token = std::exchange(core_.opening_token, {});
+    if (!token.empty()) connect_with({}, {.token = std::move(token), .has_token = true, .name = {}, .resume = {}});
   }
 
   void on_message(std::string_view payload, bool binary) override {
     if (binary) return transport_of_.close(protocol::close_code::kUnsupported, "text frames only");
-    plain::Command command = plain::decode(codec_.reader, payload);
+    plain::Command command = plain::decode(core_.reader, payload);
     chat::ReplyTag tag(command.id.view());
     if (!command.bad_field.empty()) {
       base::Error error{
@@ -128,9 +124,9 @@ class PlainSpeaker final : public Speaker, public ChatOutlet {
     base::Error error{.code = Errc::conflict, .message = "connected already", .field = {}};
     append_reply(tag, "connect", false, error_json(error));
   }
-  void on_room() override { shard_.drained(session_); }
+  void on_room() override { core_.shard->drained(session_); }
   void on_late() override { connect_timed_out(); }
-  void on_closed() override { shard_.disconnected(session_); }
+  void on_closed() override { core_.shard->disconnected(session_); }
   chat::Session* session() noexcept override { return &session_; }
 
   chat::Wire wire() const noexcept override {
@@ -146,7 +142,7 @@ class PlainSpeaker final : public Speaker, public ChatOutlet {
   void refused(const chat::ReplyTag& tag, const base::Error& error,
                std::optional<chat::CloseCode> close_with) override {
     if (!transport_of_.is_open()) return;
-    transport_of_.expect_within(settings_.connect_timeout);  // it may try again
+    transport_of_.expect_within(core_.settings.connect_timeout);  // it may try again
     if (!tag.empty()) plain::append_reply_frame(transport_of_.output(), tag.view(), false, error_json(error));
     if (close_with) close(*close_with, error.message);
   }
@@ -159,17 +155,16 @@ class PlainSpeaker final : public Speaker, public ChatOutlet {
   void append_event(std::string_view name, std::string_view body) override {
     send_frame(body.size(), [&](std::string& out) { plain::append_event_frame(out, name, body); });
   }
-  std::unique_ptr<std::string> token_;
 };
 
 class SocketIoChatSpeaker final : public SocketIoSpeaker, public ChatOutlet {
  public:
-  SocketIoChatSpeaker(Transport& transport, chat::Shard& shard, const base::Settings& settings, ChatCodec& codec)
-      : SocketIoSpeaker(transport, codec.reader, settings.connect_timeout, base::limits::kSocketIoPayloadBytes),
-        ChatOutlet(transport, shard, settings, codec) {}
+  SocketIoChatSpeaker(Transport& transport, ChatCore& core)
+      : SocketIoSpeaker(transport, core.reader, core.settings.connect_timeout, base::limits::kSocketIoPayloadBytes),
+        ChatOutlet(transport, core) {}
 
-  void on_room() override { shard_.drained(session_); }
-  void on_closed() override { shard_.disconnected(session_); }
+  void on_room() override { core_.shard->drained(session_); }
+  void on_closed() override { core_.shard->disconnected(session_); }
   chat::Session* session() noexcept override { return &session_; }
 
   chat::Wire wire() const noexcept override {
@@ -184,7 +179,7 @@ class SocketIoChatSpeaker final : public SocketIoSpeaker, public ChatOutlet {
   }
   void refused(const chat::ReplyTag&, const base::Error& error, std::optional<chat::CloseCode>) override {
     if (!transport_.is_open()) return;
-    transport_.expect_within(settings_.connect_timeout);  // it may try again
+    transport_.expect_within(core_.settings.connect_timeout);  // it may try again
     socketio::append_connect_error_frame(transport_.output(), "/", base::name_of(error.code), error_json(error));
   }
   void close(chat::CloseCode code, std::string_view reason) override {
@@ -245,7 +240,7 @@ std::string_view bearer(const protocol::Request& request) noexcept {
 }  // namespace
 
 ChatDoors::ChatDoors(const base::Settings& settings)
-    : settings_(settings),
+    : core_{.settings = settings},
       doors_{Door{.path = "/ws", .message_bytes = settings.frame_bytes, .subprotocol = "ringline.v1"},
              Door{.path = "/socket.io/",
                   .kind = Door::Kind::engineio,
@@ -264,14 +259,13 @@ const Door* ChatDoors::find(std::string_view path) const noexcept {
 
 std::optional<Doors::Refusal> ChatDoors::check(const Door& door, const protocol::Request& request) {
   bool checked = door.kind == Door::Kind::websocket && request.header("Authorization");
-  if (!checked || shard_->token_holds(bearer(request))) return {};
+  if (!checked || core_.shard->token_holds(bearer(request))) return {};
   return Refusal{.status = 401, .why = "the access token is not valid"};
 }
 
 std::unique_ptr<Speaker> ChatDoors::open(const Door& door, const protocol::Request& request, Transport& transport) {
-  if (door.kind == Door::Kind::engineio)
-    return std::make_unique<SocketIoChatSpeaker>(transport, *shard_, settings_, codec_);
-  return std::make_unique<PlainSpeaker>(transport, *shard_, settings_, codec_, bearer(request));
+  if (door.kind == Door::Kind::engineio) return std::make_unique<SocketIoChatSpeaker>(transport, core_);
+  return std::make_unique<PlainSpeaker>(transport, core_, bearer(request));
 }
 
 void ChatDoors::append_event(std::string& out, chat::Wire wire, std::string_view name, std::string_view body,
@@ -280,9 +274,9 @@ void ChatDoors::append_event(std::string& out, chat::Wire wire, std::string_view
   bool socketio = index % kPlainWires == static_cast<std::size_t>(chat::Wire::socketio);
   if (index < kPlainWires || body.size() < protocol::kDeflateBytesMin)
     return append_event_frame(out, socketio, name, body, offset);
-  codec_.scratch.clear();
-  append_event_frame(codec_.scratch, socketio, name, body, offset);
-  codec_.deflater.append_frame(out, protocol::Opcode::text, protocol::first_frame(codec_.scratch).payload);
+  core_.scratch.clear();
+  append_event_frame(core_.scratch, socketio, name, body, offset);
+  core_.deflater.append_frame(out, protocol::Opcode::text, protocol::first_frame(core_.scratch).payload);
 }
 
 }  // namespace ringline::net

@@ -27,17 +27,33 @@ Connection::~Connection() { ASSERT(state_ == State::dead); }
 
 void Connection::start() {
   http_ = std::make_unique<HttpState>();
-  server_.loop.ring().receive_multishot(receive_, socket_);
+  server_.loop.ring().receive_multishot(receive_op(), socket_);
   wait_for(Wait::head, server_.options.times.head);
 }
 
-std::string Connection::address() const { return address_ ? *address_ : std::string(); }
+std::string Connection::address() const { return arrival_ ? arrival_->address : std::string(); }
+
+Connection::Arrival& Connection::arrival() {
+  if (!arrival_) arrival_ = std::make_unique<Arrival>();
+  return *arrival_;
+}
+
+void Connection::forget_address() noexcept {
+  if (late_ms() == 0) return arrival_.reset();
+  arrival_->address = {};
+}
+
+void Connection::expect_nothing() noexcept {
+  if (!arrival_) return;
+  arrival_->late_ms = 0;
+  if (arrival_->address.empty()) arrival_.reset();
+}
 
 loop::Loop& Connection::loop() noexcept { return server_.loop; }
 
 void Connection::wait_for(Wait what, std::chrono::milliseconds time) {
   wait_ = what;
-  server_.loop.timers().arm(timer_, server_.loop.now_ms() + time.count());
+  server_.loop.timers().arm(timer(), server_.loop.now_ms() + time.count());
 }
 
 void Connection::on_receive(loop::Completion completion) {
@@ -76,14 +92,14 @@ void Connection::on_input_end() {
 
 void Connection::receive() {
   bool open = state_ == State::open || state_ == State::closing;
-  if (open && socket_ && !paused_ && !receive_.in_kernel() && !(http_ && http_->input_over))
-    server_.loop.ring().receive_multishot(receive_, socket_);
+  if (open && socket_ && !paused_ && !receive_op().in_kernel() && !(http_ && http_->input_over))
+    server_.loop.ring().receive_multishot(receive_op(), socket_);
 }
 
 void Connection::stop_reading() {
   if (paused_ || state_ != State::open) return;
   paused_ = true;
-  if (receive_.in_kernel()) server_.loop.ring().cancel(receive_);
+  if (receive_op().in_kernel()) server_.loop.ring().cancel(receive_op());
 }
 
 bool Connection::may_read() const noexcept {
@@ -142,18 +158,18 @@ bool Connection::send_shared(const base::ChunkRef& chunk, std::uint32_t from, st
 
 void Connection::flush() {
   dirty_ = false;
-  if (state_ == State::joining || state_ == State::dead || send_.in_kernel()) return;
+  if (state_ == State::joining || state_ == State::dead || send_op().in_kernel()) return;
   if (polling_) return flush_poll();
   if (outbox_ && state_ == State::closing) outbox_->drop_shared();
   if (!outbox_ || outbox_->empty()) return after_output();
   const msghdr* message = outbox_->begin_send();
-  if (progress_ms_ == 0) progress_ms_ = server_.loop.now_ms();
+  if (outbox_->progress_ms == 0) outbox_->progress_ms = server_.loop.now_ms();
   ++server_.metrics.sends;
   if (message->msg_iovlen == 1) {
     server_.loop.ring().send(
-        send_, socket_, {static_cast<const std::byte*>(message->msg_iov[0].iov_base), message->msg_iov[0].iov_len});
+        send_op(), socket_, {static_cast<const std::byte*>(message->msg_iov[0].iov_base), message->msg_iov[0].iov_len});
   } else {
-    server_.loop.ring().send_message(send_, socket_, message);
+    server_.loop.ring().send_message(send_op(), socket_, message);
   }
   bound_output();
 }
@@ -163,7 +179,7 @@ void Connection::on_sent(loop::Completion completion) {
   if (completion.result <= 0) return close_now();
   auto bytes = static_cast<std::size_t>(completion.result);
   server_.metrics.sent_bytes += bytes;
-  progress_ms_ = server_.loop.now_ms();
+  outbox_->progress_ms = server_.loop.now_ms();
   outbox_->sent(bytes);
   if (!outbox_->empty()) mark_dirty();
   after_output();
@@ -173,8 +189,8 @@ void Connection::on_sent(loop::Completion completion) {
 void Connection::after_output() {
   if (state_ == State::open && kind_ == Kind::http) next_request();  // it may have waited for room
   if (!outbox_ || outbox_->empty()) {
-    progress_ms_ = 0;
-    if (outbox_ && !send_.in_kernel()) server_.give_back(std::move(outbox_));
+    if (outbox_) outbox_->progress_ms = 0;
+    if (outbox_ && !send_op().in_kernel()) server_.give_back(std::move(outbox_));
     if (state_ == State::leaving) return leave_when_quiet();
     if (peer_closed_) return close_now();
     // Its answer could not be read any more; who sees the end goes. Closing at once would reset what is under way to it.
@@ -201,14 +217,14 @@ void Connection::on_due() {
       return refuse_http(408, "the request took too long");
     case Wait::idle:
     case Wait::linger:
-      if (send_.in_kernel() && !stalled()) return wait_for(wait_, kProgressCheck);  // it still takes what is sent
+      if (send_op().in_kernel() && !stalled()) return wait_for(wait_, kProgressCheck);  // it still takes what is sent
       return close_now();
     case Wait::answer:
       return;
     case Wait::live: {
       std::int64_t now_ms = server_.loop.now_ms();
-      if (late_ms_ != 0 && now_ms >= late_ms_) {
-        late_ms_ = 0;
+      if (late_ms() != 0 && now_ms >= late_ms()) {
+        expect_nothing();
         ++server_.metrics.closed_timeout;
         speaker_->on_late();
       }
@@ -220,13 +236,14 @@ void Connection::on_due() {
 }
 
 bool Connection::stalled() const noexcept {
-  return send_.in_kernel() && server_.loop.now_ms() - progress_ms_ >= server_.options.times.stalled_send.count();
+  return send_op().in_kernel() &&
+         server_.loop.now_ms() - outbox_->progress_ms >= server_.options.times.stalled_send.count();
 }
 
 void Connection::close_now() {
   if (state_ == State::joining || state_ == State::dead) return;
   state_ = State::joining;
-  timer_.disarm();
+  timer().disarm();
   if (http_ && http_->session) request_gone();
   if (kind_ == Kind::probe) probe_gone();
   if (polling_) end_polling();
@@ -236,7 +253,7 @@ void Connection::close_now() {
 }
 
 void Connection::join() {
-  if (receive_.in_kernel() || send_.in_kernel()) return;
+  if (receive_op().in_kernel() || send_op().in_kernel()) return;
   state_ = State::dead;
   if (outbox_) server_.give_back(std::move(outbox_));
   frames_.release(server_.frames);

@@ -29,9 +29,27 @@
 namespace ringline::net {
 
 struct HttpState;  // http_state.hpp: while a connection speaks HTTP
-struct Polling;    // polling.hpp: while an Engine.IO session has no socket of its own
+class Connection;
 
-class Connection final : public Transport {
+// Operations and the timer of a connection are bases of it, so that they need no pointers back: there may be a million connections. A tag tells them
+// apart.
+template <class Tag>
+class ConnectionOp : public loop::Op {
+ protected:
+  ConnectionOp() noexcept;
+};
+class ConnectionTimer : public loop::Timer {
+ protected:
+  ConnectionTimer() noexcept;
+};
+struct Receiving {};
+struct Sending {};
+struct Polling;  // polling.hpp: while an Engine.IO session has no socket of its own
+
+class Connection final : public Transport,
+                         private ConnectionOp<Receiving>,
+                         private ConnectionOp<Sending>,
+                         private ConnectionTimer {
  public:
   Connection(Server::Impl& server, loop::Fd socket, base::ConnectionId id);
   ~Connection();
@@ -58,15 +76,18 @@ class Connection final : public Transport {
   bool is_open() const noexcept override { return state_ == State::open; }
   void close(std::uint16_t code, std::string_view reason) override;
   std::string address() const override;
-  void forget_address() noexcept override { address_.reset(); }
+  void forget_address() noexcept override;
   void expect_within(std::chrono::milliseconds time) override;
-  void expect_nothing() noexcept override { late_ms_ = 0; }
+  void expect_nothing() noexcept override;
   void command_taken() override;
   void command_answered() override;
   void close_slow() override;
   bool deflates() const noexcept override { return deflates_; }
 
  private:
+  template <class Tag>
+  friend class ConnectionOp;
+  friend class ConnectionTimer;
   enum class Kind : std::uint8_t {
     http,
     websocket,
@@ -83,6 +104,18 @@ class Connection final : public Transport {
   // What the timer is for. `live`: the next beat, or what the speaker expects.
   enum class Wait : std::uint8_t { head, body, idle, answer, live, linger };
 
+  // Of a client who is coming in. It is forgotten when he is.
+  struct Arrival {
+    std::string address;
+    std::int64_t late_ms = 0;  // the end of what the speaker expects; 0: nothing
+  };
+
+  loop::Op& receive_op() noexcept { return static_cast<ConnectionOp<Receiving>&>(*this); }
+  loop::Op& send_op() noexcept { return static_cast<ConnectionOp<Sending>&>(*this); }
+  const loop::Op& send_op() const noexcept { return static_cast<const ConnectionOp<Sending>&>(*this); }
+  loop::Timer& timer() noexcept { return static_cast<ConnectionTimer&>(*this); }
+  void on_complete(Receiving, loop::Completion completion) { on_receive(completion); }
+  void on_complete(Sending, loop::Completion completion) { on_sent(completion); }
   void on_receive(loop::Completion completion);
   void on_sent(loop::Completion completion);
   void on_due();
@@ -147,6 +180,8 @@ class Connection final : public Transport {
 
   void mark_dirty();
   void wait_for(Wait what, std::chrono::milliseconds time);
+  Arrival& arrival();
+  std::int64_t late_ms() const noexcept { return arrival_ ? arrival_->late_ms : 0; }
   void receive();
   void bound_output();
   bool stalled() const noexcept;
@@ -156,36 +191,39 @@ class Connection final : public Transport {
   void after_output();
 
   Server::Impl& server_;
-  loop::OpOf<Connection, &Connection::on_receive> receive_{*this};
-  loop::OpOf<Connection, &Connection::on_sent> send_{*this};
-  loop::TimerOf<Connection, &Connection::on_due> timer_{*this};
   std::unique_ptr<Outbox> outbox_;
   std::unique_ptr<HttpState> http_;
   std::unique_ptr<Polling> polling_;
   std::unique_ptr<Speaker> speaker_;
-  std::unique_ptr<std::string> address_;  // the client's, until it is forgotten
-  std::unique_ptr<std::string> unread_;   // frames, or packets of a payload, that came while reading was stopped
+  std::unique_ptr<Arrival> arrival_;
+  std::unique_ptr<std::string> unread_;  // frames, or packets of a payload, that came while reading was stopped
   protocol::FrameReader frames_;
   const Door* door_ = nullptr;
   base::ConnectionId id_;
   std::uint64_t secret_ =
       0;  // the part of an Engine.IO sid that cannot be guessed; of a probe: the session that it upgrades
-  std::int64_t progress_ms_ = 0;  // when the kernel last took something, or a send was begun
-  std::int64_t beat_ms_ = 0;      // the next ping, or the end of the time for its answer; 0: no heartbeat
-  std::int64_t late_ms_ = 0;      // the end of what the speaker expects; 0: nothing
+  std::int64_t beat_ms_ = 0;  // the next ping, or the end of the time for its answer; 0: no heartbeat
   loop::Fd socket_;
   std::uint16_t in_flight_ = 0;  // commands without an answer
   Kind kind_ = Kind::http;
   State state_ = State::open;
   Wait wait_ = Wait::head;
-  bool pong_due_ = false;  // a ping was sent, `beat_ms_` is for its answer
-  bool dirty_ = false;
-  bool full_ = false;         // refused room events; the speaker is told when there is room
-  bool paused_ = false;       // does not read: too many replies wait
-  bool input_ended_ = false;  // a close frame came, or what cannot be read on
-  bool peer_closed_ = false;  // a close frame came: ours ends the connection
-  bool inflates_ = false;     // permessage-deflate was agreed upon
-  bool deflates_ = false;     // and with the whole window
+  bool pong_due_ : 1 = false;  // a ping was sent, `beat_ms_` is for its answer
+  bool dirty_ : 1 = false;
+  bool full_ : 1 = false;         // refused room events; the speaker is told when there is room
+  bool paused_ : 1 = false;       // does not read: too many replies wait
+  bool input_ended_ : 1 = false;  // a close frame came, or what cannot be read on
+  bool peer_closed_ : 1 = false;  // a close frame came: ours ends the connection
+  bool inflates_ : 1 = false;     // permessage-deflate was agreed upon
+  bool deflates_ : 1 = false;     // and with the whole window
 };
+
+template <class Tag>
+ConnectionOp<Tag>::ConnectionOp() noexcept
+    : Op([](Op& self, loop::Completion completion) {
+        static_cast<Connection&>(static_cast<ConnectionOp&>(self)).on_complete(Tag{}, completion);
+      }) {}
+inline ConnectionTimer::ConnectionTimer() noexcept
+    : Timer([](Timer& self) { static_cast<Connection&>(static_cast<ConnectionTimer&>(self)).on_due(); }) {}
 
 }  // namespace ringline::net

@@ -131,7 +131,7 @@ void Connection::open_polling(const Door& door, const Request& request) {
   if (auto refusal = server_.options.doors->check(door, request)) return refuse_http(refusal->status, refusal->why);
   Connection* session = server_.add(loop::Fd{});
   if (!session) return refuse_http(503, "too many connections");
-  session->address_ = std::make_unique<std::string>(http_->address);
+  session->arrival().address = http_->address;
   session->polling_ = std::make_unique<Polling>();
   session->start_session(door, request);
   std::string packet;
@@ -316,7 +316,7 @@ void Connection::take_probe(std::string_view packet) {
   if (!ready) return send_close_frame(protocol::close_code::kProtocol, "not what a probe may say now");
   session->begin_upgrade();
   state_ = State::leaving;
-  if (receive_.in_kernel()) server_.loop.ring().cancel(receive_);
+  if (receive_op().in_kernel()) server_.loop.ring().cancel(receive_op());
   mark_dirty();  // it may be quiet already
 }
 

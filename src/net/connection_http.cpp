@@ -139,7 +139,7 @@ void Connection::take_request(Request request, bool from_other_core) {
   http_->keep_alive = request.keep_alive;
   http_->head_only = request.method == protocol::Method::head;
   wait_ = Wait::answer;
-  timer_.disarm();
+  timer().disarm();
   if (engineio) return answer_engineio(*door, std::move(request));
   if (request.upgrade_websocket)
     return door ? upgrade(*door, request) : refuse_http(404, "no WebSocket is taken at this path");
@@ -239,7 +239,7 @@ bool Connection::accept_upgrade(const Door& door, const Request& request, bool m
   inflates_ = agreed.has_value();
   deflates_ = agreed && agreed->takes_ours();
   protocol::append_upgrade_response(output(), check, extensions);
-  address_ = std::make_unique<std::string>(http_->address);
+  arrival().address = http_->address;
   return true;
 }
 
@@ -248,15 +248,15 @@ bool Connection::accept_upgrade(const Door& door, const Request& request, bool m
 void Connection::leave(Request request, unsigned core) {
   state_ = State::leaving;
   http_->leaving = std::make_unique<Leaving>(Leaving{core, std::move(request)});
-  server_.loop.ring().cancel(receive_);
+  server_.loop.ring().cancel(receive_op());
   wait_for(Wait::linger, server_.options.times.idle);  // for answers to earlier requests that nobody takes
   mark_dirty();                                        // it may be quiet already
 }
 
 // Nothing of the socket may be in the kernel on behalf of this connection when another one begins.
 void Connection::leave_when_quiet() {
-  if (receive_.in_kernel() || send_.in_kernel() || (outbox_ && !outbox_->empty())) return;
-  timer_.disarm();
+  if (receive_op().in_kernel() || send_op().in_kernel() || (outbox_ && !outbox_->empty())) return;
+  timer().disarm();
   state_ = State::dead;
   if (outbox_) server_.give_back(std::move(outbox_));
   frames_.release(server_.frames);
@@ -276,7 +276,7 @@ void Connection::leave_when_quiet() {
 void Connection::start_with(Request request, std::string input) {
   http_ = std::make_unique<HttpState>();
   http_->input = std::move(input);
-  server_.loop.ring().receive_multishot(receive_, socket_);
+  server_.loop.ring().receive_multishot(receive_op(), socket_);
   http_->reading = true;
   take_request(std::move(request), true);
   if (kind_ != Kind::http) return;

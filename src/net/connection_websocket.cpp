@@ -95,12 +95,12 @@ void Connection::start_living(const Door& door) {
 
 void Connection::arm_living() {
   if (wait_ != Wait::live) return;
-  std::int64_t due_ms = std::min(beat_ms_ == 0 ? INT64_MAX : beat_ms_, late_ms_ == 0 ? INT64_MAX : late_ms_);
-  if (due_ms != INT64_MAX) server_.loop.timers().arm(timer_, due_ms);
+  std::int64_t due_ms = std::min(beat_ms_ == 0 ? INT64_MAX : beat_ms_, late_ms() == 0 ? INT64_MAX : late_ms());
+  if (due_ms != INT64_MAX) server_.loop.timers().arm(timer(), due_ms);
 }
 
 void Connection::expect_within(std::chrono::milliseconds time) {
-  late_ms_ = server_.loop.now_ms() + time.count();
+  arrival().late_ms = server_.loop.now_ms() + time.count();
   arm_living();
 }
 
@@ -126,8 +126,8 @@ void Connection::on_pong() {
 // A peer that still takes what is sent is alive: the ping may be behind much else. And the pong may be behind what is not read yet.
 void Connection::no_pong() {
   if (stalled()) return close_slow();
-  if (send_.in_kernel()) {
-    beat_ms_ = progress_ms_ + server_.options.times.stalled_send.count();
+  if (send_op().in_kernel()) {
+    beat_ms_ = outbox_->progress_ms + server_.options.times.stalled_send.count();
     return;
   }
   if (paused_) {

@@ -81,6 +81,7 @@ void Outbox::clear() {
   if (pieces_.capacity() > kPiecesKept) pieces_.shrink_to_fit();  // it was a slow reader's
   urgent_ = {};
   shared_bytes_ = urgent_bytes_ = sending_bytes_ = 0;
+  progress_ms = 0;
 }
 
 }  // namespace ringline::net

@@ -38,6 +38,9 @@ class Outbox {
   void drop_shared();  // room events that are not begun
   void clear();
 
+  std::int64_t progress_ms =
+      0;  // when the kernel last took something, or a send was begun; 0: there is nothing to take
+
  private:
   struct Piece {
     base::ChunkRef chunk;

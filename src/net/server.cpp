@@ -74,11 +74,9 @@ Connection* Server::Impl::add(loop::Fd socket) {
     return nullptr;
   }
   base::ConnectionId id{ids.next(base::wall_ms())};
-  auto connection = std::make_unique<Connection>(*this, socket, id);
-  Connection* made = connection.get();
-  connections.emplace(id, std::move(connection));
+  Connection& made = connections.emplace(id, *this, socket, id).first->second;
   metrics.connections = connections.size();
-  return made;
+  return &made;
 }
 
 void Server::Impl::take_over(loop::Fd socket, protocol::Request request, std::string input) {
@@ -96,10 +94,7 @@ void Server::stop_listening() {
   }
 }
 
-Connection* Server::Impl::find(base::ConnectionId id) noexcept {
-  auto found = connections.find(id);
-  return found == connections.end() ? nullptr : found->second.get();
-}
+Connection* Server::Impl::find(base::ConnectionId id) noexcept { return connections.get(id); }
 
 // ID-SECRET: see Connection::sid.
 Connection* Server::Impl::find_session(std::string_view sid) noexcept {
@@ -156,22 +151,27 @@ void Server::Impl::give_back(std::unique_ptr<Outbox> outbox) {
   if (outboxes.size() < kOutboxesKept) outboxes.push_back(std::move(outbox));
 }
 
+void Server::rest() noexcept {
+  std::vector<std::unique_ptr<Outbox>>().swap(impl_->outboxes);
+  impl_->chunks.forget_kept();
+}
+
 void Server::announce(std::string_view event, std::string_view body) {
   for (auto& [id, connection] : impl_->connections) {
-    chat::Session* session = connection->speaker() ? connection->speaker()->session() : nullptr;
+    chat::Session* session = connection.speaker() ? connection.speaker()->session() : nullptr;
     if (session && session->state == chat::Session::State::ready) session->out.send_event(event, body);
   }
 }
 
 void Server::close_all(chat::CloseCode code, std::string_view reason) {
   for (auto& [id, connection] : impl_->connections) {
-    chat::Session* session = connection->speaker() ? connection->speaker()->session() : nullptr;
-    session ? session->out.close(code, reason) : connection->close(static_cast<std::uint16_t>(code), reason);
+    chat::Session* session = connection.speaker() ? connection.speaker()->session() : nullptr;
+    session ? session->out.close(code, reason) : connection.close(static_cast<std::uint16_t>(code), reason);
   }
 }
 
 void Server::kill_all() {
-  for (auto& [id, connection] : impl_->connections) connection->close_now();
+  for (auto& [id, connection] : impl_->connections) connection.close_now();
 }
 
 bool Server::empty() const noexcept {

@@ -2,12 +2,11 @@
 #pragma once
 
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "net/connection.hpp"
 #include "net/hand_over.hpp"
-#include "ringline/base/ids.hpp"
+#include "ringline/base/id_map.hpp"
 #include "ringline/net/server.hpp"
 #include "ringline/protocol/deflate.hpp"
 #include "ringline/protocol/websocket.hpp"
@@ -40,7 +39,7 @@ struct Server::Impl {
   loop::Fd listener;
   bool listening = false;
   std::unique_ptr<HandOver> hand_over;  // null: there is one core
-  std::unordered_map<base::ConnectionId, std::unique_ptr<Connection>> connections;
+  base::IdMap<base::ConnectionId, Connection> connections;
   std::vector<Connection*> dirty;
   std::vector<base::ConnectionId> dead;
   std::vector<std::unique_ptr<Outbox>> outboxes;  // kept for the next use

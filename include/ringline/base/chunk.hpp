@@ -35,6 +35,7 @@ class ChunkPool {
   ~ChunkPool() { ASSERT(in_use_ == 0); }
   class ChunkRef take();
   std::size_t in_use() const noexcept { return in_use_; }
+  void forget_kept() noexcept { std::vector<std::unique_ptr<Chunk>>().swap(kept_); }
 
  private:
   friend class ChunkRef;

@@ -12,11 +12,15 @@
 
 namespace ringline::net {
 
-// What the speakers of a core share; each use is within one call.
-struct ChatCodec {
-  base::json::Reader reader;
-  protocol::Deflater deflater;
-  std::string scratch;
+// What the speakers of a core share. Of the last three each use is within one call.
+struct ChatCore {
+  const base::Settings& settings;
+  chat::Shard* shard = nullptr;
+  base::json::Reader reader = {};
+  protocol::Deflater deflater = {};
+  std::string scratch = {};
+  std::string opening_token =
+      {};  // of the upgrade by which a speaker is being made, until its `on_open`, which follows at once
 };
 
 // Of one core.
@@ -25,7 +29,7 @@ class ChatDoors final : public Doors, public chat::Framer {
   explicit ChatDoors(const base::Settings& settings);
 
   // Made after the server, which it needs to find sessions; before the first connection.
-  void set_shard(chat::Shard& shard) noexcept { shard_ = &shard; }
+  void set_shard(chat::Shard& shard) noexcept { core_.shard = &shard; }
 
   protocol::HttpLimits http_limits() const noexcept;  // of a server with these doors
 
@@ -36,9 +40,7 @@ class ChatDoors final : public Doors, public chat::Framer {
                     std::string_view offset) override;
 
  private:
-  const base::Settings& settings_;
-  chat::Shard* shard_ = nullptr;
-  ChatCodec codec_;
+  ChatCore core_;
   std::array<Door, 2> doors_;
 };
 

@@ -98,6 +98,9 @@ class Server {
   // Gives what was queued to the kernel and frees what is closed: the last hook of a turn.
   void on_turn_end();
 
+  // It is quiet: what is kept for the next use goes.
+  void rest() noexcept;
+
   // To every signed-in connection.
   void announce(std::string_view event, std::string_view body);
   void close_all(chat::CloseCode code, std::string_view reason);
