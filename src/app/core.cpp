@@ -6,6 +6,7 @@
 #include "app/rest.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
+#include "ringline/base/memory.hpp"
 #include "ringline/base/random.hpp"
 #include "ringline/loop/thread.hpp"
 
@@ -16,6 +17,7 @@ namespace {
 constexpr std::uint32_t kReconnectSpreadMs = 2000;  // clients of a stopping server come back spread over this
 constexpr std::chrono::milliseconds kHearing{50};   // between telling the clients and closing them
 constexpr std::chrono::milliseconds kDrainStep{5};
+constexpr std::int64_t kRestAfterMs = 25'000;  // nothing was accepted, sequenced or delivered for so long
 
 }  // namespace
 
@@ -104,7 +106,24 @@ void Core::on_turn_end() {
 void Core::on_tick() {
   shard_->on_tick(loop_.now_ms());
   process_.state[loop_.core()].journal_well.store(journal_->healthy(), std::memory_order_relaxed);
+  rest_if_quiet();
   loop_.timers().arm(tick_, loop_.now_ms() + chat::Shard::kTickMs);
+}
+
+// The one place where memory that was needed once is given back: a crowd that comes at once needs several times what it needs when it is there.
+void Core::rest_if_quiet() {
+  const base::Metrics& metrics = loop_.metrics();
+  std::uint64_t count = metrics.connections_accepted + metrics.events + metrics.deliveries;
+  if (count != std::exchange(busy_count_, count)) {
+    busy_ms_ = loop_.now_ms();
+    rested_ = false;
+  }
+  if (rested_ || loop_.now_ms() - busy_ms_ < kRestAfterMs) return;
+  rested_ = true;
+  server_->rest();
+  shard_->rest();
+  if (loop_.core() == 0) process_.store.rest();
+  base::give_memory_back();
 }
 
 Health Core::health() const noexcept {

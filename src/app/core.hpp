@@ -66,6 +66,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
 
   void on_turn_end() override;
   void on_tick();
+  void rest_if_quiet();
   void on_flush_due() {}  // the turn that the timer brings ends with a flush
   base::Task<void> drain_and_stop();
   bool no_connections() const noexcept { return server_->empty() && (!admin_ || admin_->empty()); }
@@ -89,6 +90,10 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   std::unique_ptr<net::Server> server_;
   std::unique_ptr<base::Settings> admin_settings_;  // with the admin listener's address
   std::unique_ptr<net::Server> admin_;              // null: another core, or no ADMIN_PORT
+  // What says that a core is busy, and since when it has not changed.
+  std::uint64_t busy_count_ = 0;
+  std::int64_t busy_ms_ = 0;
+  bool rested_ = true;
   loop::TimerOf<Core, &Core::on_tick> tick_{*this};
   loop::TimerOf<Core, &Core::on_flush_due> flush_again_{*this};
 };

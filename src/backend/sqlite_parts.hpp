@@ -19,12 +19,15 @@ struct SqliteStore::Parts {
   // From any thread. False: too much is waiting (limits::kWorkerJobs).
   bool write(JobRef job);
   bool read(JobRef job);
+  void rest();
 
   const SqliteOptions options;
   std::atomic<bool> healthy{true};
 
  private:
+  void start_pump();
   void pump();
+  void rest_readers();
   Result<void> write_group(std::span<const JobRef> group);
   Connection& borrow();
   void give_back(Connection& c);
@@ -34,6 +37,7 @@ struct SqliteStore::Parts {
   std::mutex lock_;  // of what follows
   std::deque<JobRef> queue_;
   bool pumping_ = false;
+  bool resting_ = false;  // the writer is to drop its cache when nothing is queued
   std::vector<Connection*> idle_;
   loop::Workers writing_;  // last: their threads end before what they use
   loop::Workers reading_;

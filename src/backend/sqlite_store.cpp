@@ -5,6 +5,7 @@
 
 #include "backend/sqlite_parts.hpp"
 #include "ringline/base/assert.hpp"
+#include "ringline/base/memory.hpp"
 #include "ringline/loop/thread.hpp"
 
 namespace ringline::backend {
@@ -53,10 +54,29 @@ bool SqliteStore::Parts::write(JobRef job) {
   std::lock_guard guard(lock_);
   if (queue_.size() >= base::limits::kWorkerJobs) return false;
   queue_.push_back(std::move(job));
-  if (std::exchange(pumping_, true)) return true;
+  start_pump();
+  return true;
+}
+
+void SqliteStore::Parts::start_pump() {
+  if (std::exchange(pumping_, true)) return;
   bool taken = writing_.submit([this] { pump(); });
   ASSERT(taken);  // there is never more than one
-  return true;
+}
+
+void SqliteStore::Parts::rest() {
+  (void)reading_.submit([this] { rest_readers(); });  // refused: they are busy
+  std::lock_guard guard(lock_);
+  resting_ = true;
+  start_pump();
+}
+
+void SqliteStore::Parts::rest_readers() {
+  {
+    std::lock_guard guard(lock_);
+    for (Connection* reader : idle_) reader->db.drop_cache();
+  }
+  base::give_memory_back();
 }
 
 // Until nothing is queued; `pumping_` says that this runs or will.
@@ -71,10 +91,15 @@ void SqliteStore::Parts::pump() {
         group.push_back(std::move(queue_.front()));
         queue_.pop_front();
       }
-      if (group.empty()) {
+      if (group.empty() && !std::exchange(resting_, false)) {
         pumping_ = false;
         return;
       }
+    }
+    if (group.empty()) {
+      writer_.db.drop_cache();
+      base::give_memory_back();
+      continue;
     }
     auto written = write_group(group);
     if (!written)
@@ -156,6 +181,8 @@ base::Result<std::unique_ptr<SqliteStore>> SqliteStore::open(std::string path, S
   return std::unique_ptr<SqliteStore>(
       new SqliteStore(std::make_unique<Parts>(std::move(*writer), std::move(readers), options)));
 }
+
+void SqliteStore::rest() { parts_->rest(); }
 
 bool SqliteStore::healthy() const noexcept { return parts_->healthy.load(std::memory_order_relaxed); }
 

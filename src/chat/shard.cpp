@@ -193,6 +193,8 @@ std::int64_t Shard::flush() {
   return again_ms;
 }
 
+void Shard::rest() noexcept { parts_->chunks.forget_kept(); }
+
 bool Shard::all_stored() {
   parts_->ingest.pump(true);
   return parts_->ingest.waiting() == 0 && !parts_->ingest.running() && parts_->sequencer.idle();

@@ -11,8 +11,9 @@
 namespace ringline::loop {
 namespace {
 
+// The kernel takes buffers in turn, so all are in use after as many receives: they are there from the start.
 void* map(std::size_t bytes) {
-  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   return memory == MAP_FAILED ? nullptr : memory;
 }
 

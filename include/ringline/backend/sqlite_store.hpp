@@ -42,6 +42,8 @@ class SqliteStore {
   std::unique_ptr<chat::Store> client(loop::Loop& loop);
   // False after a write that the disk did not take, until one is taken again.
   bool healthy() const noexcept;
+  // From any thread: what SQLite has cached goes. It is in the system's cache as well.
+  void rest();
 
   // For start-up: these block.
   base::Result<std::uint64_t> highest_id();  // of all that was ever stored here, also when it is deleted since

@@ -128,6 +128,8 @@ class Shard final : public RoomLogListener {
   // Frames what the turn delivered and queues it on every member: call it before the connections flush, in every turn. When the next call is due at the
   // latest (rooms that are busy wait a little, to be sent several events at once); INT64_MAX: whenever.
   std::int64_t flush();
+  // It is quiet: what is kept for the next use goes.
+  void rest() noexcept;
   // Whether all that was sequenced is committed and in the store; hurries it there. For a clean stop: called again until it is true.
   bool all_stored();
 
