@@ -31,6 +31,7 @@ struct Ring::Impl {
   static constexpr unsigned kBatch = 256;       // completions copied out at once
   static constexpr unsigned kSubmitTries = 64;  // with a full queue, before the kernel's refusal is taken as final
 
+  RingOptions options{};
   io_uring ring{};
   int doorbell = -1;  // an eventfd that is never read: each write wakes its multishot poll anew
   bool doorbell_armed = false;

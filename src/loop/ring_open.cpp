@@ -35,11 +35,12 @@ constexpr std::array kFeatures{
 
 }  // namespace
 
-base::Result<std::unique_ptr<Ring>> Ring::open(const RingOptions& options) {
+base::Result<std::unique_ptr<Ring>> Ring::prepare(const RingOptions& options) {
   auto impl = std::make_unique<Impl>();
+  impl->options = options;
   io_uring_params params{};
-  params.flags =
-      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
+                 IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
   params.cq_entries = options.entries * 4;
   const int made = io_uring_queue_init_params(options.entries, &impl->ring, &params);
   if (made < 0) return refuse(-made, "io_uring_setup");
@@ -54,17 +55,36 @@ base::Result<std::unique_ptr<Ring>> Ring::open(const RingOptions& options) {
     self.can_message = io_uring_opcode_supported(probe, IORING_OP_MSG_RING) != 0;
     io_uring_free_probe(probe);
   }
+  self.doorbell = ::eventfd(0, EFD_CLOEXEC);
+  if (self.doorbell < 0) return refuse(errno, "eventfd");
+  return ring;
+}
+
+base::Result<void> Ring::begin() {
+  Impl& self = *impl_;
+  // The thread that enables it is the single issuer. (io_uring_enable_rings is missing in Debian 12's library.)
+  if (const int failed =
+          io_uring_register(static_cast<unsigned>(self.ring.ring_fd), IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+      failed < 0)
+    return refuse(-failed, "io_uring_register");
   io_uring_register_ring_fd(&self.ring);  // saves a look-up each enter; not needed
-  if (options.receive_buffers > 0) {
-    const int failed = self.buffers.provide(self.ring, options.receive_buffers, options.receive_buffer_bytes);
+  if (self.options.receive_buffers > 0) {
+    const int failed = self.buffers.provide(self.ring, self.options.receive_buffers, self.options.receive_buffer_bytes);
     if (failed == EINVAL) return std::unexpected(explain_missing("provided buffer rings", kernel_release()));
     if (failed != 0) return refuse(failed, "io_uring_register");
   }
-  self.doorbell = ::eventfd(0, EFD_CLOEXEC);
-  if (self.doorbell < 0) return refuse(errno, "eventfd");
   self.arm_doorbell();
+  return {};
+}
+
+base::Result<std::unique_ptr<Ring>> Ring::open(const RingOptions& options) {
+  auto ring = prepare(options);
+  if (!ring) return ring;
+  if (auto begun = (*ring)->begin(); !begun) return std::unexpected(begun.error());
   return ring;
 }
+
+std::array<Fd, 2> Ring::descriptors() const noexcept { return {Fd{impl_->ring.ring_fd}, Fd{impl_->doorbell}}; }
 
 Ring::Ring(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 

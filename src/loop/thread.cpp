@@ -4,7 +4,12 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <system_error>
 #include <vector>
 
 namespace ringline::loop {
@@ -44,5 +49,20 @@ void pin_thread(unsigned index) {
 void give_way() { static_cast<void>(::setpriority(PRIO_PROCESS, 0, kNiceness)); }
 
 void name_thread(const std::string& name) { ::pthread_setname_np(::pthread_self(), name.substr(0, 15).c_str()); }
+
+// close_range does the unsharing too: sandboxes that let nobody call unshare, which also makes namespaces, let this pass.
+base::Result<void> unshare_descriptors(std::vector<Fd> keep) {
+  std::ranges::sort(keep, {}, &Fd::value);
+  keep.push_back(Fd{INT_MAX});
+  unsigned from = STDERR_FILENO + 1;
+  for (const Fd kept : keep) {
+    const auto number = static_cast<unsigned>(kept.value);
+    if (number > from && ::close_range(from, number - 1, CLOSE_RANGE_UNSHARE) != 0)
+      return base::fail_sys(
+          errno, "a thread cannot have descriptors of its own: close_range: " + std::generic_category().message(errno));
+    from = std::max(from, number + 1);
+  }
+  return {};
+}
 
 }  // namespace ringline::loop

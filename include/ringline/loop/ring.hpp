@@ -8,11 +8,13 @@
 //   * handlers run from `reap`, after the completions were copied out of the ring; a handler may start operations, never reap.
 // An operation is started in the submission queue; the kernel sees it at the next `enter`. The queue full: `enter` happens at once.
 //
-// One thread makes, uses and destroys a Ring. The simulation links another ring.cpp (tests/sim) behind this header.
+// One thread uses and destroys a Ring: the one that calls `begin`. Rings whose threads have descriptor tables of their own (thread.hpp) are prepared
+// before that, and kept in each table: only so they can wake each other. The simulation links another ring.cpp (tests/sim) behind this header.
 #pragma once
 
 #include <sys/socket.h>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -84,8 +86,13 @@ class Ring {
  public:
   // Says exactly what is missing and how to get it: ENOSYS (no io_uring in this kernel), EPERM (seccomp or kernel.io_uring_disabled),
   // ENOMEM (memlock limit), or the feature that the kernel lacks.
+  static base::Result<std::unique_ptr<Ring>> prepare(const RingOptions& options);
+  // On the thread that uses it, before anything else.
+  base::Result<void> begin();
+  // Both, for a thread that makes its own.
   static base::Result<std::unique_ptr<Ring>> open(const RingOptions& options);
-  ~Ring();  // no op may be in the kernel
+  ~Ring();                                         // no op may be in the kernel
+  std::array<Fd, 2> descriptors() const noexcept;  // what `wake` and `wake_from_thread` use
 
   // Sockets. Accepted sockets are blocking and close-on-exec; completions: result = the new descriptor.
   void accept_multishot(Op& op, Fd listener);

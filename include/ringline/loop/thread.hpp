@@ -2,6 +2,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
+
+#include "ringline/base/result.hpp"
+#include "ringline/loop/ring.hpp"
 
 namespace ringline::loop {
 
@@ -13,5 +17,8 @@ void pin_thread(unsigned index);
 void give_way();
 // The calling thread's name in ps and gdb; cut to 15 bytes.
 void name_thread(const std::string& name);
+// Gives the calling thread a descriptor table of its own: in it are the standard streams and `keep`, under the numbers they had. The limit on descriptors
+// counts by table, so each such thread may open as many. What is not kept stays open in the others' table; a copy here would outlive its closing there.
+base::Result<void> unshare_descriptors(std::vector<Fd> keep);
 
 }  // namespace ringline::loop

@@ -1,28 +1,37 @@
-// Several loops, each on a thread of its own, as the server runs them.
+// Several loops, each on a thread with descriptors of its own, as the server runs them.
 #pragma once
 
+#include <algorithm>
 #include <barrier>
 #include <functional>
+#include <iterator>
 #include <thread>
 
 #include "ringline/loop/loop.hpp"
+#include "ringline/loop/thread.hpp"
 #include "support.hpp"
 
 namespace ringline::loop::test {
 
 class Cores {
  public:
-  // `ready` runs on each loop's thread before its first turn, `done` after its last, while all loops still exist.
+  // `ready` runs on each loop's thread before its first turn, `done` after its last, while all loops still exist. `shared`: what of the test's
+  // descriptors the threads use.
   using Step = std::function<void(Loop&)>;
   Cores(
-      unsigned cores, Step ready, Step done = [](Loop&) {})
-      : mailboxes_(cores),
+      unsigned cores, Step ready, Step done = [](Loop&) {}, std::vector<Fd> shared = {})
+      : shared_(std::move(shared)),
+        mailboxes_(cores),
         loops_(cores),
         built_(cores),
         started_(cores + 1),
         ended_(cores),
         ready_(std::move(ready)),
         done_(std::move(done)) {
+    for (unsigned core = 0; core < cores; ++core) {
+      rings_.push_back(prepare_ring());
+      std::ranges::copy(rings_.back()->descriptors(), std::back_inserter(shared_));
+    }
     for (unsigned core = 0; core < cores; ++core) {
       threads_.emplace_back([this, core] { run(core); });
     }
@@ -46,7 +55,10 @@ class Cores {
 
  private:
   void run(unsigned core) {
-    Loop loop(core, mailboxes_, open_ring());
+    std::unique_ptr<Ring> ring = std::move(rings_[core]);
+    EXPECT_TRUE(unshare_descriptors(shared_).has_value());
+    EXPECT_TRUE(ring->begin().has_value());
+    Loop loop(core, mailboxes_, std::move(ring));
     loops_[core] = &loop;
     built_.arrive_and_wait();
     loop.set_peers(loops_);
@@ -57,6 +69,8 @@ class Cores {
     ended_.arrive_and_wait();
   }
 
+  std::vector<Fd> shared_;
+  std::vector<std::unique_ptr<Ring>> rings_;
   Mailboxes mailboxes_;
   std::vector<Loop*> loops_;
   std::barrier<> built_;

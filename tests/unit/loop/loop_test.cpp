@@ -313,7 +313,8 @@ TEST(Loop, StopsWithOperationsInFlightWhichAreThenDrained) {
         EXPECT_TRUE(receive.op.in_kernel());
         loop.ring().shutdown(pair.ours);
         while (loop.ring().in_kernel() > 0) loop.turn(true);
-      });
+      },
+      {pair.ours});
   cores.stop();
   EXPECT_EQ(receive.last(), 0);
 }

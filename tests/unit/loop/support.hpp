@@ -22,15 +22,20 @@ namespace ringline::loop::test {
 
 using namespace std::chrono_literals;
 
-inline std::unique_ptr<Ring> open_ring(unsigned receive_buffers = 16, std::size_t buffer_bytes = 256,
-                                       unsigned entries = 64) {
-  auto ring =
-      Ring::open({.entries = entries, .receive_buffers = receive_buffers, .receive_buffer_bytes = buffer_bytes});
+inline std::unique_ptr<Ring> must(base::Result<std::unique_ptr<Ring>> ring) {
   if (!ring) {
     ADD_FAILURE() << ring.error().message;
     std::abort();
   }
   return std::move(*ring);
+}
+inline std::unique_ptr<Ring> open_ring(unsigned receive_buffers = 16, std::size_t buffer_bytes = 256,
+                                       unsigned entries = 64) {
+  return must(
+      Ring::open({.entries = entries, .receive_buffers = receive_buffers, .receive_buffer_bytes = buffer_bytes}));
+}
+inline std::unique_ptr<Ring> prepare_ring() {
+  return must(Ring::prepare({.entries = 64, .receive_buffers = 16, .receive_buffer_bytes = 256}));
 }
 
 inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
