@@ -1,14 +1,22 @@
 // See mailbox.hpp. The indexes grow for ever; a slot is an index modulo the size. `head == tail`: empty.
 #include "ringline/loop/mailbox.hpp"
 
+#include <algorithm>
 #include <bit>
 
 #include "ringline/base/assert.hpp"
 
 namespace ringline::loop {
 
+namespace {
+
+constexpr std::size_t kSlotsOfCore = 8 * base::limits::kMailboxSlots;  // of all queues to one core
+constexpr std::size_t kSlotsMin = 256;
+
+}  // namespace
+
 SpscQueue::SpscQueue(std::size_t slots)
-    : slots_(std::make_unique<Mail*[]>(std::bit_ceil(slots))), mask_(std::bit_ceil(slots) - 1) {}
+    : slots_(std::make_unique_for_overwrite<Mail*[]>(std::bit_ceil(slots))), mask_(std::bit_ceil(slots) - 1) {}
 
 SpscQueue::~SpscQueue() {
   while (Mail* mail = pop()) delete mail;
@@ -44,9 +52,11 @@ bool SpscQueue::empty() const noexcept {
 Mailboxes::Mailboxes(unsigned cores) : cores_(cores), sleeping_(cores) {
   ASSERT(cores > 0);
   queues_.reserve(std::size_t{cores} * cores);
+  // There are as many queues as the square of the cores: with many of them each is shorter, and what comes at once is stashed.
+  const std::size_t slots = std::clamp(kSlotsOfCore / cores, kSlotsMin, base::limits::kMailboxSlots);
   for (unsigned i = 0; i < cores * cores; ++i) {
     const bool to_itself = i / cores == i % cores;
-    queues_.push_back(to_itself ? nullptr : std::make_unique<SpscQueue>(base::limits::kMailboxSlots));
+    queues_.push_back(to_itself ? nullptr : std::make_unique<SpscQueue>(slots));
   }
 }
 
