@@ -1,4 +1,5 @@
-// Segments of a journal: made one ahead, used, closed, removed. What blocks is done by workers; their answers come as mail.
+// Segments of a journal: made one ahead, used, closed, removed. What blocks is done by workers; their answers come as mail. A worker's descriptors are not
+// the core's, so the core opens what was made: a path that is in memory by then.
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
@@ -15,9 +16,13 @@ using journal::kBlockBytes;
 
 namespace {
 
+std::string path_of(const std::string& directory, std::uint64_t number) {
+  return directory + "/" + journal::segment_name(number);
+}
+
 // Appears under its name only when it is whole and synced.
-base::Result<loop::Fd> make_segment(const std::string& directory, std::uint64_t number, std::uint64_t bytes) {
-  const std::string path = directory + "/" + journal::segment_name(number);
+base::Result<void> make_segment(const std::string& directory, std::uint64_t number, std::uint64_t bytes) {
+  const std::string path = path_of(directory, number);
   const std::string unfinished = path + std::string(journal::kUnfinished);
   static_cast<void>(disk::remove(unfinished));  // of an attempt before; most often there is none
   auto file = disk::open(unfinished, disk::Open::create);
@@ -25,18 +30,16 @@ base::Result<loop::Fd> make_segment(const std::string& directory, std::uint64_t 
   auto filled = disk::preallocate(*file, bytes);
   disk::close(*file);
   if (filled) filled = disk::rename(unfinished, path);
-  if (!filled) {
+  if (!filled)
     static_cast<void>(disk::remove(unfinished));  // gives its space back; a next attempt removes it otherwise
-    return std::unexpected(filled.error());
-  }
-  return disk::open(path, disk::Open::direct);
+  return filled;
 }
 
 // How many of them, from the first on, are gone for good. Each removal is synced before the next: a void never goes before what it voids.
 std::size_t remove_in_order(const std::string& directory, const std::vector<std::uint64_t>& segments) {
   std::size_t removed = 0;
   for (const std::uint64_t segment : segments) {
-    auto done = disk::remove(directory + "/" + journal::segment_name(segment));
+    auto done = disk::remove(path_of(directory, segment));
     if (done) done = disk::sync_directory(directory);
     if (!done) {
       base::log::warn("journal_segment_not_removed", {{"segment", segment}, {"why", done.error().message}});
@@ -108,14 +111,15 @@ void Journal::prepare_spare() {
   if (!preparing_) on_prepared(base::fail_later(base::Errc::unavailable, 1000, "the workers have too much to do"));
 }
 
-void Journal::on_prepared(base::Result<loop::Fd> made) {
-  if (made) {
-    spare_ = Segment{.number = next_segment_++, .file = *made, .offset = kBlockBytes};
+void Journal::on_prepared(base::Result<void> made) {
+  auto file = made ? disk::open(path_of(directory_, next_segment_), disk::Open::direct) : std::unexpected(made.error());
+  if (file) {
+    spare_ = Segment{.number = next_segment_++, .file = *file, .offset = kBlockBytes};
     if (!to_void_) retry_after_ = kRetryMin;
     if (state_ == State::failing) go_on();
   } else {
     base::log::error("journal_segment_not_made",
-                     {{"segment", next_segment_}, {"errno", made.error().sys}, {"why", made.error().message}});
+                     {{"segment", next_segment_}, {"errno", file.error().sys}, {"why", file.error().message}});
     set_state(state_);  // also the first time, when it is failing from the start
     retry_later();
   }

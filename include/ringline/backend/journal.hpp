@@ -132,7 +132,7 @@ class Journal final : public chat::RoomLog, public loop::TurnHook {
   bool have_room(std::uint64_t bytes);
   bool submit(std::move_only_function<std::move_only_function<void(Journal&)>()> job);
   void prepare_spare();
-  void on_prepared(base::Result<loop::Fd> made);
+  void on_prepared(base::Result<void> made);
   void go_on();
   void retry_later();
   void on_retry();

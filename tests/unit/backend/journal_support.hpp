@@ -16,6 +16,7 @@
 #include "ringline/backend/journal.hpp"
 #include "ringline/backend/journal_recovery.hpp"
 #include "ringline/base/clock.hpp"
+#include "ringline/loop/thread.hpp"
 
 namespace ringline::backend::test {
 
@@ -92,11 +93,16 @@ inline JournalOptions small(const std::string& data_dir, unsigned core = 0) {
 
 // One core with a journal. What it was told is there to look at.
 struct Core final : chat::RoomLogListener {
-  explicit Core(JournalOptions options) {
+  // `own_descriptors`: as in the server, the thread's are not the workers'.
+  explicit Core(JournalOptions options, bool own_descriptors = false) {
     auto ring = loop::Ring::open({.entries = 64, .receive_buffers = 0, .receive_buffer_bytes = 0});
     EXPECT_TRUE(ring.has_value()) << (ring ? "" : ring.error().message);
     loop = std::make_unique<loop::Loop>(0, mailboxes, std::move(*ring));
     workers = std::make_unique<loop::Workers>(1, "journal-test", 64);
+    if (own_descriptors) {
+      const auto kept = loop->ring().descriptors();
+      EXPECT_TRUE(loop::unshare_descriptors({kept.begin(), kept.end()}).has_value());
+    }
     auto opened = Journal::open(std::move(options), *loop, *workers, *this);
     EXPECT_TRUE(opened.has_value()) << (opened ? "" : opened.error().message);
     journal = std::move(*opened);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <thread>
 
 #include "journal_support.hpp"
 
@@ -41,6 +42,18 @@ TEST(Journal, WhatIsCommittedIsRecovered) {
   EXPECT_EQ(all.report.torn_bytes, 0U);
   EXPECT_EQ(all.report.highest_id.value, 3'000'017U);
   EXPECT_EQ(all.report.rooms.at({1}).seq, 16U);
+}
+
+TEST(Journal, WorkersWithOtherDescriptorsMakeItsSegments) {
+  const TemporaryDirectory directory;
+  constexpr std::uint64_t kEvents = 60;  // of 4 KiB: several segments
+  std::thread([&] {
+    Core core(small(directory.path()), true);
+    for (std::uint64_t seq = 1; seq <= kEvents; ++seq)
+      ASSERT_TRUE(core.commit({make_event(1, seq, std::string(4096, 'x'))})) << seq;
+  }).join();
+  EXPECT_GE(segments_on_disk(directory.path()), 4U);
+  EXPECT_EQ(recover(directory.path()).seqs(1).size(), kEvents);
 }
 
 TEST(Journal, ATurnIsOneCommit) {
