@@ -30,6 +30,15 @@ base::Result<std::unique_ptr<HandOverPorts>> HandOverPorts::open(unsigned cores)
   return ports;
 }
 
+std::vector<loop::Fd> HandOverPorts::descriptors() const {
+  std::vector<loop::Fd> all;
+  for (const Port& port : ports_) {
+    all.push_back(port.to);
+    all.push_back(port.at);
+  }
+  return all;
+}
+
 HandOverPorts::~HandOverPorts() {
   for (Port& port : ports_) {
     ASSERT(port.receiver == nullptr);

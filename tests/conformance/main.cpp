@@ -1,8 +1,11 @@
 // conformance-server: our network and protocol layers with the fixtures of the public suites instead of chat. See --help.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <barrier>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -126,7 +129,15 @@ class Process {
     settings_.ping_timeout = std::chrono::milliseconds(options.ping_timeout_ms);
     settings_.host = "127.0.0.1";
     settings_.client_origin = {"*"};
-    if (options.cores > 1) ports_ = must(net::HandOverPorts::open(options.cores));
+    for (unsigned core = 0; core < options.cores; ++core) {
+      rings_.push_back(must(loop::Ring::prepare({.entries = base::limits::kRingEntries,
+                                                 .receive_buffers = base::limits::kReceiveBuffers,
+                                                 .receive_buffer_bytes = base::limits::kReceiveBufferBytes})));
+      std::ranges::copy(rings_.back()->descriptors(), std::back_inserter(shared_));
+    }
+    if (options.cores == 1) return;
+    ports_ = must(net::HandOverPorts::open(options.cores));
+    std::ranges::copy(ports_->descriptors(), std::back_inserter(shared_));
   }
 
   void run(const sigset_t& until) {
@@ -144,10 +155,9 @@ class Process {
  private:
   void run_core(unsigned number) {
     loop::name_thread("core-" + std::to_string(number));
-    loop::Loop loop(number, mailboxes_,
-                    must(loop::Ring::open({.entries = base::limits::kRingEntries,
-                                           .receive_buffers = base::limits::kReceiveBuffers,
-                                           .receive_buffer_bytes = base::limits::kReceiveBufferBytes})));
+    std::unique_ptr<loop::Ring> ring = std::move(rings_[number]);
+    if (!loop::unshare_descriptors(shared_) || !ring->begin()) std::abort();
+    loop::Loop loop(number, mailboxes_, std::move(ring));
     loops_[number] = &loop;
     together_.arrive_and_wait();  // all loops are made
     loop.set_peers(loops_);
@@ -168,6 +178,8 @@ class Process {
   base::Settings settings_;
   loop::Mailboxes mailboxes_;
   std::unique_ptr<net::HandOverPorts> ports_;
+  std::vector<std::unique_ptr<loop::Ring>> rings_;
+  std::vector<loop::Fd> shared_;  // in every core's table
   std::vector<loop::Loop*> loops_;
   std::vector<Hub*> hubs_;
   std::vector<Core*> cores_;

@@ -1,7 +1,7 @@
 // Hand-over of connections between the cores of a process: the pair of sockets through which each core is given descriptors.
 //
-// A descriptor travels as a message (SCM_RIGHTS), never as a number, since cores may have descriptor tables of their own. Made before the cores'
-// threads start, so that all of them have both ends; destroyed after they are joined.
+// A descriptor travels as a message (SCM_RIGHTS), never as a number, since cores have descriptor tables of their own. Made before the cores' threads
+// start, and kept by all of them (loop/thread.hpp); destroyed after they are joined.
 #pragma once
 
 #include <memory>
@@ -22,6 +22,7 @@ class HandOverPorts {
   HandOverPorts& operator=(const HandOverPorts&) = delete;
 
   unsigned cores() const noexcept { return static_cast<unsigned>(ports_.size()); }
+  std::vector<loop::Fd> descriptors() const;
 
  private:
   friend class HandOver;

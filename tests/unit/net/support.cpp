@@ -96,7 +96,14 @@ TestServer::TestServer(Setup setup)
   settings_.rate_limit_messages = 0;
   setup_.adjust(settings_);
   store_ = must(backend::SqliteStore::open((directory_ / "store.db").string()));
-  if (setup_.cores > 1) ports_ = must(HandOverPorts::open(setup_.cores));
+  for (unsigned core = 0; core < setup_.cores; ++core) {
+    rings_.push_back(must(loop::Ring::prepare({.entries = 1024, .receive_buffers = 64, .receive_buffer_bytes = 4096})));
+    std::ranges::copy(rings_.back()->descriptors(), std::back_inserter(shared_));
+  }
+  if (setup_.cores > 1) {
+    ports_ = must(HandOverPorts::open(setup_.cores));
+    std::ranges::copy(ports_->descriptors(), std::back_inserter(shared_));
+  }
   for (unsigned core = 0; core < setup_.cores; ++core) threads_.emplace_back([this, core] { run(core); });
   started_.arrive_and_wait();
 }
@@ -106,8 +113,9 @@ TestServer::~TestServer() { stop(); }
 std::uint16_t TestServer::port(unsigned core) const { return cores_[core]->port; }
 
 void TestServer::run(unsigned number) {
-  loop::Loop loop(number, mailboxes_,
-                  must(loop::Ring::open({.entries = 1024, .receive_buffers = 64, .receive_buffer_bytes = 4096})));
+  std::unique_ptr<loop::Ring> ring = std::move(rings_[number]);
+  if (!loop::unshare_descriptors(shared_) || !ring->begin()) std::abort();
+  loop::Loop loop(number, mailboxes_, std::move(ring));
   loops_[number] = &loop;
   together_.arrive_and_wait();
   loop.set_peers(loops_);

@@ -1,4 +1,4 @@
-// A server on real sockets: cores on threads of their own, each with ring, journal, shard and connections as the product has them, and a door of the
+// A server on real sockets: cores on threads with descriptors of their own, each with ring, journal, shard and connections as the product has them, and a door of the
 // test's. Clients are blocking sockets of the test's thread.
 #pragma once
 
@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <barrier>
 #include <cstdlib>
@@ -26,6 +27,7 @@
 #include "ringline/chat/shard.hpp"
 #include "ringline/chat/tokens.hpp"
 #include "ringline/loop/loop.hpp"
+#include "ringline/loop/thread.hpp"
 #include "ringline/loop/workers.hpp"
 #include "ringline/net/chat_doors.hpp"
 #include "ringline/net/hand_over.hpp"
@@ -95,6 +97,8 @@ class TestServer {
   std::unique_ptr<backend::SqliteStore> store_;
   loop::Mailboxes mailboxes_;
   std::unique_ptr<HandOverPorts> ports_;
+  std::vector<std::unique_ptr<loop::Ring>> rings_;
+  std::vector<loop::Fd> shared_;  // in every core's table
   std::vector<std::unique_ptr<Core>> cores_;
   std::vector<loop::Loop*> loops_;
   std::barrier<> together_;
