@@ -37,14 +37,13 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
   if (!journal) return std::unexpected(journal.error());
   core->journal_ = std::move(*journal);
   core->store_ = process.store.client(loop);
-  core->server_ =
-      std::make_unique<net::Server>(loop, net::ServerOptions{.core = loop.core(),
-                                                             .connections_max = process.connections_max / process.cores,
-                                                             .settings = settings,
-                                                             .http = core->http_,
-                                                             .doors = &core->doors_,
-                                                             .hand_over = process.hand_over.get(),
-                                                             .http_limits = core->doors_.http_limits()});
+  core->server_ = std::make_unique<net::Server>(loop, net::ServerOptions{.core = loop.core(),
+                                                                         .connections_max = process.connections_max,
+                                                                         .settings = settings,
+                                                                         .http = core->http_,
+                                                                         .doors = &core->doors_,
+                                                                         .hand_over = process.hand_over.get(),
+                                                                         .http_limits = core->doors_.http_limits()});
   core->shard_ = std::make_unique<chat::Shard>(chat::ShardOptions{.core = loop.core(),
                                                                   .cores = process.cores,
                                                                   .highest_id = process.highest_id,
@@ -233,16 +232,17 @@ void fail_start(Process& process, const base::Error& error) {
 void run_core(Process& process, unsigned core) {
   base::log::set_core(core);
   loop::name_thread("core-" + std::to_string(core));
-  if (process.settings.pin) loop::pin_thread(core);
-  auto ring = loop::Ring::open({.entries = base::limits::kRingEntries,
-                                .receive_buffers = base::limits::kReceiveBuffers,
-                                .receive_buffer_bytes = base::limits::kReceiveBufferBytes});
-  if (!ring) {
-    fail_start(process, ring.error());
+  // More threads than processors: the scheduler places them better.
+  if (process.settings.pin && process.cores <= loop::usable_cpus()) loop::pin_thread(core);
+  std::unique_ptr<loop::Ring> ring = std::move(process.rings[core]);
+  auto begun = loop::unshare_descriptors(process.shared);
+  if (begun) begun = ring->begin();
+  if (!begun) {
+    fail_start(process, begun.error());
     process.together.arrive_and_wait();
     return;
   }
-  loop::Loop loop(core, process.mailboxes, std::move(*ring));
+  loop::Loop loop(core, process.mailboxes, std::move(ring));
   process.loops[core] = &loop;
   process.together.arrive_and_wait();  // all loops are made
   if (process.failed) return;

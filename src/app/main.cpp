@@ -1,8 +1,11 @@
 // ringline: settings, start-up in order (data directory, store, journals, cores), signals, watchdog, stop.
+#include <fmt/format.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <bit>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -24,8 +27,12 @@
 namespace ringline::app {
 namespace {
 
+namespace limits = base::limits;
+
 constexpr unsigned kWorkers = 2;
-constexpr unsigned kDescriptorsKept = 100;  // of the limit, for files and what the process itself opens
+constexpr unsigned kDescriptorsOfCore =
+    35;  // standard streams, listeners, segments of the journal; sockets on their way in or out
+constexpr unsigned kReceiveBuffersMin = 128;
 constexpr std::int64_t kWatchdogSilenceNs = 10'000'000'000;  // a core that has not answered for so long is stuck
 constexpr timespec kSignalPoll{.tv_sec = 1, .tv_nsec = 0};
 
@@ -40,13 +47,52 @@ int fail(const std::string& message) {
   return 1;
 }
 
-// As many descriptors as the hard limit allows; what is refused (a container without the right) is no error.
+// As many descriptors a table as the hard limit allows; what is refused (a container without the right) is no error.
 unsigned raise_descriptor_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
   rlimit wanted{.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
   if (::setrlimit(RLIMIT_NOFILE, &wanted) == 0) limit = wanted;
   return static_cast<unsigned>(std::min<rlim_t>(limit.rlim_cur, 1U << 30));
+}
+
+// Rings, and the sockets between cores. More threads than processors are never all busy: they share the memory of as many buffers as those would have.
+base::Result<void> prepare_cores(Process& process) {
+  const unsigned share = std::bit_floor(limits::kReceiveBuffers * loop::usable_cpus() / process.cores);
+  for (unsigned core = 0; core < process.cores; ++core) {
+    auto ring = loop::Ring::prepare({.entries = limits::kRingEntries,
+                                     .receive_buffers = std::clamp(share, kReceiveBuffersMin, limits::kReceiveBuffers),
+                                     .receive_buffer_bytes = limits::kReceiveBufferBytes});
+    if (!ring) return std::unexpected(ring.error());
+    std::ranges::copy((*ring)->descriptors(), std::back_inserter(process.shared));
+    process.rings.push_back(std::move(*ring));
+  }
+  if (process.cores == 1) return {};
+  auto ports = net::HandOverPorts::open(process.cores);
+  if (!ports) return std::unexpected(ports.error());
+  process.hand_over = std::move(*ports);
+  std::ranges::copy(process.hand_over->descriptors(), std::back_inserter(process.shared));
+  return {};
+}
+
+// How many connections a core may have: what its descriptors carry, or its share of CONNECTIONS_MAX.
+base::Result<unsigned> connections_of_core(const Process& process, unsigned descriptors) {
+  const std::size_t taken = process.shared.size() + kDescriptorsOfCore;
+  if (descriptors <= taken)
+    return base::fail(base::Errc::invalid,
+                      fmt::format("a limit of {} descriptors is too low for {} cores, which need {} each beside their "
+                                  "connections: raise it (`ulimit -n`, systemd: LimitNOFILE=)",
+                                  descriptors, process.cores, taken));
+  const auto fit = static_cast<unsigned>(descriptors - taken);
+  const unsigned wanted = process.settings.connections_max;
+  const unsigned share = wanted / process.cores + (wanted % process.cores != 0 ? 1 : 0);
+  if (share > fit)
+    base::log::warn(
+        "connections_do_not_fit",
+        {{"wanted", wanted},
+         {"fit", std::uint64_t{fit} * process.cores},
+         {"why", "each core's thread may open as many descriptors as RLIMIT_NOFILE says: raise it, or CORES"}});
+  return wanted != 0 ? std::min(share, fit) : fit;
 }
 
 sigset_t handled_signals() {
@@ -102,7 +148,10 @@ void announce_start(const Process& process, const DataDir& data) {
   std::fflush(stdout);
   if (auto written = data.write_file("port", std::to_string(process.port) + "\n"); !written)
     base::log::warn("port_not_written", {{"why", written.error().message}});
-  base::log::info("started", {{"version", base::version()}, {"port", process.port}, {"cores", process.cores}});
+  base::log::info("started", {{"version", base::version()},
+                              {"port", process.port},
+                              {"cores", process.cores},
+                              {"connectionsMax", std::uint64_t{process.connections_max} * process.cores}});
   sd_notify(0, "READY=1");
 }
 
@@ -129,15 +178,12 @@ int run(const base::Settings& settings, const DataDir& data) {
   process.highest_id = booted->highest_id;
   process.journals = booted->journals;
   process.started_ns = base::monotonic_ns();
-  unsigned descriptors = raise_descriptor_limit();
-  process.connections_max = settings.connections_max != 0 ? settings.connections_max : descriptors - kDescriptorsKept;
+  const unsigned descriptors = raise_descriptor_limit();
+  if (auto prepared = prepare_cores(process); !prepared) return fail(prepared.error().message);
+  auto connections = connections_of_core(process, descriptors);
+  if (!connections) return fail(connections.error().message);
+  process.connections_max = *connections;
   for (Process::CoreState& core : process.state) core.heard_ns = process.started_ns;
-
-  if (cores > 1) {
-    auto ports = net::HandOverPorts::open(cores);
-    if (!ports) return fail(ports.error().message);
-    process.hand_over = std::move(*ports);
-  }
 
   sigset_t signals = handled_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);

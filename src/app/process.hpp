@@ -1,4 +1,8 @@
 // What the cores of one process share: read-only after start, or made to be shared (mailboxes, workers, the store's threads, a few flags).
+//
+// Descriptors are not: each core's thread has a table of its own, so that the limit (RLIMIT_NOFILE) counts by core. In all tables, under the same numbers,
+// are the rings, their doorbells and the sockets of hand-over; everything else of a core is opened on its own thread, and what workers, store and log open
+// stays in theirs.
 #pragma once
 
 #include <atomic>
@@ -40,12 +44,14 @@ struct Process {
   const chat::Tokens tokens;
   loop::Workers& workers;
   backend::SqliteStore& store;
-  unsigned connections_max = 0;                 // of the process
+  unsigned connections_max = 0;                 // of a core
   std::uint64_t highest_id = 0;                 // of all found on disk
   std::vector<backend::JournalStart> journals;  // by core
   std::uint16_t port = 0;                       // set before the cores start listening
   std::int64_t started_ns = 0;
-  std::unique_ptr<net::HandOverPorts> hand_over;  // null: one core
+  std::unique_ptr<net::HandOverPorts> hand_over;   // null: one core
+  std::vector<std::unique_ptr<loop::Ring>> rings;  // by core, until its thread takes its own
+  std::vector<loop::Fd> shared;                    // descriptors that every core's table has: of rings and hand_over
   loop::Mailboxes mailboxes;
   std::vector<loop::Loop*> loops;  // by core; set before any runs, valid until all are joined
   std::vector<Core*> core_objects;
