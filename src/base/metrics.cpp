@@ -13,6 +13,7 @@
 #include <ctime>
 #include <iterator>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "ringline/base/clock.hpp"
@@ -54,6 +55,11 @@ struct Memory {
   std::uint64_t resident_bytes = 0;
 };
 
+struct CloseFolder {
+  void operator()(DIR* folder) const noexcept { ::closedir(folder); }
+};
+using Folder = std::unique_ptr<DIR, CloseFolder>;
+
 Memory memory() noexcept {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"), &std::fclose);
   unsigned long long all = 0;
@@ -63,16 +69,26 @@ Memory memory() noexcept {
   return {all * page, resident * page};
 }
 
-// Since Linux 6.2 the size of /proc/self/fd is the number of open descriptors; before it is 0 and they are counted.
-std::uint64_t open_fds() noexcept {
+// Since Linux 6.2 the size of the folder is the number of open descriptors; before it is 0 and they are counted.
+std::uint64_t fds_in(const std::string& folder_path) noexcept {
   struct stat info{};
-  if (::stat("/proc/self/fd", &info) == 0 && info.st_size > 0) return static_cast<std::uint64_t>(info.st_size);
-  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/fd"), &::closedir);
+  if (::stat(folder_path.c_str(), &info) == 0 && info.st_size > 0) return static_cast<std::uint64_t>(info.st_size);
+  const Folder folder(::opendir(folder_path.c_str()));
   if (!folder) return 0;
   std::uint64_t count = 0;
   while (const dirent* entry = ::readdir(folder.get()))
     if (entry->d_name[0] != '.') ++count;
-  return count > 0 ? count - 1 : 0;  // the folder's own
+  return count;
+}
+
+// Threads may have descriptor tables of their own, and the limit is each one's: the fullest tells how near it is.
+std::uint64_t open_fds() noexcept {
+  const Folder threads(::opendir("/proc/self/task"));
+  std::uint64_t most = 0;
+  while (const dirent* thread = threads ? ::readdir(threads.get()) : nullptr)
+    if (thread->d_name[0] != '.')
+      most = std::max(most, fds_in(std::string("/proc/self/task/") + thread->d_name + "/fd"));
+  return most;
 }
 
 void put_process(std::string& out, double uptime_seconds) {
@@ -82,8 +98,9 @@ void put_process(std::string& out, double uptime_seconds) {
   put(out, "process_cpu_seconds_total", "counter", "Processor time used, user and system.", cpu_seconds());
   put(out, "process_resident_memory_bytes", "gauge", "Memory in RAM.", used.resident_bytes);
   put(out, "process_virtual_memory_bytes", "gauge", "Address space.", used.virtual_bytes);
-  put(out, "process_open_fds", "gauge", "Open file descriptors.", open_fds());
-  put(out, "process_max_fds", "gauge", "Limit on open file descriptors.", static_cast<std::uint64_t>(fds.rlim_cur));
+  put(out, "process_open_fds", "gauge", "Open file descriptors of the thread that has most.", open_fds());
+  put(out, "process_max_fds", "gauge", "Limit on open file descriptors of a thread.",
+      static_cast<std::uint64_t>(fds.rlim_cur));
   put(out, "process_start_time_seconds", "gauge", "Start of the process, Unix time.",
       static_cast<double>(wall_ms()) / 1000.0 - uptime_seconds);
 }
