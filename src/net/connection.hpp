@@ -173,6 +173,7 @@ class Connection final : public Transport,
   void send_close_frame(std::uint16_t code, std::string_view reason);
   void hang_up();
   void start_living(const Door& door);
+  std::int64_t next_beat_ms() const noexcept;
   void beat();
   void no_pong();
   void on_pong();

@@ -112,7 +112,7 @@ engineio::Open Connection::open_packet(std::string_view sid, bool upgradable) co
 void Connection::start_session(const Door& door, const Request& request) {
   kind_ = Kind::engineio;
   secret_ = base::random_u64();
-  beat_ms_ = server_.loop.now_ms() + server_.options.settings.ping_interval.count();
+  beat_ms_ = next_beat_ms();
   start_living(door);
   if (!polling_) engineio::append_open_frame(output(), open_packet(sid(), false));
   speaker_ = server_.options.doors->open(door, request, *this);

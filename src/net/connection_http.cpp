@@ -212,7 +212,7 @@ void Connection::upgrade(const Door& door, const Request& request) {
   kind_ = Kind::websocket;
   std::string input = std::move(http_->input);
   http_.reset();
-  if (door.pings) beat_ms_ = server_.loop.now_ms() + server_.options.settings.ping_interval.count();
+  if (door.pings) beat_ms_ = next_beat_ms();
   start_living(door);
   speaker_ = server_.options.doors->open(door, request, *this);
   speaker_->on_open();

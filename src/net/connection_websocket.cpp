@@ -16,6 +16,9 @@ namespace engineio = protocol::engineio;
 namespace {
 
 constexpr std::chrono::seconds kLinger{2};  // for the peer's answer to a close frame
+constexpr std::int64_t kBeatTicks = 64;     // of a ping interval at least; more where so many are connected that
+constexpr std::int64_t kBeatsAtOnce = 256;  // more than these would be due at one
+constexpr unsigned kGoldenRatio = 40503;    // of 65536: parts of it lie evenly, however many there are
 
 }  // namespace
 
@@ -104,6 +107,17 @@ void Connection::expect_within(std::chrono::milliseconds time) {
   arm_living();
 }
 
+// When the interval is over, or a moment later: on a tick that the connections of a core share, so that many idle ones wake it for all that are due and not
+// for each. A tick has few enough of them not to be felt, and the cores' ticks lie apart.
+std::int64_t Connection::next_beat_ms() const noexcept {
+  const std::int64_t interval = server_.options.settings.ping_interval.count();
+  const auto connections = static_cast<std::int64_t>(server_.connections.size());
+  const std::int64_t tick = std::max<std::int64_t>(interval / std::max(kBeatTicks, connections / kBeatsAtOnce), 1);
+  const std::int64_t phase = tick * (server_.options.core * kGoldenRatio & 0xffff) >> 16;
+  const std::int64_t due_ms = server_.loop.now_ms() + interval + tick - 1;
+  return due_ms - (due_ms - phase) % tick;
+}
+
 // From one due time to the next, and not from now: a turn that came late makes nobody's time longer.
 void Connection::beat() {
   if (stalled()) return close_slow();
@@ -119,7 +133,7 @@ void Connection::beat() {
 void Connection::on_pong() {
   if (!pong_due_) return;
   pong_due_ = false;
-  beat_ms_ = server_.loop.now_ms() + server_.options.settings.ping_interval.count();
+  beat_ms_ = next_beat_ms();
   arm_living();
 }
 
