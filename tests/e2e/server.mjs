@@ -34,7 +34,7 @@ process.on('exit', () => {
 });
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
-// options: {cores, env, args, dataDir}
+// options: {cores, env, args, dataDir, descriptors (the limit on them)}
 export async function startServer(options = {}) {
   const server = new Server(options);
   await server.start();
@@ -70,7 +70,9 @@ class Server {
     rmSync(portFile, { force: true });  // of an earlier run
     this.#lines = [];
     this.#partial = '';
-    const command = [...kGuard, kBinary, ...this.options.args];
+    const { descriptors, args } = this.options;
+    const limit = descriptors ? ['prlimit', `--nofile=${descriptors}:${descriptors}`, '--'] : [];
+    const command = [...kGuard, ...limit, kBinary, ...args];
     // After a restart it listens where it did, as it would in production: stock clients come back to the same address.
     const env = { ...process.env, HOST: '127.0.0.1', PORT: String(this.port), CORES: String(this.options.cores), PIN_CORES: 'off',
       DATA_DIR: this.dataDir, ...this.options.env };

@@ -1,4 +1,4 @@
-// The stock socket.io-client and polling by hand on the product with two cores: chats, survives a restart, recovers by auth.resume what it missed.
+// The stock socket.io-client and polling by hand on the product with three cores: chats, survives a restart, recovers by auth.resume what it missed.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,10 +13,10 @@ const kMissed = 20;
 let unique = 0;
 const named = (prefix) => `${prefix}-${process.pid}-${unique++}`;
 
-describe('the product with two cores', () => {
+describe('the product with three cores', () => {
   let server;
   const sockets = [];
-  before(async () => { server = await startServer({ cores: 2, env: { RATE_LIMIT_GUESTS: '0', RATE_LIMIT_MESSAGES: '0', BCRYPT_COST: '4' } }); });
+  before(async () => { server = await startServer({ cores: 3, env: { RATE_LIMIT_GUESTS: '0', RATE_LIMIT_MESSAGES: '0', BCRYPT_COST: '4' } }); });
   after(async () => {
     for (const socket of sockets) leave(socket);
     await server?.stop();
