@@ -1,8 +1,11 @@
 """What the harness makes of figures, without servers: spreads, bounds, slopes, and a report that is well-formed whatever is missing."""
+import os
 import pathlib
 import sys
 import tempfile
+import types
 import unittest
+import unittest.mock
 import xml.etree.ElementTree
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -79,6 +82,22 @@ class Reports(unittest.TestCase):
     def test_ticks_are_round(self):
         self.assertEqual(plots.ticks(10), [0, 2.5, 5, 7.5, 10])
         self.assertEqual(plots.ticks(0), [0])
+
+
+class Machine(unittest.TestCase):
+    def test_what_a_process_uses_is_read(self):
+        own = [os.getpid()]
+        self.assertGreater(watch.private_bytes(own), 2**20)
+        self.assertGreater(watch.cpu_seconds(own), 0)
+        self.assertGreaterEqual(watch.descriptors(own), 3)
+        self.assertGreater(watch.machine_memory('MemTotal'), watch.machine_memory('Slab'))
+
+    def test_too_little_memory_to_hold_is_said(self):
+        bench = types.SimpleNamespace(options=types.SimpleNamespace(quick=False), say=lambda text: None)
+        found = {}
+        with unittest.mock.patch.object(watch, 'machine_memory', return_value=4 * 2**30):
+            scenarios.hold(bench, found)
+        self.assertEqual(found['notes'], ['Skipped: this machine has 4.0 GiB of memory, and 8 GiB are needed.'])
 
 
 class Profiles(unittest.TestCase):

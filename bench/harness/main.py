@@ -30,7 +30,7 @@ def arguments():
         epilog=f'Scenarios:\n{about}\n\nPeers are profiles: bench/peers/README.md says how to add one of your own.\n'
                'Results: build/bench/report.html, report.md and results.json. Bounds are printed beside the figures and not asserted; the exit status is 1\n'
                'if a delivery was lost, came twice or out of order. An interrupted run reports what it has.')
-    parser.add_argument('--scenario', default='fanout,pairs,room10k,ack,idle,storm,history,resume,fairness',
+    parser.add_argument('--scenario', default='fanout,pairs,room10k,ack,idle,storm,history,resume,fairness,hold',
                         help='with commas, or all (default: %(default)s)')
     parser.add_argument('--peers', default='socketio', help='profiles of bench/peers, or paths of others, with commas; empty: none (%(default)s)')
     parser.add_argument('--protocol', default='ringline', choices=['ringline', 'socketio'], help="which of Ringline's doors (%(default)s)")
@@ -41,6 +41,7 @@ def arguments():
     parser.add_argument('--step-seconds', type=float, default=5, help='of a step of a search (%(default)s)')
     parser.add_argument('--p99-ms', type=float, default=100, help='bound of a search (%(default)s)')
     parser.add_argument('--rate', type=float, default=1000, help='messages a second in the slices of fanout (%(default)s)')
+    parser.add_argument('--hold', type=int, default=500_000, help='connections of the scenario hold (%(default)s)')
     parser.add_argument('--soak-seconds', type=float, default=1800, help='(%(default)s)')
     parser.add_argument('--size', type=int, default=200, help='bytes of a text (%(default)s)')
     parser.add_argument('--only', choices=['cpu', 'highest'], help='of fanout and pairs, one half')
@@ -83,10 +84,10 @@ class Bench:
     def log(self, name):
         return self.out / (''.join(c if c.isalnum() else '-' for c in name) + '.log')
 
-    def own(self, name='Ringline', core_threads=1, binary=None):
-        cores = {self.server_core} if core_threads == 1 else {self.server_core, self.load_core}
+    def own(self, name='Ringline', core_threads=1, binary=None, cores=None, settings=None):
+        cores = cores or ({self.server_core} if core_threads == 1 else {self.server_core, self.load_core})
         protocol = self.options.protocol
-        server = start_ringline(binary or self.options.ringline, name, protocol, self.data, cores, self.log(name), core_threads)
+        server = start_ringline(binary or self.options.ringline, name, protocol, self.data, cores, self.log(name), core_threads, settings)
         self.servers.append(server)
         return server
 
@@ -116,11 +117,11 @@ class Bench:
             words += ['--server-pid', str(pid)]
         return [*words, *(str(flag) for flag in flags)]
 
-    def start_load(self, server, *flags, text=subprocess.DEVNULL):
+    def start_load(self, server, *flags, text=subprocess.DEVNULL, show=True):
         """The load tool, running; its JSON is in `.found` when it has ended."""
         file = tempfile.NamedTemporaryFile(suffix='.json')
         process = subprocess.Popen([*self.command(server, *flags), '--json', file.name], stdout=text, text=True,
-                                   stderr=None if sys.stderr.isatty() else subprocess.DEVNULL)
+                                   stderr=None if show and sys.stderr.isatty() else subprocess.DEVNULL)
         process.found = file
         return process
 

@@ -4,8 +4,11 @@ One rule for all comparisons: alternating slices, the median of the ratios of th
 load is the larger of factor x quiet and quiet + 10 ms. Memory is judged by its slope after the first minutes.
 """
 import dataclasses
+import math
+import resource
 import statistics
 import subprocess
+import threading
 import time
 from typing import Callable
 
@@ -20,6 +23,15 @@ DRAINED_EVENTS = 1000
 ACK_SLACK_US = 150
 SOAK_SKIP = 0.2  # of the time: warm-up
 IDLE_CONNECTIONS = 19_000
+HOLD_MEMORY = 8 * 2**30  # below it the scenario hold is skipped
+HOLD_BYTES_EACH = 16 * 1024  # both ends of a connection: kernel, server and load tool, with some to spare
+HOLD_FILL = 0.95  # of a core's descriptors: chance does not give each core the same number of connections
+HOLD_OTHERS = 200  # descriptors of a core that are no connections
+HOLD_TOOL = 18_000  # connections of one load tool
+HOLD_TOOL_SOURCES = 5  # addresses it connects from
+HOLD_ROOM = 10  # members: each that comes is told to the others
+HOLD_AT_ONCE = 4  # load tools that sign in at the same time
+HOLD_SIGN_IN_SECONDS = 300  # for such a group
 
 
 def spread(values):
@@ -341,6 +353,96 @@ def fairness(bench, found):
           latency_bound_ms(alone[first]['p99, ms']['median'], 1.5), unit='ms')
 
 
+class Holders:
+    """Load tools that hold idle connections, each in a process of its own: a process's descriptors would not do."""
+
+    def __init__(self, bench, server):
+        self.bench, self.server, self.tools, self.held = bench, server, [], 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for tool in self.tools:
+            tool.terminate()
+        for tool in self.tools:
+            tool.wait()
+            tool.stdout.close()
+            tool.found.close()
+
+    def hold(self, count):
+        while self.held < count:
+            group = []
+            while self.held < count and len(group) < HOLD_AT_ONCE:
+                size = min(HOLD_TOOL, count - self.held)
+                group.append(self._start(size))
+                self.held += size
+            for tool in group:
+                if not self._is_in(tool):
+                    raise BenchError(f'a load tool ended with {tool.wait()} before its connections were in, or was too slow')
+            self.bench.say(f'{self.held} connections are held')
+
+    def _start(self, size):
+        tool = self.bench.start_load(self.server, '--idle', '--connections', size, '--concurrency', 128, '--room-size', HOLD_ROOM, '--seconds', 1_000_000,
+                                     '--first-source', 1 + len(self.tools) * HOLD_TOOL_SOURCES, text=subprocess.PIPE, show=False)
+        self.tools.append(tool)
+        return tool
+
+    @staticmethod
+    def _is_in(tool):
+        timer = threading.Timer(HOLD_SIGN_IN_SECONDS, tool.terminate)
+        timer.start()
+        told = any(line.startswith('all connections are in') for line in tool.stdout)
+        timer.cancel()
+        return told
+
+    def lost(self):
+        return sum(1 for tool in self.tools if tool.poll() is not None)
+
+
+def hold(bench, found):
+    """The same thousand chat alone, and beside as many idle connections as were asked for, all in one process."""
+    total = watch.machine_memory('MemTotal')
+    if total < HOLD_MEMORY and not bench.options.quick:
+        found['notes'] = [f'Skipped: this machine has {total / 2**30:.1f} GiB of memory, and {HOLD_MEMORY / 2**30:.0f} GiB are needed.']
+        return bench.say(found['notes'][0])
+    wanted = small(bench, bench.options.hold, 2000)
+    count = min(wanted, watch.machine_memory('MemAvailable') // HOLD_BYTES_EACH)
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    cores = max(small(bench, 1, 4), math.ceil(count / (HOLD_FILL * (descriptors - HOLD_OTHERS))))
+    server = bench.own(core_threads=cores, cores={bench.server_core}, settings={'JOURNAL_SEGMENT': '8M'})
+    crowd = ('--connections', small(bench, 1000, 100), '--room-size', 100, '--rate', 100, '--seconds', bench.options.seconds, '--warmup', warmup(bench))
+    slices = small(bench, 3, 1)
+
+    def figures(result):
+        return {key: value for key, value in step_figures(result).items() if key.startswith(('p', 'CPU')) or key == 'clean'}
+
+    alone = paired(bench, found, [server], 'a thousand that chat, alone', figures, crowd, slices)[server.name]
+    before = watch.private_bytes(server.pids), watch.machine_memory('Slab')
+    began = time.monotonic()
+    with Holders(bench, server) as holders:
+        holders.hold(count)
+        took = time.monotonic() - began
+        beside = paired(bench, found, [server], f'beside {count} idle connections', figures, crowd, slices)[server.name]
+        idle_from = watch.cpu_seconds(server.pids), time.monotonic()
+        time.sleep(small(bench, 30, 2))
+        idle_cpu = (watch.cpu_seconds(server.pids) - idle_from[0]) / (time.monotonic() - idle_from[1])
+        held = watch.metrics(server).get('ringline_connections', 0) - 1  # but the one that asks
+        private, slab = (now - then for now, then in zip((watch.private_bytes(server.pids), watch.machine_memory('Slab')), before))
+        if holders.lost():
+            raise BenchError(f'{holders.lost()} load tools lost their connections')
+    row = {'connections held': held, 'private, bytes a connection': private / count, 'kernel, bytes a connection, both ends': slab / count,
+           'signed in within, s': took, 'a second': count / took, 'idle CPU, % of a core': idle_cpu * 100}
+    found['parts'][f'{count} connections, each a user of his own in a room of {HOLD_ROOM}'] = rows_of({server.name: [row]})
+    found['notes'] = [f'One process, {cores} core threads on one processor: {descriptors} descriptors are allowed a table, and each thread has its own. '
+                      f'Server memory and kernel memory as they were before the {count} connections, subtracted.']
+    if count < wanted:
+        found['notes'].append(f'Bounded by memory: {count} of {wanted}.')
+    judge(found, 'connections held', held, count, at_least=True)
+    for key in ('p50, ms', 'p99, ms'):
+        judge(found, f'{key[:3]} of the thousand beside them', beside[key]['median'], latency_bound_ms(alone[key]['median'], 1.5), unit='ms')
+
+
 @dataclasses.dataclass
 class Scenario:
     title: str
@@ -358,5 +460,6 @@ ALL = {
     'history': Scenario('Pages of history', 'pages of history: rate, CPU, latency', history),
     'resume': Scenario('Everybody resumes after a restart', 'all clients of a stopped server come back at once and get what they missed', resume),
     'fairness': Scenario('Quiet rooms beside a busy one', 'latency of quiet rooms while another is at its maximum', fairness),
+    'hold': Scenario('Half a million connections in one process', 'idle connections as many as memory and --hold allow, and chat among a thousand', hold),
     'soak': Scenario('Soak', 'half an hour of chat with connections coming and going: memory, descriptors', soak),
 }

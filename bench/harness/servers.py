@@ -101,10 +101,10 @@ class Server:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def start_ringline(binary, name, protocol, data, cores, log, core_threads=1):
-    """On an empty data folder below `data`, without rate limits."""
+def start_ringline(binary, name, protocol, data, cores, log, core_threads=1, more=None):
+    """On an empty data folder below `data`, without rate limits. `more`: further settings."""
     settings = {'HOST': '127.0.0.1', 'PORT': '{port}', 'DATA_DIR': '{dir}', 'CORES': str(core_threads), 'RATE_LIMIT_GUESTS': '0',
-                'RATE_LIMIT_MESSAGES': '0'}
+                'RATE_LIMIT_MESSAGES': '0', **(more or {})}
     plan = {'name': name, 'about': f'durable, {core_threads} core{"s" if core_threads > 1 else ""}', 'protocol': protocol, 'start': [str(binary)],
             'environment': settings, 'cwd': ROOT}
     return Server(plan, cores, log, tempfile.mkdtemp(prefix='ringline-', dir=data))

@@ -22,7 +22,37 @@ def resident_mib(pids):
 
 
 def descriptors(pids):
-    return sum(len(os.listdir(f'/proc/{pid}/fd')) for pid in pids)
+    """Of all tables: Ringline's cores each have one of their own, the other threads share the process's."""
+    count = 0
+    for pid in pids:
+        tables = [f'/proc/{pid}/fd']
+        for thread in pathlib.Path(f'/proc/{pid}/task').iterdir():
+            if (thread / 'comm').read_text().startswith('core-'):
+                tables.append(f'{thread}/fd')
+        count += sum(len(os.listdir(table)) for table in tables)
+    return count
+
+
+def private_bytes(pids):
+    """What the processes have for themselves alone."""
+    total = 0
+    for pid in pids:
+        text = pathlib.Path(f'/proc/{pid}/smaps_rollup').read_text()
+        total += sum(int(kib) * 1024 for kib in re.findall(r'Private_(?:Clean|Dirty):\s+(\d+)', text))
+    return total
+
+
+def cpu_seconds(pids):
+    total = 0
+    for pid in pids:
+        fields = pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+    return total
+
+
+def machine_memory(name):
+    """Bytes, by the names of /proc/meminfo."""
+    return int(re.search(rf'^{name}:\s+(\d+)', pathlib.Path('/proc/meminfo').read_text(), re.MULTILINE).group(1)) * 1024
 
 
 def metrics(server):

@@ -26,12 +26,12 @@ bool on_loopback(const loop::Address& address) {
   return ntohl(reinterpret_cast<const sockaddr_in&>(address.storage).sin_addr.s_addr) == kLoopback;
 }
 
-int bind_source(loop::Fd socket, std::uint32_t index) {
+int bind_source(loop::Fd socket, std::uint32_t first, std::uint32_t index) {
   const int on = 1;
   if (::setsockopt(socket.value, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) != 0) return errno;
   sockaddr_in source{};
   source.sin_family = AF_INET;
-  source.sin_addr.s_addr = htonl(kLoopback + index / kPerSource);
+  source.sin_addr.s_addr = htonl(kLoopback + first + index / kPerSource);
   return ::bind(socket.value, reinterpret_cast<const sockaddr*>(&source), sizeof source) == 0 ? 0 : errno;
 }
 
@@ -69,7 +69,7 @@ bool Crowd::open_one(Client& client) {
     on_failed(client, socket.error().message);
     return false;
   }
-  const int error = on_loopback(address_) ? bind_source(*socket, client.index()) : 0;
+  const int error = on_loopback(address_) ? bind_source(*socket, options_.first_source, client.index()) : 0;
   if (error != 0) {
     ::close(socket->value);
     on_failed(client, fmt::format("bind: {}", std::strerror(error)));

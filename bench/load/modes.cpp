@@ -5,7 +5,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <string_view>
+#include <thread>
 
 #include "ringline/base/clock.hpp"
 
@@ -17,7 +20,9 @@ constexpr std::int64_t kSetUpStall = 20 * kSecond;  // nobody came in for so lon
 constexpr std::int64_t kSettle = kSecond / 2;       // after the last join: what it caused arrives
 constexpr double kGrowth = 2;                       // of the rate, until one is not held
 constexpr unsigned kStepsMax = 40;
-constexpr double kQuietAfterLoss = 1;  // seconds
+constexpr double kQuietAfterLoss = 1;                            // seconds
+constexpr auto kAnsweringEvery = std::chrono::milliseconds(20);  // --idle: heartbeats, all that have come at once
+constexpr std::string_view kAllIn = "all connections are in";    // of --idle: whoever started several waits for it
 
 std::int64_t ns_of(double seconds) { return static_cast<std::int64_t>(seconds * static_cast<double>(kSecond)); }
 
@@ -81,11 +86,16 @@ class Search {
   Report& report_;
 };
 
-void idle(const Options& options, Driver& driver, const ServerProbe& probe, Report& report) {
+void idle(const Options& options, Driver& driver, const Crowd& crowd, const ServerProbe& probe, Report& report) {
+  fmt::print("{}\n", kAllIn);
+  std::fflush(stdout);
   driver.show("idle");
   const auto before = ask(probe);
   const std::int64_t began_ns = base::monotonic_ns();
-  driver.run_until(began_ns + ns_of(options.seconds), [] { return false; });
+  while (!interrupted() && crowd.failed() == 0 && base::monotonic_ns() < began_ns + ns_of(options.seconds)) {
+    driver.turn(base::monotonic_ns());
+    std::this_thread::sleep_for(kAnsweringEvery);
+  }
   driver.end_line();
   Idle found{.seconds = static_cast<double>(base::monotonic_ns() - began_ns) / static_cast<double>(kSecond),
              .server = ask(probe)};
@@ -151,7 +161,7 @@ void run_mode(const Options& options, Driver& driver, Crowd& crowd, const Server
       Search(options, driver, crowd, steps, report).run();
       break;
     case Mode::idle:
-      idle(options, driver, probe, report);
+      idle(options, driver, crowd, probe, report);
       break;
     case Mode::history:
       ask_pages(options, driver, crowd, steps, report);

@@ -89,6 +89,13 @@ void add_crowd(CLI::App& app, Options& o) {
       ->check(CLI::Range(1U, 4096U))
       ->capture_default_str()
       ->group("Crowd");
+  app.add_option(
+         "--first-source", o.first_source,
+         "On loopback, the source address to begin with: 127.0.0.1 + this. Tools that run at once need addresses "
+         "of their own: one for each 4,000 connections")
+      ->check(CLI::Range(0U, kSourcesMax))
+      ->capture_default_str()
+      ->group("Crowd");
   app.add_option("--size", o.size, "Bytes of a message's text")
       ->check(CLI::Range(kMarkerBytes, kTextBytesMax))
       ->capture_default_str()

@@ -32,6 +32,7 @@ enum class Mode : std::uint8_t {
 };
 
 inline constexpr unsigned kConnectionsMax = 19'900;  // a process may have 20,000 descriptors where nothing was set up
+inline constexpr unsigned kSourcesMax = 1U << 16;    // loopback addresses, from the first on
 inline constexpr std::size_t kTextBytesMax = 4000;   // as Ringline allows
 
 struct Options {
@@ -46,6 +47,7 @@ struct Options {
   unsigned room_size = 100;
   unsigned senders = 0;  // of each room; 0: all
   unsigned concurrency = 64;
+  unsigned first_source = 0;  // loopback: the first connections come from 127.0.0.1 + this
   std::size_t size = 200;
   bool acks = true;
   bool client_ids = false;
