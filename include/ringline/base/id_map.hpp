@@ -127,10 +127,12 @@ class IdMap {
  private:
   static constexpr std::uint32_t kCapacityMin = 4;
   static constexpr unsigned kMarkShift = 57;  // the mark: seven bits of the hash that do not choose the slot
+  static constexpr unsigned kSlotShift =
+      24;  // nor do its low bits: they choose the core, and are the same for all of a core's ids
 
   static std::uint8_t mark_of(std::uint64_t hash) noexcept { return static_cast<std::uint8_t>(hash >> kMarkShift); }
   std::uint32_t home_of(std::uint64_t hash) const noexcept {
-    return static_cast<std::uint32_t>(hash) & (capacity_ - 1);
+    return static_cast<std::uint32_t>(hash >> kSlotShift) & (capacity_ - 1);
   }
   std::uint32_t after(std::uint32_t slot) const noexcept { return (slot + 1) & (capacity_ - 1); }
   value_type** end_slot() const noexcept { return slots_.get() + capacity_; }
