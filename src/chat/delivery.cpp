@@ -387,6 +387,17 @@ void Delivery::check_resumed(Session& session) {
   if (session.out.send_shared(chunk, 0, static_cast<std::uint32_t>(chunk->bytes.size()))) resuming_.erase(found);
 }
 
+void Delivery::rest() noexcept {
+  for (auto& [id, room] : rooms_) {
+    room->seats.shrink_to_fit();
+    room->held.shrink_to_fit();
+    room->turn_ends.shrink_to_fit();
+    room->turn_counts.shrink_to_fit();
+    room->states.shrink_to_fit();
+    room->leaving.shrink_to_fit();
+  }
+}
+
 void Delivery::on_tick() {
   std::vector<ConnectionId> again = std::move(feed_again_);
   feed_again_.clear();

@@ -112,6 +112,7 @@ class Delivery {
   void resume(Session& session, const std::vector<ResumePoint>& points);
   void feed(Session& session);  // reads the log for a seat that is behind
   void on_tick();
+  void rest() noexcept;  // what rooms keep for their next turn goes
 
   std::size_t rooms() const noexcept { return rooms_.size(); }
   LocalRoom* find(RoomId id) noexcept {

@@ -193,7 +193,10 @@ std::int64_t Shard::flush() {
   return again_ms;
 }
 
-void Shard::rest() noexcept { parts_->chunks.forget_kept(); }
+void Shard::rest() noexcept {
+  parts_->chunks.forget_kept();
+  parts_->delivery.rest();
+}
 
 bool Shard::all_stored() {
   parts_->ingest.pump(true);
