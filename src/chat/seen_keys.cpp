@@ -1,6 +1,8 @@
 // See seen_keys.hpp; and client_key of store.hpp.
 #include "ringline/chat/seen_keys.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -37,12 +39,14 @@ bool has(const std::uint64_t* filter, Place place) noexcept {
 
 SeenKeys::SeenKeys() : newer_(make()), older_(make()) {}
 
-// calloc of so much is untouched pages, so a core that sees few keys holds few of them.
+// Pages that nobody has touched, so a core that sees few keys holds few of them. An allocator may write its zeros.
 SeenKeys::Filter SeenKeys::make() {
-  auto* words = static_cast<std::uint64_t*>(std::calloc(kLines, kLineWords * sizeof(std::uint64_t)));
-  if (!words) throw std::bad_alloc();
-  return Filter(words);
+  void* words = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (words == MAP_FAILED) throw std::bad_alloc();
+  return Filter(static_cast<std::uint64_t*>(words));
 }
+
+void SeenKeys::Free::operator()(void* words) const noexcept { ::munmap(words, kBytes); }
 
 bool SeenKeys::maybe_seen(std::uint64_t key) const noexcept {
   Place place = place_of(key);

@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 
 namespace ringline::chat {
@@ -26,7 +25,7 @@ class SeenKeys {
 
  private:
   struct Free {
-    void operator()(void* bytes) const noexcept { std::free(bytes); }
+    void operator()(void* words) const noexcept;
   };
   using Filter = std::unique_ptr<std::uint64_t[], Free>;
   static Filter make();
