@@ -18,8 +18,8 @@ constexpr std::int64_t kPresenceEveryMs = 5000;       // room_presence of large 
 constexpr std::int64_t kEvictAfterMs = 10 * 60 * 1000;
 constexpr std::int64_t kEvictEveryMs = 30 * 1000;
 constexpr std::size_t kTailSoftBytes = base::limits::kTailBytes / 2;
-constexpr std::size_t kTailEventsTight = 64;      // a room keeps when the core's tails are above the soft bound
-constexpr std::int64_t kTailQuietMs = 10 * 1000;  // and none when nothing has happened in it for so long
+constexpr std::size_t kTailEventsTight = 64;  // a room keeps when the core's tails are above the soft bound
+constexpr std::int64_t kTailAgeMs = base::limits::kTailAge / std::chrono::milliseconds(1);
 
 }  // namespace
 
@@ -240,7 +240,7 @@ void Rooms::stop_typing(HomeRoom& room, UserId user) {
 void Rooms::trim(HomeRoom& room) {
   bool tight = p_.o.metrics.tail_bytes > kTailSoftBytes;
   std::size_t keep = tight ? kTailEventsTight : base::limits::kTailEvents;
-  std::int64_t old = base::wall_ms() - base::limits::kTailAge / std::chrono::milliseconds(1);
+  std::int64_t old = base::wall_ms() - kTailAgeMs;
   while (room.tail.size() > keep) {
     const Event& first = room.tail.front().event;
     if (first.seq > room.stored_seq) break;
@@ -249,7 +249,7 @@ void Rooms::trim(HomeRoom& room) {
   }
   if (room.settling || room.tail.empty()) return;
   room.settling = true;
-  settling_.push_back({room.room.id, p_.now_ms() + kTailQuietMs});
+  settling_.push_back({room.room.id, p_.now_ms() + kTailAgeMs});
 }
 
 // To the last `keep` events; of those that are not stored, all stay.
@@ -263,14 +263,14 @@ void Rooms::cut_tail(HomeRoom& room, std::size_t keep) {
 
 // A room in which something happened meanwhile is looked at again later.
 void Rooms::settle_quiet(std::int64_t now_ms) {
-  std::int64_t quiet_since = base::wall_ms() - kTailQuietMs;
+  std::int64_t quiet_since = base::wall_ms() - kTailAgeMs;
   while (!settling_.empty() && settling_.front().due_ms <= now_ms) {
     RoomId id = settling_.front().room;
     settling_.pop_front();
     HomeRoom* room = find(id);
     if (!room || !room->settling) continue;
     if (room->room.updated_ms > quiet_since || room->stored_seq < room->room.last_seq) {
-      settling_.push_back({id, now_ms + kTailQuietMs});
+      settling_.push_back({id, now_ms + kTailAgeMs});
       continue;
     }
     room->settling = false;

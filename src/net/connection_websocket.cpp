@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::chrono::seconds kLinger{2};  // for the peer's answer to a close frame
 constexpr std::int64_t kBeatTicks = 64;     // of a ping interval at least; more where so many are connected that
-constexpr std::int64_t kBeatsAtOnce = 256;  // more than these would be due at one
+constexpr std::int64_t kBeatsAtOnce = 64;   // more than these would be due at one
 constexpr unsigned kGoldenRatio = 40503;    // of 65536: parts of it lie evenly, however many there are
 
 }  // namespace

@@ -53,8 +53,8 @@ inline constexpr std::size_t kMailboxStash = 65536;  // what waits for a slot; a
 inline constexpr std::size_t kWorkerJobs = 4096;
 
 // Rooms.
-inline constexpr std::size_t kTailEvents = 1000;              // at hand for resume, or
-inline constexpr auto kTailAge = 5min;                        // whichever is more
+inline constexpr std::size_t kTailEvents = 1000;  // at hand for resume, or
+inline constexpr auto kTailAge = 5min;            // whichever is more; none of a room that was quiet for so long
 inline constexpr std::size_t kTailBytes = 512 * 1024 * 1024;  // of a core; above it sends are `unavailable`
 inline constexpr std::size_t kResumeEvents = 10'000;
 inline constexpr std::size_t kFeedEvents = 256;        // read from the log at once for one connection
