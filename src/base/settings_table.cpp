@@ -193,7 +193,7 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kNet, "PORT", "NUMBER", kNumber<&S::port, 0, 65535>, "Port to listen on; 0 takes a free one, written to DATA_DIR/port"),
     row(kNet, "ADMIN_HOST", "ADDRESS", kAddress<&S::admin_host>, "Address of the admin listener"),
     row(kNet, "ADMIN_PORT", "NUMBER", {set_admin_port, show_admin_port}, "Port of the admin listener; unset: /metrics is on PORT, for this host only"),
-    row(kNet, "CORES", "NUMBER", kNumber<&S::cores, 0, kCoresMax>, "Cores that serve; 0: all this process may use"),
+    row(kNet, "CORES", "NUMBER", kNumber<&S::cores, 0, kCoresMax>, "Threads that serve, each with as many descriptors as the limit says; 0: one for each processor this process may use"),
     row(kNet, "PIN_CORES", "on|off", kSwitch<&S::pin>, "Bind each core's thread to its core"),
     row(kNet, "TRUST_PROXY", "WHO", {set_trust_proxy, show_trust_proxy}, "Whose X-Forwarded-For counts: true, number of proxies, or addresses"),
     row(kNet, "CLIENT_ORIGIN", "LIST", {set_client_origin, show_client_origin}, "Origins of web pages that may connect; unset: our own"),
