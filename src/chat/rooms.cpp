@@ -20,6 +20,7 @@ constexpr std::int64_t kEvictEveryMs = 30 * 1000;
 constexpr std::size_t kTailSoftBytes = base::limits::kTailBytes / 2;
 constexpr std::size_t kTailEventsTight = 64;  // a room keeps when the core's tails are above the soft bound
 constexpr std::int64_t kTailAgeMs = base::limits::kTailAge / std::chrono::milliseconds(1);
+constexpr std::int64_t kSettleEveryMs = 60'000;  // a room with a tail is asked whether it is quiet
 
 }  // namespace
 
@@ -249,7 +250,7 @@ void Rooms::trim(HomeRoom& room) {
   }
   if (room.settling || room.tail.empty()) return;
   room.settling = true;
-  settling_.push_back({room.room.id, p_.now_ms() + kTailAgeMs});
+  settling_.push_back({room.room.id, p_.now_ms() + kSettleEveryMs});
 }
 
 // To the last `keep` events; of those that are not stored, all stay.
@@ -270,7 +271,7 @@ void Rooms::settle_quiet(std::int64_t now_ms) {
     HomeRoom* room = find(id);
     if (!room || !room->settling) continue;
     if (room->room.updated_ms > quiet_since || room->stored_seq < room->room.last_seq) {
-      settling_.push_back({id, now_ms + kTailAgeMs});
+      settling_.push_back({id, now_ms + kSettleEveryMs});
       continue;
     }
     room->settling = false;

@@ -51,7 +51,9 @@ void give_way() { static_cast<void>(::setpriority(PRIO_PROCESS, 0, kNiceness)); 
 void name_thread(const std::string& name) { ::pthread_setname_np(::pthread_self(), name.substr(0, 15).c_str()); }
 
 // close_range does the unsharing too: sandboxes that let nobody call unshare, which also makes namespaces, let this pass.
+// TSan takes a number for one file in all threads: it would call two closings a race, and writes to what it takes for its symbolizer.
 base::Result<void> unshare_descriptors(std::vector<Fd> keep) {
+  if (!kOwnDescriptors) return {};
   std::ranges::sort(keep, {}, &Fd::value);
   keep.push_back(Fd{INT_MAX});
   unsigned from = STDERR_FILENO + 1;

