@@ -112,7 +112,8 @@ void Core::on_tick() {
 // The one place where memory that was needed once is given back: a crowd that comes at once needs several times what it needs when it is there.
 void Core::rest_if_quiet() {
   const base::Metrics& metrics = loop_.metrics();
-  std::uint64_t count = metrics.connections_accepted + metrics.events + metrics.deliveries;
+  const std::uint64_t dropped = metrics.events - metrics.tail_events;  // from the tails of rooms that are quiet
+  const std::uint64_t count = metrics.connections_accepted + metrics.events + metrics.deliveries + dropped;
   if (count != std::exchange(busy_count_, count)) {
     busy_ms_ = loop_.now_ms();
     rested_ = false;
