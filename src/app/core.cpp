@@ -47,6 +47,7 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
   core->shard_ = std::make_unique<chat::Shard>(chat::ShardOptions{.core = loop.core(),
                                                                   .cores = process.cores,
                                                                   .highest_id = process.highest_id,
+                                                                  .tail_bytes = process.tail_bytes,
                                                                   .settings = settings,
                                                                   .tokens = process.tokens,
                                                                   .around = *core,

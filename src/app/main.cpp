@@ -21,6 +21,7 @@
 #include "ringline/backend/journal_recovery.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
+#include "ringline/base/memory.hpp"
 #include "ringline/base/version.hpp"
 #include "ringline/loop/thread.hpp"
 
@@ -56,8 +57,10 @@ unsigned raise_descriptor_limit() {
   return static_cast<unsigned>(std::min<rlim_t>(limit.rlim_cur, 1U << 30));
 }
 
-// Rings, and the sockets between cores. More threads than processors are never all busy: they share the memory of as many buffers as those would have.
+// What each core may have of memory; rings, and the sockets between cores. More threads than processors are never all busy: they share the memory of as many buffers as those would have.
 base::Result<void> prepare_cores(Process& process) {
+  process.tail_bytes =
+      std::max(limits::kTailBytesMin, base::usable_memory() / limits::kTailMemoryShare / process.cores);
   const unsigned share = std::bit_floor(limits::kReceiveBuffers * loop::usable_cpus() / process.cores);
   for (unsigned core = 0; core < process.cores; ++core) {
     auto ring = loop::Ring::prepare({.entries = limits::kRingEntries,

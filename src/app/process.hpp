@@ -51,6 +51,7 @@ struct Process {
   std::int64_t started_ns = 0;
   std::unique_ptr<net::HandOverPorts> hand_over;   // null: one core
   std::vector<std::unique_ptr<loop::Ring>> rings;  // by core, until its thread takes its own
+  std::size_t tail_bytes = 0;                      // of a core: see limits::kTailMemoryShare
   std::vector<loop::Fd> shared;                    // descriptors that every core's table has: of rings and hand_over
   loop::Mailboxes mailboxes;
   std::vector<loop::Loop*> loops;  // by core; set before any runs, valid until all are joined

@@ -45,7 +45,7 @@ SqliteStore::Parts::Parts(Connection writer, std::vector<Connection> readers, Sq
       writing_(1, "store-write", 2),  // giving way, and the pump
       reading_(static_cast<unsigned>(readers_.size()), "store-read", base::limits::kWorkerJobs) {
   for (Connection& reader : readers_) idle_.push_back(&reader);
-  // The store may lag behind the journal, chat may not lag behind the store. What it lags is bounded (limits::kTailBytes).
+  // The store may lag behind the journal, chat may not lag behind the store. What it lags is bounded (limits::kTailMemoryShare).
   bool taken = writing_.submit([] { loop::give_way(); });
   ASSERT(taken);
 }

@@ -21,6 +21,9 @@ using Document = rapidjson::GenericDocument<rapidjson::UTF8<>, Arena, Arena>;
 constexpr std::size_t kValueArenaBytes = 64 * 1024;
 constexpr std::size_t kStackArenaBytes = 32 * 1024;
 constexpr std::size_t kStackBytes = 4 * 1024;
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+constexpr std::size_t kTextBytesKept = 64 * 1024;
+constexpr std::size_t kPadding = 16;  // zeros: what the parser may read at once beyond the end, which it knows by one
 constexpr std::size_t kEscapeBytes = 6;                  // backslash, u, four digits
 constexpr double kExactIntegerMax = 9007199254740992.0;  // 2^53
 
@@ -40,13 +43,29 @@ struct Scan {
   bool has_exponent = false;  // of a number, perhaps
 };
 
+// How many bytes of `text` from `at` on can be passed over in a string: whole words without a quote, a backslash or a NUL.
+std::size_t plain_words(std::string_view text, std::size_t at) noexcept {
+  constexpr std::uint64_t kOnes = 0x0101010101010101, kHighs = 0x8080808080808080;
+  const auto has_zero = [](std::uint64_t word) { return (word - kOnes) & ~word & kHighs; };
+  std::size_t end = at;
+  for (std::uint64_t word; end + sizeof(word) <= text.size(); end += sizeof(word)) {
+    std::memcpy(&word, text.data() + end, sizeof(word));
+    if ((has_zero(word) | has_zero(word ^ kOnes * '"') | has_zero(word ^ kOnes * '\\')) != 0) break;
+  }
+  return end - at;
+}
+
+bool is_ascii(std::string_view text) noexcept {
+  unsigned char all = 0;
+  for (const char c : text) all |= static_cast<unsigned char>(c);
+  return all < 0x80;
+}
+
 // Before the parser sees the text: brackets outside of strings no deeper than kDepthMax; no NUL, which the parser takes for the end; and no second half
 // of a surrogate pair without the first, of which the parser makes bytes that are no UTF-8.
 Scan scan(std::string_view text) noexcept {
   Scan found;
-  // The parser passes over each byte of a byte order mark for itself, there or not.
-  if (!text.empty() && static_cast<unsigned char>(text.front()) >= 0x80 && !text.starts_with("\xef\xbb\xbf"))
-    return {.error = ParseError::encoding};
+  if (!text.empty() && static_cast<unsigned char>(text.front()) >= 0x80) return {.error = ParseError::encoding};
   int depth = 0;
   bool in_string = false;
   std::size_t pair_at = std::string_view::npos;  // where a second half may stand
@@ -64,6 +83,7 @@ Scan scan(std::string_view text) noexcept {
       }
     } else if (c == '"') {
       in_string = true;
+      i += plain_words(text, i + 1);
     } else if (c == '{' || c == '[') {
       if (++depth > kDepthMax) return {.error = ParseError::depth};
     } else if (c == '}' || c == ']') {
@@ -98,20 +118,29 @@ struct Reader::Impl {
   Arena values{value_bytes.data(), value_bytes.size()};
   Arena stacks{stack_bytes.data(), stack_bytes.size()};
   Document document{&values, kStackBytes, &stacks};
+  std::string text;  // the values' strings lie in it
 };
 
 Reader::Reader() : impl_(std::make_unique<Impl>()) {}
 Reader::~Reader() = default;
 
 const Value* Reader::parse(std::string_view text) {
-  constexpr unsigned kFlags = rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag;
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   impl_->document.SetNull();
   impl_->values.Clear();
   impl_->stacks.Clear();  // the document's own stack is empty between parses, so nothing points in here
   const Scan found = scan(text);
   error_ = found.error;
   if (error_ != ParseError::none) return nullptr;
-  impl_->document.Parse<kFlags>(text.data(), text.size());
+  if (impl_->text.capacity() > kTextBytesKept && text.size() <= kTextBytesKept) impl_->text = {};
+  impl_->text.assign(text).append(kPadding, '\0');
+  // Of ASCII nothing is to be validated, and the parser then takes sixteen bytes of a string at once.
+  constexpr unsigned kFlags = rapidjson::kParseIterativeFlag;
+  if (is_ascii(text)) {
+    impl_->document.ParseInsitu<kFlags>(impl_->text.data());
+  } else {
+    impl_->document.ParseInsitu<kFlags | rapidjson::kParseValidateEncodingFlag>(impl_->text.data());
+  }
   if (!impl_->document.HasParseError()) {
     if (!found.has_exponent || is_finite(impl_->document)) return &impl_->document;
     error_ = ParseError::syntax;

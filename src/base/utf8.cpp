@@ -94,6 +94,9 @@ std::size_t count_points(std::string_view text) noexcept {
 }
 
 std::string sanitize_text(std::string_view text) {
+  bool plain = true;  // no early end: so it is many bytes at once
+  for (const char c : text) plain &= c >= ' ' && c <= '~';
+  if (plain) return std::string(text);
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {

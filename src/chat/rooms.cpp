@@ -17,8 +17,7 @@ constexpr std::int64_t kBeginEveryMs = 1000;          // a try for rooms that co
 constexpr std::int64_t kPresenceEveryMs = 5000;       // room_presence of large rooms
 constexpr std::int64_t kEvictAfterMs = 10 * 60 * 1000;
 constexpr std::int64_t kEvictEveryMs = 30 * 1000;
-constexpr std::size_t kTailSoftBytes = base::limits::kTailBytes / 2;
-constexpr std::size_t kTailEventsTight = 64;  // a room keeps when the core's tails are above the soft bound
+constexpr std::size_t kTailEventsTight = 64;  // a room keeps when the core's tails are above half of their bound
 constexpr std::int64_t kTailAgeMs = base::limits::kTailAge / std::chrono::milliseconds(1);
 constexpr std::int64_t kSettleEveryMs = 60'000;  // a room with a tail is asked whether it is quiet
 
@@ -239,7 +238,7 @@ void Rooms::stop_typing(HomeRoom& room, UserId user) {
 
 // Drops from the tail what the store has and what nobody is likely to ask for again.
 void Rooms::trim(HomeRoom& room) {
-  bool tight = p_.o.metrics.tail_bytes > kTailSoftBytes;
+  bool tight = p_.o.metrics.tail_bytes > p_.o.tail_bytes / 2;
   std::size_t keep = tight ? kTailEventsTight : base::limits::kTailEvents;
   std::int64_t old = base::wall_ms() - kTailAgeMs;
   while (room.tail.size() > keep) {

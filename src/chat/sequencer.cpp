@@ -31,7 +31,7 @@ bool Sequencer::append(Pending pending) {
   HomeRoom& room = *pending.room;
   Event& event = pending.entry.event;
   event.body = base::Blob::copy_of(p_.body.view());
-  pending.ticket = p_.o.metrics.tail_bytes > base::limits::kTailBytes ? 0 : p_.o.log.append(event);
+  pending.ticket = p_.o.metrics.tail_bytes > p_.o.tail_bytes ? 0 : p_.o.log.append(event);
   if (pending.ticket == 0) return false;
   ++room.next_seq;
   ++room.uncommitted;

@@ -8,6 +8,7 @@ namespace ringline::net {
 namespace {
 
 constexpr std::size_t kPiecesKept = 64;
+constexpr std::size_t kMergedBytes = 2048;  // copying as many costs less than a send of several pieces does
 
 }  // namespace
 
@@ -30,6 +31,7 @@ const msghdr* Outbox::begin_send() {
     urgent_ = {};
     urgent_bytes_ += size;
   }
+  merge_small();
   std::size_t count = 0;
   sending_bytes_ = 0;
   for (Piece& piece : pieces_) {
@@ -41,6 +43,23 @@ const msghdr* Outbox::begin_send() {
   message_.msg_iov = vectors_.data();
   message_.msg_iovlen = count;
   return &message_;
+}
+
+// A reply and the event that it tells of, mostly: the event's bytes are put behind the reply's, in its buffer.
+void Outbox::merge_small() {
+  while (pieces_.size() > 1) {
+    Piece& first = pieces_[0];
+    const Piece& next = pieces_[1];
+    const std::size_t size = next.to - next.from;
+    if (first.shared || first.begun || next.begun || first.to + size > kMergedBytes) return;
+    first.chunk->bytes.append(next.chunk->bytes, next.from, size);
+    first.to += static_cast<std::uint32_t>(size);
+    if (next.shared) {
+      shared_bytes_ -= size;
+      urgent_bytes_ += size;
+    }
+    pieces_.erase(pieces_.begin() + 1);
+  }
 }
 
 std::string_view Outbox::front() {

@@ -49,6 +49,7 @@ class Outbox {
     bool shared;
     bool begun;
   };
+  void merge_small();
   bool has_urgent() const noexcept { return urgent_ && !urgent_->bytes.empty(); }
 
   std::vector<Piece> pieces_;

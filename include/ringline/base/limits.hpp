@@ -55,7 +55,9 @@ inline constexpr std::size_t kWorkerJobs = 4096;
 // Rooms.
 inline constexpr std::size_t kTailEvents = 1000;  // at hand for resume, or
 inline constexpr auto kTailAge = 5min;            // whichever is more; none of a room that was quiet for so long
-inline constexpr std::size_t kTailBytes = 512 * 1024 * 1024;  // of a core; above it sends are `unavailable`
+// The tails of all cores take a quarter of memory at most, each core's at least so much; above it sends are `unavailable`.
+inline constexpr std::size_t kTailMemoryShare = 4;
+inline constexpr std::size_t kTailBytesMin = 64 * 1024 * 1024;
 inline constexpr std::size_t kResumeEvents = 10'000;
 inline constexpr std::size_t kFeedEvents = 256;        // read from the log at once for one connection
 inline constexpr std::size_t kFeedBytes = 256 * 1024;  // likewise

@@ -62,6 +62,8 @@ struct ShardOptions {
   unsigned core = 0;
   unsigned cores = 1;
   std::uint64_t highest_id = 0;  // of all ids found on disk: new ones are later
+  std::size_t tail_bytes =
+      base::limits::kTailBytesMin;  // events in memory, those that the store lags behind with among them
   const base::Settings& settings;
   const Tokens& tokens;
   Surroundings& around;

@@ -148,6 +148,29 @@ TEST(JsonReader, refuses_what_is_no_utf8) {
   EXPECT_NE(reader.parse(R"("\ud83d\ude00")"), nullptr);
 }
 
+// The parser takes sixteen bytes of a string at once, the scan before it eight.
+TEST(JsonReader, finds_what_is_special_wherever_it_stands) {
+  Reader reader;
+  const auto text_of = [&](const std::string& string) -> std::optional<std::string> {
+    const Value* value = reader.parse("[\"" + string + "\"]");
+    return value ? std::optional(std::string(view((*value)[0]))) : std::nullopt;
+  };
+  for (std::size_t before = 0; before < 40; ++before) {
+    for (std::size_t after : {std::size_t{0}, std::size_t{1}, std::size_t{9}, std::size_t{33}}) {
+      const std::string head(before, 'a'), tail(after, 'z');
+      EXPECT_EQ(text_of(head + tail), head + tail);
+      EXPECT_EQ(text_of(head + "\\\"" + tail), head + "\"" + tail);
+      EXPECT_EQ(text_of(head + "\\ud83d\\ude00" + tail), head + "\xf0\x9f\x98\x80" + tail);
+      EXPECT_EQ(text_of(head + "\xc3\xa9" + tail), head + "\xc3\xa9" + tail);
+      EXPECT_EQ(text_of(head + "\xc3" + tail), std::nullopt);
+      EXPECT_EQ(text_of(head + "\n" + tail), std::nullopt) << "a control character";
+      EXPECT_EQ(text_of(head + std::string(1, '\0') + tail), std::nullopt);
+      EXPECT_EQ(text_of(head + "\\ude00" + tail), std::nullopt) << "half a pair";
+      EXPECT_EQ(text_of(head + "\"" + tail + "x"), std::nullopt) << "behind the string";
+    }
+  }
+}
+
 TEST(JsonReader, goes_on_after_errors_and_large_texts) {
   Reader reader;
   for (int round = 0; round < 50; ++round) {

@@ -39,6 +39,22 @@ TEST(Outbox, UrgentGoesBeforeRoomEvents) {
   EXPECT_EQ(out.box.shared_bytes() + out.box.urgent_bytes(), 0U);
 }
 
+TEST(Outbox, SmallPiecesBehindAReplyGoAsOne) {
+  const std::string large(4000, 'x');
+  for (const auto& [event, pieces] : {std::pair(std::string("event"), 1U), std::pair(large, 3U)}) {
+    Box out;
+    out.shared(event);
+    out.shared("more");
+    out.urgent("reply");
+    EXPECT_EQ(out.box.begin_send()->msg_iovlen, pieces);
+    EXPECT_EQ(out.box.sending_bytes(), 9 + event.size());
+    EXPECT_EQ(out.box.shared_bytes() + out.box.urgent_bytes(), 9 + event.size());
+    EXPECT_EQ(out.send(3), "rep");
+    EXPECT_EQ(out.send(5000), "ly" + event + "more");
+    EXPECT_EQ(out.box.shared_bytes() + out.box.urgent_bytes(), 0U);
+  }
+}
+
 TEST(Outbox, UrgentNeverGoesIntoAFrame) {
   Box out;
   out.shared("event one");
