@@ -23,7 +23,6 @@ constexpr std::size_t kStackArenaBytes = 32 * 1024;
 constexpr std::size_t kStackBytes = 4 * 1024;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr std::size_t kTextBytesKept = 64 * 1024;
-constexpr std::size_t kPadding = 16;  // zeros: what the parser may read at once beyond the end, which it knows by one
 constexpr std::size_t kEscapeBytes = 6;                  // backslash, u, four digits
 constexpr double kExactIntegerMax = 9007199254740992.0;  // 2^53
 
@@ -133,8 +132,8 @@ const Value* Reader::parse(std::string_view text) {
   error_ = found.error;
   if (error_ != ParseError::none) return nullptr;
   if (impl_->text.capacity() > kTextBytesKept && text.size() <= kTextBytesKept) impl_->text = {};
-  impl_->text.assign(text).append(kPadding, '\0');
-  // Of ASCII nothing is to be validated, and the parser then takes sixteen bytes of a string at once.
+  impl_->text.assign(text);
+  // Of ASCII nothing is to be validated, which would look at each byte once more.
   constexpr unsigned kFlags = rapidjson::kParseIterativeFlag;
   if (is_ascii(text)) {
     impl_->document.ParseInsitu<kFlags>(impl_->text.data());

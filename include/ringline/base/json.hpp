@@ -1,11 +1,9 @@
 // RapidJSON behind a small door: the flags that input from outside needs, a depth bound before parsing, an arena that is reused, and `value == 1`
-// taken away (in C++20 it recurses for ever in RapidJSON 1.1.0).
+// taken away (in C++20 it recurses for ever in RapidJSON 1.1.0). Not with RAPIDJSON_SSE2: 1.1.0 then takes 0x1a to 0x1f for text in strings that it reads
+// or writes.
 #pragma once
 
 #define RAPIDJSON_HAS_STDSTRING 1
-#ifdef __SSE2__
-#define RAPIDJSON_SSE2
-#endif
 #include <rapidjson/document.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
