@@ -57,7 +57,8 @@ unsigned raise_descriptor_limit() {
   return static_cast<unsigned>(std::min<rlim_t>(limit.rlim_cur, 1U << 30));
 }
 
-// What each core may have of memory; rings, and the sockets between cores. More threads than processors are never all busy: they share the memory of as many buffers as those would have.
+// What each core may have of memory; rings, and the sockets between cores. More threads than processors are never all busy: they share the memory of as
+// many buffers as those would have.
 base::Result<void> prepare_cores(Process& process) {
   process.tail_bytes =
       std::max(limits::kTailBytesMin, base::usable_memory() / limits::kTailMemoryShare / process.cores);

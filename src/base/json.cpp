@@ -42,14 +42,24 @@ struct Scan {
   bool has_exponent = false;  // of a number, perhaps
 };
 
-// How many bytes of `text` from `at` on can be passed over in a string: whole words without a quote, a backslash or a NUL.
+constexpr std::uint64_t kEachByte = 0x0101010101010101;
+constexpr std::uint64_t kTopBits = 0x80 * kEachByte;
+
+// Whether one of eight bytes is a quote, a backslash or a control character. (A borrow can only come from a byte that is one.)
+bool has_escape(std::uint64_t bytes) noexcept {
+  const std::uint64_t quote = bytes ^ ('"' * kEachByte);
+  const std::uint64_t backslash = bytes ^ ('\\' * kEachByte);
+  const std::uint64_t found =
+      ((bytes - 0x20 * kEachByte) & ~bytes) | ((quote - kEachByte) & ~quote) | ((backslash - kEachByte) & ~backslash);
+  return (found & kTopBits) != 0;
+}
+
+// How many bytes of `text` from `at` on can be passed over in a string: whole words without a quote, a backslash or a control character.
 std::size_t plain_words(std::string_view text, std::size_t at) noexcept {
-  constexpr std::uint64_t kOnes = 0x0101010101010101, kHighs = 0x8080808080808080;
-  const auto has_zero = [](std::uint64_t word) { return (word - kOnes) & ~word & kHighs; };
   std::size_t end = at;
   for (std::uint64_t word; end + sizeof(word) <= text.size(); end += sizeof(word)) {
     std::memcpy(&word, text.data() + end, sizeof(word));
-    if ((has_zero(word) | has_zero(word ^ kOnes * '"') | has_zero(word ^ kOnes * '\\')) != 0) break;
+    if (has_escape(word)) break;
   }
   return end - at;
 }
@@ -181,18 +191,6 @@ std::optional<bool> find_bool(const Value& object, std::string_view name) noexce
 namespace {
 
 constexpr std::size_t kIdDigitsMax = 20;
-constexpr std::uint64_t kEachByte = 0x0101010101010101;
-constexpr std::uint64_t kTopBits = 0x80 * kEachByte;
-
-// Whether one of eight bytes is a quote, a backslash or a control character. (A borrow can only come from a byte that is one.)
-bool has_escape(std::uint64_t bytes) noexcept {
-  const std::uint64_t quote = bytes ^ ('"' * kEachByte);
-  const std::uint64_t backslash = bytes ^ ('\\' * kEachByte);
-  const std::uint64_t found =
-      ((bytes - 0x20 * kEachByte) & ~bytes) | ((quote - kEachByte) & ~quote) | ((backslash - kEachByte) & ~backslash);
-  return (found & kTopBits) != 0;
-}
-
 bool has_escape(std::string_view text) noexcept {
   std::uint64_t bytes = kEachByte * ' ';
   for (; text.size() >= sizeof bytes; text.remove_prefix(sizeof bytes)) {
