@@ -113,7 +113,8 @@ class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
   ~LineSink() override {
     if (!path_.empty()) ::close(fd_);
   }
-  void watch(const std::shared_ptr<spdlog::details::thread_pool>& pool) { pool_ = pool; }
+  // `pool` runs this sink until it is gone. (Shared, its last owner could be its own thread, which cannot join itself.)
+  void watch(spdlog::details::thread_pool& pool) { pool_ = &pool; }
   void say_last_lost() {
     const std::scoped_lock lock(mutex_);
     say_lost(spdlog::log_clock::now());
@@ -141,8 +142,7 @@ class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
   // On the time that the line carries: this is the log's own thread, and the clock belongs to the cores (in a simulation to one thread alone).
   void say_lost(spdlog::log_clock::time_point now) {
     said_lost_ = now;
-    const auto pool = pool_.lock();
-    const std::size_t lost = pool ? pool->overrun_counter() : told_lines_;
+    const std::size_t lost = pool_->overrun_counter();
     if (lost == told_lines_) return;
     write_now(fd_, line_of(LogLevel::warn, "log_lines_lost", {{"lines", lost - told_lines_}}));
     told_lines_ = lost;
@@ -150,7 +150,7 @@ class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
 
   int fd_;
   std::string path_;  // empty: standard error, never reopened or closed
-  std::weak_ptr<spdlog::details::thread_pool> pool_;
+  spdlog::details::thread_pool* pool_ = nullptr;
   spdlog::log_clock::time_point said_lost_;
   std::size_t told_lines_ = 0;
 };
@@ -178,7 +178,7 @@ Result<void> start(const Settings& settings) {
   }
   state.pool = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
   state.sink = std::make_shared<LineSink>(fd, settings.log_file);
-  state.sink->watch(state.pool);
+  state.sink->watch(*state.pool);
   state.logger = std::make_shared<spdlog::async_logger>("ringline", state.sink, state.pool,
                                                         spdlog::async_overflow_policy::overrun_oldest);
   level_shown.store(settings.log_level, std::memory_order_relaxed);
@@ -187,9 +187,9 @@ Result<void> start(const Settings& settings) {
 
 void stop() {
   if (!state.logger) return;
-  state.logger.reset();
   state.sink->say_last_lost();
-  state.pool.reset();  // its thread writes what is queued, then ends
+  state.pool.reset();  // its thread writes what is queued, which holds the logger too, and ends
+  state.logger.reset();
   state.sink.reset();
 }
 
