@@ -77,8 +77,17 @@ void Journal::on_turn_end() {
     told_ticket_ = last_ticket_;
     listener_.on_committed(last_ticket_);
   }
-  start_commit();
+  if (const std::int64_t due_ms = commit_due_ms(); closing_ || due_ms <= loop_.now_ms()) {
+    start_commit();
+  } else if (!pending_.empty()) {
+    loop_.timers().arm(pace_, due_ms);
+  }
   check_closed();  // it may have failed all that was left
+}
+
+// A commit costs the core as much as several messages do. Who sends alone has his at once; where many send, they share one.
+std::int64_t Journal::commit_due_ms() const noexcept {
+  return records_written_ > 1 ? write_start_ms_ + base::limits::kCommitPace.count() : 0;
 }
 
 void Journal::start_commit() {
@@ -118,6 +127,8 @@ void Journal::write(Batch& batch) {
   const std::span<const std::byte> blocks = batch.blocks(first);
   write_bytes_ = blocks.size();
   write_start_ns_ = base::monotonic_ns();
+  write_start_ms_ = loop_.now_ms();
+  records_written_ = batch.records;
   loop_.ring().write_sync(write_, segment.file, blocks, first ? 0 : segment.offset);
 }
 
@@ -208,6 +219,7 @@ base::Task<void> Journal::close() {
   ASSERT(!closing_);
   closing_ = true;
   retry_.disarm();
+  pace_.disarm();
   start_commit();
   Park parked{closer_};
   if (!idle()) co_await parked;

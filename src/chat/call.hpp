@@ -30,7 +30,8 @@ struct Call {
   UserCard actor;
   ReplyTo to;
   const base::json::Value* data = nullptr;  // an object; lives while the handler runs
-  HomeRoom* room = nullptr;                 // commands whose place is the room's home
+  RoomId room_id;                           // commands whose place is the room's home
+  HomeRoom* room = nullptr;                 // likewise, once it is loaded
   std::int64_t arrived_ns = 0;
 };
 

@@ -92,8 +92,8 @@ Result<Send> read_send(const Value& data, std::size_t text_points) {
   return send;
 }
 
-void sequence_send(Parts& p, HomeRoom& room, const Person& sender, const Send& send, std::uint64_t key,
-                   const ReplyTo& to, std::int64_t arrived_ns) {
+void sequence_send(Parts& p, HomeRoom& room, const Person& sender, Send send, std::uint64_t key, const ReplyTo& to,
+                   std::int64_t arrived_ns) {
   bool taken = p.sequencer.sequence_message(room, sender, send.client_id, key, to, arrived_ns,
                                             [&](Writer& out, const Event& event) {
                                               Message message{.id = event.id,
@@ -102,11 +102,11 @@ void sequence_send(Parts& p, HomeRoom& room, const Person& sender, const Send& s
                                                               .sender = sender.id,
                                                               .sender_username = std::string(sender.username()),
                                                               .sender_avatar_url = std::string(sender.avatar_url()),
-                                                              .type = send.type,
-                                                              .text = send.text,
+                                                              .type = std::move(send.type),
+                                                              .text = std::move(send.text),
                                                               .reply_to = send.reply_to,
-                                                              .mentions = send.mentions,
-                                                              .extra = send.extra,
+                                                              .mentions = std::move(send.mentions),
+                                                              .extra = std::move(send.extra),
                                                               .created_ms = event.at_ms};
                                               write_message(out, message);
                                             });
@@ -126,7 +126,7 @@ Task<void> send_after_look_up(Parts& p, RoomId room_id, UserCard sender, Send se
     ++p.o.metrics.duplicates;
     Writer out;
     write_message(out, **found);
-    answer(p, to, message_answer(out.view(), true));
+    answer(p, to, message_answer(p, out.view(), true));
     co_return;
   }
   HomeRoom* room = p.rooms.find(room_id);
@@ -135,7 +135,7 @@ Task<void> send_after_look_up(Parts& p, RoomId room_id, UserCard sender, Send se
     co_return;
   }
   if (p.sequencer.answer_duplicate(*room, sender->id, send.client_id, key, to)) co_return;
-  sequence_send(p, *room, *sender, send, key, to, arrived_ns);
+  sequence_send(p, *room, *sender, std::move(send), key, to, arrived_ns);
 }
 
 }  // namespace
@@ -157,7 +157,7 @@ void send_message(Parts& p, Call& call) {
       return;
     }
   }
-  sequence_send(p, room, sender, *send, key, call.to, call.arrived_ns);
+  sequence_send(p, room, sender, std::move(*send), key, call.to, call.arrived_ns);
 }
 
 namespace {

@@ -91,7 +91,7 @@ void Delivery::flush_due(std::vector<LocalRoom*>& rooms) {
     }
     flush_room(*room);
     room->dirty = false;
-    drop_if_empty(room->id);
+    if (room->seats.empty()) drop_if_empty(room->id);
   }
 }
 
@@ -133,15 +133,15 @@ void Delivery::flush_seat(LocalRoom& room, LocalRoom::Seat& seat) {
 }
 
 LocalRoom& Delivery::local(const Subscription& subscription) {
-  auto& slot = rooms_[subscription.room];
-  if (!slot) {
-    slot = std::make_unique<LocalRoom>();
-    slot->id = subscription.room;
-    slot->last_seq = subscription.last_seq;
-    slot->epoch = subscription.epoch;
-    slot->member_count = subscription.member_count;
+  auto [slot, is_new] = rooms_.emplace(subscription.room);
+  LocalRoom& room = slot->second;
+  if (is_new) {
+    room.id = subscription.room;
+    room.last_seq = subscription.last_seq;
+    room.epoch = subscription.epoch;
+    room.member_count = subscription.member_count;
   }
-  return *slot;
+  return room;
 }
 
 void Delivery::seat(Session& session, const Subscription& subscription) {
@@ -389,12 +389,12 @@ void Delivery::check_resumed(Session& session) {
 
 void Delivery::rest() noexcept {
   for (auto& [id, room] : rooms_) {
-    room->seats.shrink_to_fit();
-    room->held.shrink_to_fit();
-    room->turn_ends.shrink_to_fit();
-    room->turn_counts.shrink_to_fit();
-    room->states.shrink_to_fit();
-    room->leaving.shrink_to_fit();
+    room.seats.shrink_to_fit();
+    room.held.shrink_to_fit();
+    room.turn_ends.shrink_to_fit();
+    room.turn_counts.shrink_to_fit();
+    room.states.shrink_to_fit();
+    room.leaving.shrink_to_fit();
   }
 }
 

@@ -115,10 +115,7 @@ class Delivery {
   void rest() noexcept;  // what rooms keep for their next turn goes
 
   std::size_t rooms() const noexcept { return rooms_.size(); }
-  LocalRoom* find(RoomId id) noexcept {
-    auto found = rooms_.find(id);
-    return found == rooms_.end() ? nullptr : found->second.get();
-  }
+  LocalRoom* find(RoomId id) noexcept { return rooms_.get(id); }
 
  private:
   LocalRoom& local(const Subscription& subscription);
@@ -140,7 +137,7 @@ class Delivery {
   base::Task<void> hear_later(ConnectionId connection, UserId user, RoomId room, std::uint64_t from_seq);
 
   Shard::Parts& p_;
-  std::unordered_map<RoomId, std::unique_ptr<LocalRoom>> rooms_;
+  base::IdMap<RoomId, LocalRoom> rooms_;
   std::vector<LocalRoom*> dirty_;  // since the last call of flush
   std::vector<LocalRoom*> paced_;  // dirty too, and not due yet
   std::vector<LocalRoom*> due_;    // of flush alone

@@ -59,9 +59,8 @@ void run_with_room(Parts& here, Call& call, HomeRoom& room) {
 }
 
 void run_in_room(Parts& here, Call& call) {
-  RoomId id = *room_of(*call.data);
-  if (HomeRoom* room = here.rooms.find(id)) return run_with_room(here, call, *room);
-  here.rooms.with(id, [&here, owned = OwnedCall(call)](Result<HomeRoom*> room) mutable {
+  if (HomeRoom* room = here.rooms.find(call.room_id)) return run_with_room(here, call, *room);
+  here.rooms.with(call.room_id, [&here, owned = OwnedCall(call)](Result<HomeRoom*> room) mutable {
     if (!room) return answer(here, owned.call.to, room.error());
     owned.run(here, &run_in_room);
   });
@@ -79,6 +78,7 @@ void route(Parts& here, Call& call) {
       auto room = room_of(*call.data);
       if (!room)
         return answer(here, call.to, base::fail_field("roomId", "must be a room's id, as a string of digits").error());
+      call.room_id = *room;
       return hop(here, here.home(*room), call, &run_in_room);
     }
   }

@@ -78,14 +78,13 @@ base::Task<void> Rooms::load(RoomId id) {
 }
 
 HomeRoom& Rooms::adopt(StoredRoom stored) {
-  auto& slot = rooms_[stored.room.id];
-  if (slot) return *slot;  // somebody else was quicker
-  slot = std::make_unique<HomeRoom>();
-  HomeRoom& room = *slot;
+  auto [slot, is_new] = rooms_.emplace(stored.room.id);
+  HomeRoom& room = slot->second;
+  if (!is_new) return room;  // somebody else was quicker
   room.room = std::move(stored.room);
   room.next_seq = room.room.last_seq + 1;
   room.stored_seq = room.room.last_seq;
-  room.listeners.resize(p_.o.cores);
+  for (unsigned core = 0; core < p_.o.cores; ++core) room.listeners.push_back(0);
   room.used_ms = p_.now_ms();
   room.members.reserve(stored.members.size());
   for (StoredMember& member : stored.members) {
@@ -95,7 +94,7 @@ HomeRoom& Rooms::adopt(StoredRoom stored) {
   if (stored.last_message) {
     Writer out;
     write_message(out, *stored.last_message);
-    room.last_message = base::Blob::copy_of(out.view());
+    room.last_message = {base::Blob::copy_of(out.view()), 0, static_cast<std::uint32_t>(out.view().size())};
     room.last_message_seq = stored.last_message->seq;
   }
   return room;
@@ -310,11 +309,11 @@ void Rooms::on_tick(std::int64_t now_ms) {
   if (now_ms - presence_sent_ms_ >= kPresenceEveryMs) {
     presence_sent_ms_ = now_ms;
     for (auto& [id, room] : rooms_) {
-      if (!std::exchange(room->online_changed, false)) continue;
-      if (room->members.size() <= base::limits::kPresenceRoomMembers) continue;
-      PassingState state = online_count(*room);
-      for (unsigned core = 0; core < room->listeners.size(); ++core)
-        if (room->listeners[core] > 0) p_.on(core, [id, state](Parts& there) { there.delivery.show(id, state); });
+      if (!std::exchange(room.online_changed, false)) continue;
+      if (room.members.size() <= base::limits::kPresenceRoomMembers) continue;
+      PassingState state = online_count(room);
+      for (unsigned core = 0; core < room.listeners.size(); ++core)
+        if (room.listeners[core] > 0) p_.on(core, [id, state](Parts& there) { there.delivery.show(id, state); });
     }
   }
   settle_quiet(now_ms);
@@ -327,10 +326,10 @@ void Rooms::on_tick(std::int64_t now_ms) {
 void Rooms::evict_idle(std::int64_t now_ms) {
   std::vector<RoomId> idle;
   for (auto& [id, room] : rooms_) {
-    bool heard = std::ranges::any_of(room->listeners, [](std::uint32_t count) { return count > 0; });
-    bool busy = heard || room->uncommitted > 0 || room->stored_seq < room->room.last_seq || !room->typers.empty() ||
-                !room->after_change.empty();
-    if (!busy && now_ms - room->used_ms > kEvictAfterMs) idle.push_back(id);
+    bool heard = std::ranges::any_of(room.listeners, [](std::uint32_t count) { return count > 0; });
+    bool busy = heard || room.uncommitted > 0 || room.stored_seq < room.room.last_seq || !room.typers.empty() ||
+                !room.after_change.empty();
+    if (!busy && now_ms - room.used_ms > kEvictAfterMs) idle.push_back(id);
   }
   for (RoomId id : idle) forget(id);
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "ringline/base/blob.hpp"
+#include "ringline/base/few.hpp"
 #include "ringline/base/id_map.hpp"
 #include "ringline/base/result.hpp"
 #include "ringline/base/task.hpp"
@@ -44,25 +45,25 @@ struct HomeRoom {
   Room room;
   std::uint64_t next_seq = 1;
   std::uint64_t stored_seq = 0;
-  base::IdMap<UserId, HomeMember> members;
-  std::deque<TailEntry> tail;
-  std::vector<std::uint32_t> listeners;  // sessions, by core
-  std::uint32_t online_users = 0;
-  base::Blob last_message;  // JSON; empty: none
-  std::uint64_t last_message_seq = 0;
+  std::int64_t used_ms = 0;
   std::uint32_t uncommitted = 0;
-  bool keys_complete = true;     // every client key of the last 24 h is in `seen`
-  std::vector<UserId> changing;  // members whose membership has a change that is not committed
-  std::vector<std::move_only_function<void()>> after_change;  // what waits for that
+  std::uint32_t online_users = 0;
+  base::IdMap<UserId, HomeMember> members;
+  std::vector<UserId> changing;        // members whose membership has a change that is not committed
+  base::Few<std::uint32_t> listeners;  // sessions, by core
+  std::deque<TailEntry> tail;
+  base::Slice last_message;  // JSON; empty: none
+  std::uint64_t last_message_seq = 0;
+  std::vector<std::move_only_function<void()>> after_change;  // what waits for a membership
   struct Typer {
     UserId user;
     std::string username;
     std::int64_t due_ms;
   };
   std::vector<Typer> typers;
+  bool keys_complete = true;  // every client key of the last 24 h is in `seen`
   bool online_changed = false;
   bool settling = false;  // its tail is to be cut once it is quiet
-  std::int64_t used_ms = 0;
 
   std::uint64_t tail_first() const noexcept { return room.last_seq + 1 - tail.size(); }
   HomeMember* find(UserId user) noexcept { return members.get(user); }
@@ -111,10 +112,7 @@ class Rooms {
  public:
   explicit Rooms(Shard::Parts& parts) : p_(parts) {}
 
-  HomeRoom* find(RoomId id) noexcept {
-    auto found = rooms_.find(id);
-    return found == rooms_.end() ? nullptr : found->second.get();
-  }
+  HomeRoom* find(RoomId id) noexcept { return rooms_.get(id); }
   using Waiting = std::move_only_function<void(base::Result<HomeRoom*>)>;
   // Runs `then` with the room, at once if it is in memory.
   void with(RoomId id, Waiting then);
@@ -137,7 +135,7 @@ class Rooms {
   std::size_t count() const noexcept { return rooms_.size(); }
   template <class Function>
   void for_each(Function function) {
-    for (auto& [id, room] : rooms_) function(*room);
+    for (auto& [id, room] : rooms_) function(room);
   }
 
  private:
@@ -150,7 +148,7 @@ class Rooms {
   void evict_idle(std::int64_t now_ms);
 
   Shard::Parts& p_;
-  std::unordered_map<RoomId, std::unique_ptr<HomeRoom>> rooms_;
+  base::IdMap<RoomId, HomeRoom> rooms_;
   std::unordered_map<RoomId, std::vector<Waiting>> loading_;
   std::vector<RoomId> with_typers_;
   std::vector<RoomId> new_;  // loaded before they had an event

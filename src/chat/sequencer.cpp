@@ -8,12 +8,15 @@
 
 namespace ringline::chat {
 
-std::string message_answer(std::string_view message, bool duplicate) {
-  std::string body;
-  body.reserve(message.size() + 32);
-  body.append(R"({"message":)").append(message);
-  body.append(duplicate ? R"(,"duplicate":true})" : "}");
-  return body;
+namespace {
+constexpr std::size_t kFetchAhead = 3;  // rooms: into the cache, while those before them are told
+}
+
+std::string_view message_answer(Parts& p, std::string_view message, bool duplicate) {
+  p.body.clear();
+  p.body.begin_object().key("message").raw(message);
+  if (duplicate) p.body.key("duplicate").boolean(true);
+  return p.body.end_object().view();
 }
 
 void Sequencer::begin_body(HomeRoom& room, const Person& actor, Event& event) {
@@ -21,23 +24,26 @@ void Sequencer::begin_body(HomeRoom& room, const Person& actor, Event& event) {
   event.seq = room.next_seq;
   event.epoch = room.room.epoch;
   event.at_ms = base::wall_ms();
-  event.id = EventId{p_.next_id()};
+  event.id = EventId{p_.ids.next(event.at_ms)};
   event.actor = actor.id;
   p_.body.clear();
   begin_event(p_.body, event, actor.username());
 }
 
-bool Sequencer::append(Pending pending) {
+bool Sequencer::append() {
+  Pending& pending = pending_.back();
   HomeRoom& room = *pending.room;
   Event& event = pending.entry.event;
   event.body = base::Blob::copy_of(p_.body.view());
   pending.ticket = p_.o.metrics.tail_bytes > p_.o.tail_bytes ? 0 : p_.o.log.append(event);
-  if (pending.ticket == 0) return false;
+  if (pending.ticket == 0) {
+    pending_.pop_back();
+    return false;
+  }
   ++room.next_seq;
   ++room.uncommitted;
   if (pending.subject) room.changing.push_back(pending.subject);
   if (pending.entry.client_key) p_.seen.add(pending.entry.client_key, event.at_ms);
-  pending_.push_back(std::move(pending));
   return true;
 }
 
@@ -53,7 +59,7 @@ bool Sequencer::answer_duplicate(HomeRoom& room, UserId sender, std::string_view
   for (auto entry = room.tail.rbegin(); entry != room.tail.rend(); ++entry) {
     if (entry->client_key != client_key || !is_send(p_.scratch, *entry, sender, client_id)) continue;
     ++p_.o.metrics.duplicates;
-    answer(p_, to, message_answer(entry->message(), true));
+    answer(p_, to, message_answer(p_, entry->message(), true));
     return true;
   }
   if (room.uncommitted == 0) return false;
@@ -69,10 +75,11 @@ bool Sequencer::answer_duplicate(HomeRoom& room, UserId sender, std::string_view
 
 void Sequencer::on_committed(std::uint64_t last) {
   outgoing_.resize(p_.o.cores);
+  const std::int64_t now_ns = base::monotonic_ns();
   while (!pending_.empty() && pending_.front().ticket <= last) {
-    Pending pending = std::move(pending_.front());
+    if (pending_.size() > kFetchAhead) __builtin_prefetch(pending_[kFetchAhead].room);
+    commit(pending_.front(), now_ns);
     pending_.pop_front();
-    commit(pending);
   }
   post_deliveries();
   // What waited for a membership to be settled; it may append, which changes pending_.
@@ -81,7 +88,7 @@ void Sequencer::on_committed(std::uint64_t last) {
   for (auto& run : ready) run();
 }
 
-void Sequencer::commit(Pending& pending) {
+void Sequencer::commit(Pending& pending, std::int64_t now_ns) {
   HomeRoom& room = *pending.room;
   const Event& event = pending.entry.event;
   ASSERT(event.seq == room.room.last_seq + 1);
@@ -96,9 +103,9 @@ void Sequencer::commit(Pending& pending) {
   if (event.kind == EventKind::message_created) {
     ++room.room.message_count;
     ++p_.o.metrics.messages;
-    room.last_message = base::Blob::copy_of(pending.entry.message());
+    room.last_message = {event.body, pending.entry.message_at, pending.entry.message_size};
     room.last_message_seq = event.seq;
-    p_.o.metrics.ack_seconds.record(base::monotonic_ns() - pending.arrived_ns);
+    p_.o.metrics.ack_seconds.record(now_ns - pending.arrived_ns);
     answer_message(pending);
   }
   if (pending.then) pending.then(room, true);
@@ -111,8 +118,8 @@ void Sequencer::commit(Pending& pending) {
 
 void Sequencer::answer_message(const Pending& pending) {
   std::string_view message = pending.entry.message();
-  answer(p_, pending.to, message_answer(message, false));
-  for (const ReplyTo& to : pending.duplicates) answer(p_, to, message_answer(message, true));
+  answer(p_, pending.to, message_answer(p_, message, false));
+  for (const ReplyTo& to : pending.duplicates) answer(p_, to, message_answer(p_, message, true));
 }
 
 // The subject's membership is what it is now: what waited for it runs after this commit is told.

@@ -56,8 +56,8 @@ class Sequencer {
   };
 
   void begin_body(HomeRoom& room, const Person& actor, Event& event);
-  bool append(Pending pending);
-  void commit(Pending& pending);
+  bool append();  // the last of pending_, which goes if the log refuses it
+  void commit(Pending& pending, std::int64_t now_ns);
   void settle(HomeRoom& room, UserId subject);
   void answer_message(const Pending& pending);
   void post_deliveries();
@@ -68,7 +68,7 @@ class Sequencer {
   std::vector<std::move_only_function<void()>> ready_;
 };
 
-// The answer to a send: {"message":…} or {"message":…,"duplicate":true}.
-std::string message_answer(std::string_view message, bool duplicate);
+// The answer to a send, in Parts::body: {"message":…} or {"message":…,"duplicate":true}.
+std::string_view message_answer(Shard::Parts& p, std::string_view message, bool duplicate);
 
 }  // namespace ringline::chat

@@ -5,7 +5,7 @@ namespace ringline::chat {
 
 template <class Part>
 bool Sequencer::sequence(const Draft& draft, Part part, Then then) {
-  Pending pending;
+  Pending& pending = pending_.emplace_back();
   pending.room = &draft.room;
   pending.subject = draft.subject;
   pending.then = std::move(then);
@@ -14,13 +14,13 @@ bool Sequencer::sequence(const Draft& draft, Part part, Then then) {
   begin_body(draft.room, draft.actor, event);
   part(p_.body, event);
   p_.body.end_object();
-  return append(std::move(pending));
+  return append();
 }
 
 template <class Write>
 bool Sequencer::sequence_message(HomeRoom& room, const Person& sender, std::string_view client_id,
                                  std::uint64_t client_key, const ReplyTo& to, std::int64_t arrived_ns, Write write) {
-  Pending pending;
+  Pending& pending = pending_.emplace_back();
   pending.room = &room;
   pending.to = to;
   pending.arrived_ns = arrived_ns;
@@ -34,7 +34,7 @@ bool Sequencer::sequence_message(HomeRoom& room, const Person& sender, std::stri
   entry.message_at = static_cast<std::uint32_t>(before);
   entry.message_size = static_cast<std::uint32_t>(p_.body.view().size() - before);
   end_message_created(p_.body, client_id);
-  return append(std::move(pending));
+  return append();
 }
 
 }  // namespace ringline::chat

@@ -21,6 +21,7 @@ namespace {
 constexpr mode_t kFileMode = 0600;  // journals hold people's messages
 constexpr mode_t kDirectoryMode = 0700;
 constexpr std::size_t kZeroBytes = 256 * 1024;  // written at once by preallocate
+constexpr std::size_t kDirectAlignment = 4096;
 
 std::unexpected<base::Error> failed(const char* what, const std::string& name, int sys) {
   return base::fail_sys(sys, std::string("cannot ") + what + (name.empty() ? "" : " ") + name + ": " +
@@ -99,7 +100,7 @@ base::Result<void> preallocate(Fd file, std::uint64_t bytes) {
       sys != 0 && sys != EOPNOTSUPP && sys != EINVAL) {
     return failed("reserve", "space for a file", sys);
   }
-  static constexpr std::array<std::byte, kZeroBytes> kZeros{};
+  alignas(kDirectAlignment) static constexpr std::array<std::byte, kZeroBytes> kZeros{};
   for (std::uint64_t at = 0; at < bytes;) {
     const std::size_t piece = static_cast<std::size_t>(std::min<std::uint64_t>(bytes - at, kZeros.size()));
     if (auto written = write_at(file, std::span(kZeros).first(piece), at); !written) return written;

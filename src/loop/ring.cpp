@@ -46,27 +46,32 @@ void Ring::finish(Op& op, const Completion& completion) {
 
 // Requests.
 
-void Ring::Impl::reserve(unsigned count) {
-  for (unsigned tries = 0; io_uring_sq_space_left(&ring) < count; ++tries) {
-    const int result = io_uring_submit(&ring);
-    ASSERT(result >= 0 || result == -EINTR || result == -EAGAIN || result == -EBUSY);
+// What is not submitted now stays queued for the next time.
+void Ring::Impl::submit(io_uring& queue) {
+  const int result = io_uring_submit(&queue);
+  ASSERT(result >= 0 || result == -EINTR || result == -EAGAIN || result == -EBUSY);
+}
+
+void Ring::Impl::reserve(io_uring& queue, unsigned count) {
+  for (unsigned tries = 0; io_uring_sq_space_left(&queue) < count; ++tries) {
+    submit(queue);
     ASSERT(tries < kSubmitTries);
   }
 }
 
-io_uring_sqe& Ring::Impl::request() {
-  reserve(1);
-  io_uring_sqe* sqe = io_uring_get_sqe(&ring);
+io_uring_sqe& Ring::Impl::request(io_uring& queue) {
+  reserve(queue, 1);
+  io_uring_sqe* sqe = io_uring_get_sqe(&queue);
   ASSERT(sqe != nullptr);
   return *sqe;
 }
 
-io_uring_sqe& Ring::Impl::request(Op& op, Tag tag) {
+io_uring_sqe& Ring::Impl::request(Op& op) {
   start(op);
   ++in_kernel;
   io_uring_sqe& sqe = request();
   // liburing's prep functions leave user_data alone.
-  io_uring_sqe_set_data64(&sqe, data_of(op, tag));
+  io_uring_sqe_set_data64(&sqe, data_of(op, Tag::op));
   return sqe;
 }
 
@@ -123,11 +128,14 @@ void Ring::close(Fd fd) {
 
 void Ring::write_sync(Op& op, Fd file, std::span<const std::byte> bytes, std::uint64_t offset) {
   ASSERT(addressable(bytes.data(), bytes.size()));
-  impl_->reserve(2);  // a link does not reach over two submissions
-  io_uring_sqe& write = impl_->request(op, Tag::linked_write);
+  start(op);
+  ++impl_->in_kernel;
+  Impl::reserve(impl_->disk, 2);  // a link does not reach over two submissions
+  io_uring_sqe& write = Impl::request(impl_->disk);
   io_uring_prep_write(&write, file.value, bytes.data(), length_of(bytes.size()), offset);
+  io_uring_sqe_set_data64(&write, Impl::data_of(op, Tag::linked_write));
   write.flags |= IOSQE_IO_LINK;
-  io_uring_sqe& sync = impl_->request();
+  io_uring_sqe& sync = Impl::request(impl_->disk);
   io_uring_prep_fsync(&sync, file.value, IORING_FSYNC_DATASYNC);
   io_uring_sqe_set_data64(&sync, Impl::data_of(op, Tag::linked_sync));
   op.halves_ = 2;
@@ -151,8 +159,9 @@ void Ring::poll_multishot(Op& op, Fd fd, unsigned events) {
 
 void Ring::cancel(Op& op) {
   if (!op.in_kernel_) return;
-  const auto ask = [this](std::uint64_t target) {
-    io_uring_sqe& sqe = impl_->request();
+  io_uring& queue = op.halves_ == 0 ? impl_->ring : impl_->disk;
+  const auto ask = [&queue](std::uint64_t target) {
+    io_uring_sqe& sqe = Impl::request(queue);
     io_uring_prep_cancel64(&sqe, target, 0);
     sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data64(&sqe, static_cast<std::uint64_t>(Tag::cancel_failed));
@@ -182,6 +191,7 @@ void Ring::wake_from_thread() const noexcept {
 // Completions.
 
 void Ring::enter(bool wait, std::int64_t deadline_ns) {
+  if (io_uring_sq_ready(&impl_->disk) > 0) Impl::submit(impl_->disk);
   io_uring& ring = impl_->ring;
   int result = 0;
   if (!wait) {
@@ -198,21 +208,42 @@ void Ring::enter(bool wait, std::int64_t deadline_ns) {
   ASSERT(result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN || result == -EBUSY);
 }
 
+namespace {
+
+constexpr unsigned kFetchAhead = 4;  // completions
+
+// An operation lies in what it belongs to, and of many connections none is in the cache: it is fetched while those before it are handled.
+void fetch(std::uint64_t address) noexcept {
+  constexpr unsigned kCacheLine = 64, kLines = 4;
+  const auto* bytes = reinterpret_cast<const std::byte*>(static_cast<std::uintptr_t>(address));
+  for (unsigned line = 0; line < kLines; ++line) __builtin_prefetch(bytes + line * kCacheLine);
+}
+
+}  // namespace
+
 unsigned Ring::reap() {
   ASSERT(!impl_->reaping);
   impl_->reaping = true;
-  unsigned reaped = 0;
-  while (reaped < impl_->reap_max) {
-    std::array<io_uring_cqe*, Impl::kBatch> pointers;
-    const unsigned count = io_uring_peek_batch_cqe(&impl_->ring, pointers.data(), Impl::kBatch);
-    std::array<io_uring_cqe, Impl::kBatch> batch;
-    for (unsigned i = 0; i < count; ++i) batch[i] = *pointers[i];
-    io_uring_cq_advance(&impl_->ring, count);
-    for (unsigned i = 0; i < count; ++i) impl_->handle(batch[i]);
-    reaped += count;
-    if (count < Impl::kBatch) break;
-  }
+  const unsigned reaped = impl_->reap(impl_->disk, Impl::kDiskEntries) + impl_->reap(impl_->ring, impl_->reap_max);
   impl_->reaping = false;
+  return reaped;
+}
+
+unsigned Ring::Impl::reap(io_uring& queue, unsigned most) {
+  unsigned reaped = 0;
+  while (reaped < most) {
+    std::array<io_uring_cqe*, kBatch> pointers;
+    const unsigned count = io_uring_peek_batch_cqe(&queue, pointers.data(), kBatch);
+    std::array<io_uring_cqe, kBatch> batch;
+    for (unsigned i = 0; i < count; ++i) batch[i] = *pointers[i];
+    io_uring_cq_advance(&queue, count);
+    for (unsigned i = 0; i < count; ++i) {
+      if (i + kFetchAhead < count) fetch(batch[i + kFetchAhead].user_data & ~kTagBits);
+      handle(batch[i]);
+    }
+    reaped += count;
+    if (count < kBatch) break;
+  }
   return reaped;
 }
 
@@ -268,6 +299,8 @@ void Ring::Impl::handle_half(Op& op, int result, bool is_sync) {
 
 unsigned Ring::in_kernel() const noexcept { return impl_->in_kernel; }
 
-bool Ring::has_unsubmitted() const noexcept { return io_uring_sq_ready(&impl_->ring) > 0; }
+bool Ring::has_unsubmitted() const noexcept {
+  return io_uring_sq_ready(&impl_->ring) > 0 || io_uring_sq_ready(&impl_->disk) > 0;
+}
 
 }  // namespace ringline::loop

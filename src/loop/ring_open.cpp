@@ -51,23 +51,31 @@ base::Result<std::unique_ptr<Ring>> Ring::prepare(const RingOptions& options) {
   for (const Feature& feature : kFeatures) {
     if ((params.features & feature.bit) == 0) return std::unexpected(explain_missing(feature.name, kernel_release()));
   }
+  io_uring_params disk{};
+  disk.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED;
+  if (const int failed = io_uring_queue_init_params(Impl::kDiskEntries, &self.disk, &disk); failed < 0)
+    return refuse(-failed, "io_uring_setup");
   if (io_uring_probe* probe = io_uring_get_probe_ring(&self.ring); probe != nullptr) {
     self.can_message = io_uring_opcode_supported(probe, IORING_OP_MSG_RING) != 0;
     io_uring_free_probe(probe);
   }
   self.doorbell = ::eventfd(0, EFD_CLOEXEC);
   if (self.doorbell < 0) return refuse(errno, "eventfd");
+  if (const int failed = io_uring_register_eventfd(&self.disk, self.doorbell); failed < 0)
+    return refuse(-failed, "io_uring_register");
   return ring;
 }
 
 base::Result<void> Ring::begin() {
   Impl& self = *impl_;
   // The thread that enables it is the single issuer. (io_uring_enable_rings is missing in Debian 12's library.)
-  if (const int failed =
-          io_uring_register(static_cast<unsigned>(self.ring.ring_fd), IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
-      failed < 0)
-    return refuse(-failed, "io_uring_register");
-  io_uring_register_ring_fd(&self.ring);  // saves a look-up each enter; not needed
+  for (io_uring* queue : {&self.ring, &self.disk}) {
+    if (const int failed =
+            io_uring_register(static_cast<unsigned>(queue->ring_fd), IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+        failed < 0)
+      return refuse(-failed, "io_uring_register");
+    io_uring_register_ring_fd(queue);  // saves a look-up each enter; not needed
+  }
   if (self.options.receive_buffers > 0) {
     const int failed = self.buffers.provide(self.ring, self.options.receive_buffers, self.options.receive_buffer_bytes);
     if (failed == EINVAL) return std::unexpected(explain_missing("provided buffer rings", kernel_release()));
@@ -84,7 +92,9 @@ base::Result<std::unique_ptr<Ring>> Ring::open(const RingOptions& options) {
   return ring;
 }
 
-std::array<Fd, 2> Ring::descriptors() const noexcept { return {Fd{impl_->ring.ring_fd}, Fd{impl_->doorbell}}; }
+std::array<Fd, 3> Ring::descriptors() const noexcept {
+  return {Fd{impl_->ring.ring_fd}, Fd{impl_->disk.ring_fd}, Fd{impl_->doorbell}};
+}
 
 Ring::Ring(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
@@ -103,6 +113,7 @@ Ring::~Ring() {
     reap();
   }
   io_uring_queue_exit(&impl_->ring);
+  if (impl_->disk.ring_fd > 0) io_uring_queue_exit(&impl_->disk);
   if (impl_->doorbell >= 0) ::close(impl_->doorbell);
 }
 

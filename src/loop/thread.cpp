@@ -15,7 +15,7 @@
 namespace ringline::loop {
 namespace {
 
-constexpr int kNiceness = 10;
+constexpr int kNiceness = 19;
 
 // Read once: a thread's own affinity is one processor after it was pinned.
 const std::vector<unsigned>& allowed() {

@@ -5,6 +5,9 @@
 // since wslay 1.1.1 skips the status code's two bytes in every piece of it and so misjudges a reason that comes in pieces.
 // Payloads are collected here and not by wslay (no_buffering), which would allocate twice a message.
 //
+// What nearly all frames are, a whole short message of a client in one piece, does not need wslay: it unmasks and checks UTF-8 byte by byte, which was
+// 7 % of what a message cost. `take_whole` takes such a frame if nothing is wrong with it; what is wrong is for wslay to say.
+//
 // Invariant: a context that is not lent out stands between two messages, with nothing in wslay's buffers.
 #include <wslay/wslay.h>
 
@@ -13,6 +16,7 @@
 #include <utility>
 
 #include "ringline/base/assert.hpp"
+#include "ringline/base/utf8.hpp"
 #include "ringline/protocol/websocket.hpp"
 
 namespace ringline::protocol {
@@ -85,6 +89,7 @@ struct FrameContexts::Context {
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
+  bool take_whole(std::string_view from, const FrameRules& rules);
   void read(std::span<const std::byte> bytes);
   void fail(std::uint16_t code) noexcept;
   void on_message(const wslay_event_on_msg_recv_arg& message);
@@ -228,6 +233,49 @@ void FrameContexts::Context::hide_new_code() noexcept {
   held[at + 1] = static_cast<char>(byte(at + 1) ^ low ^ (close_code::kInternal & 0xff));
 }
 
+// Whether `from` begins with a message in one frame, masked, uncompressed and all here; `event` is it then (RFC 6455, 5.2 and 5.3).
+bool FrameContexts::Context::take_whole(std::string_view from, const FrameRules& rules) {
+  constexpr std::size_t kMaskBytes = 4;
+  constexpr unsigned kFin = 0x80, kMasked = 0x80, kLengthIs16Bits = 126;
+  if (from.size() < 2) return false;
+  auto byte = [&](std::size_t index) { return static_cast<std::uint8_t>(from[index]); };
+  const unsigned length = byte(1) ^ kMasked;
+  const bool text = byte(0) == (kFin | static_cast<unsigned>(Opcode::text));
+  if (!text && byte(0) != (kFin | static_cast<unsigned>(Opcode::binary))) return false;
+  if (length > kLengthIs16Bits) return false;  // longer, or not masked
+  const std::size_t head = (length < kLengthIs16Bits ? 2 : 4) + kMaskBytes;
+  if (from.size() < head) return false;
+  const std::size_t size = length < kLengthIs16Bits ? length : byte(2) << 8U | byte(3);
+  if (length == kLengthIs16Bits && size < kLengthIs16Bits) return false;
+  if (size > rules.message_bytes || size > from.size() - head) return false;
+
+  std::array<char, 2 * kMaskBytes> mask;
+  for (std::size_t i = 0; i < mask.size(); ++i) mask[i] = from[head - kMaskBytes + i % kMaskBytes];
+  message.resize_and_overwrite(
+      size, [&](char* to, std::size_t) {  // it may be told of more than `size`: that is a fault of libstdc++ 12
+        std::size_t at = 0;
+        for (; at + mask.size() <= size; at += mask.size()) {
+          std::uint64_t eight, key;
+          std::memcpy(&eight, from.data() + head + at, sizeof eight);
+          std::memcpy(&key, mask.data(), sizeof key);
+          eight ^= key;
+          std::memcpy(to + at, &eight, sizeof eight);
+        }
+        for (; at < size; ++at) to[at] = static_cast<char>(from[head + at] ^ mask[at % mask.size()]);
+        return size;
+      });
+  if (text && !base::valid_utf8(message)) {
+    message.clear();
+    return false;
+  }
+  event.kind = FrameEvent::Kind::message;
+  event.opcode = text ? Opcode::text : Opcode::binary;
+  event.payload = message;
+  event.consumed = head + size;
+  delivered = true;
+  return true;
+}
+
 void FrameContexts::Context::read(std::span<const std::byte> bytes) {
   input = bytes;
   int result = wslay_event_recv(wslay);
@@ -274,6 +322,9 @@ FrameEvent FrameReader::next(FrameContexts& contexts, std::span<const std::byte>
     context.delivered = false;
   }
   context.event = {};
+  if (contexts.role_ == Role::server && context.clean() &&
+      context.take_whole({reinterpret_cast<const char*>(input.data()), input.size()}, rules))
+    return context.event;
   context.message_max = rules.message_bytes;
   wslay_event_config_set_max_recv_msg_length(context.wslay, std::max(rules.message_bytes, kControlPayloadMax));
   wslay_event_config_set_allowed_rsv_bits(context.wslay, rules.allow_rsv1 ? WSLAY_RSV1_BIT : WSLAY_RSV_NONE);

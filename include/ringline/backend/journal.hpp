@@ -117,6 +117,8 @@ class Journal final : public chat::RoomLog, public loop::TurnHook {
   Journal(JournalOptions options, loop::Loop& loop, loop::Workers& workers, chat::RoomLogListener& listener);
 
   // Committing: journal.cpp
+  std::int64_t commit_due_ms() const noexcept;
+  void on_paced() {}  // the end of the turn follows
   void start_commit();
   void write(Batch& batch);
   void on_written(loop::Completion completion);
@@ -155,6 +157,9 @@ class Journal final : public chat::RoomLog, public loop::TurnHook {
   loop::OpOf<Journal, &Journal::on_written> write_{*this};
   std::size_t write_bytes_ = 0;
   std::int64_t write_start_ns_ = 0;
+  std::int64_t write_start_ms_ = 0;    // of the loop
+  std::uint32_t records_written_ = 0;  // with the last write
+  loop::TimerOf<Journal, &Journal::on_paced> pace_{*this};
   std::uint64_t last_ticket_ = 0;
   std::uint64_t told_ticket_ = 0;  // relaxed: up to here on_committed was called
   std::uint64_t next_batch_;

@@ -42,4 +42,17 @@ class Blob {
   Head* head_ = nullptr;
 };
 
+// A part of a blob.
+class Slice {
+ public:
+  Slice() noexcept = default;
+  Slice(Blob of, std::uint32_t at, std::uint32_t size) noexcept : blob_(std::move(of)), at_(at), size_(size) {}
+  std::string_view view() const noexcept { return blob_.view().substr(at_, size_); }
+
+ private:
+  Blob blob_;
+  std::uint32_t at_ = 0;
+  std::uint32_t size_ = 0;
+};
+
 }  // namespace ringline::base

@@ -80,6 +80,7 @@ inline constexpr std::size_t kJournalSegmentBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kJournalBatchBytes =
     4 * 1024 * 1024;  // waiting for one commit; above it sends are `unavailable`
 inline constexpr std::size_t kJournalRecordBytes = 256 * 1024;
+inline constexpr std::chrono::milliseconds kCommitPace = 1ms;  // from commit to commit, where one had several records
 
 // Waits of what is off the hot path.
 inline constexpr auto kStoreTimeout = 10s;

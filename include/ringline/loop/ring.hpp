@@ -92,7 +92,7 @@ class Ring {
   // Both, for a thread that makes its own.
   static base::Result<std::unique_ptr<Ring>> open(const RingOptions& options);
   ~Ring();                                         // no op may be in the kernel
-  std::array<Fd, 2> descriptors() const noexcept;  // what `wake` and `wake_from_thread` use
+  std::array<Fd, 3> descriptors() const noexcept;  // its own, and what `wake` and `wake_from_thread` use
 
   // Sockets. Accepted sockets are blocking and close-on-exec; completions: result = the new descriptor.
   void accept_multishot(Op& op, Fd listener);
