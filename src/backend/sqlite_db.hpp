@@ -92,7 +92,11 @@ class Db {
   std::uint64_t changes() const noexcept { return static_cast<std::uint64_t>(sqlite3_changes64(handle_.get())); }
   // Several statements, not kept.
   base::Result<void> execute(const char* sql);
-  void drop_cache() noexcept { sqlite3_db_release_memory(handle_.get()); }
+  // No query may be under way. Statements are a few kilobytes each, and prepared again when they are wanted.
+  void drop_cache() noexcept {
+    statements_.clear();
+    sqlite3_db_release_memory(handle_.get());
+  }
   bool in_transaction() const noexcept { return sqlite3_get_autocommit(handle_.get()) == 0; }
 
  private:

@@ -1,10 +1,18 @@
 // See workers.hpp. Invariant: a job that `submit` took is run, also when the pool is being destroyed.
 #include "ringline/loop/workers.hpp"
 
+#include <chrono>
+
 #include "ringline/base/assert.hpp"
+#include "ringline/base/memory.hpp"
 #include "ringline/loop/thread.hpp"
 
 namespace ringline::loop {
+
+namespace {
+constexpr std::chrono::seconds kRestAfter{
+    3};  // without a job: what the last ones used is free by then, also what they gave to other threads
+}
 
 Workers::Workers(unsigned threads, std::string name, std::size_t jobs_max) : jobs_max_(jobs_max) {
   ASSERT(threads > 0 && jobs_max > 0);
@@ -39,8 +47,14 @@ bool Workers::submit(std::move_only_function<void()> job) {
 
 void Workers::work() {
   std::unique_lock guard(lock_);
-  for (;;) {
-    ready_.wait(guard, [this] { return stopping_ || !jobs_.empty(); });
+  const auto has_work = [this] { return stopping_ || !jobs_.empty(); };
+  for (bool rested = true;; rested = false) {
+    if (!rested && !ready_.wait_for(guard, kRestAfter, has_work)) {
+      guard.unlock();
+      base::give_memory_back();
+      guard.lock();
+    }
+    ready_.wait(guard, has_work);
     if (jobs_.empty()) return;
     std::move_only_function<void()> job = std::move(jobs_.front());
     jobs_.pop_front();
