@@ -31,22 +31,29 @@ class ChunkPool {
  public:
   static constexpr std::size_t kKeptMax = 1024;            // chunks kept for the next use
   static constexpr std::size_t kKeptBytesMax = 64 * 1024;  // one that grew beyond is freed
+  static constexpr std::size_t kKeptBytesOfAll = 4 * 1024 * 1024;
 
   ~ChunkPool() { ASSERT(in_use_ == 0); }
   class ChunkRef take();
   std::size_t in_use() const noexcept { return in_use_; }
-  void forget_kept() noexcept { std::vector<std::unique_ptr<Chunk>>().swap(kept_); }
+  void forget_kept() noexcept {
+    std::vector<std::unique_ptr<Chunk>>().swap(kept_);
+    kept_bytes_ = 0;
+  }
 
  private:
   friend class ChunkRef;
   void give_back(Chunk* chunk) noexcept {
     --in_use_;
     std::unique_ptr<Chunk> owned(chunk);
-    if (kept_.size() >= kKeptMax || owned->bytes.capacity() > kKeptBytesMax) return;
+    const std::size_t bytes = owned->bytes.capacity();
+    if (kept_.size() >= kKeptMax || bytes > kKeptBytesMax || kept_bytes_ + bytes > kKeptBytesOfAll) return;
+    kept_bytes_ += bytes;
     owned->bytes.clear();
     kept_.push_back(std::move(owned));
   }
   std::vector<std::unique_ptr<Chunk>> kept_;
+  std::size_t kept_bytes_ = 0;  // their capacities
   std::size_t in_use_ = 0;
 };
 
@@ -82,6 +89,7 @@ inline ChunkRef ChunkPool::take() {
   } else {
     chunk = std::move(kept_.back());
     kept_.pop_back();
+    kept_bytes_ -= chunk->bytes.capacity();
   }
   ++in_use_;
   return ChunkRef(chunk.release());
