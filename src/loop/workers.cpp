@@ -10,9 +10,9 @@
 namespace ringline::loop {
 
 namespace {
-constexpr std::chrono::seconds kRestAfter{
-    3};  // without a job: what the last ones used is free by then, also what they gave to other threads
-}
+// Without a job: by then what the last ones used is free, also what they gave to other threads.
+constexpr std::chrono::seconds kRestAfter{3};
+}  // namespace
 
 Workers::Workers(unsigned threads, std::string name, std::size_t jobs_max) : jobs_max_(jobs_max) {
   ASSERT(threads > 0 && jobs_max > 0);

@@ -70,5 +70,22 @@ TEST(Chunk, one_that_grew_is_not_kept) {
   EXPECT_LE(pool.take()->bytes.capacity(), ChunkPool::kKeptBytesMax);
 }
 
+TEST(Chunk, those_that_are_kept_are_bounded_together) {
+  constexpr std::size_t kEach = ChunkPool::kKeptBytesMax;
+  constexpr std::size_t kCrowd = 2 * ChunkPool::kKeptBytesOfAll / kEach;
+  ChunkPool pool;
+  const auto crowd = [&pool] {
+    std::vector<ChunkRef> taken;
+    while (taken.size() < kCrowd) taken.push_back(pool.take());
+    return taken;
+  };
+  for (int round = 0; round < 2; ++round)
+    for (ChunkRef& chunk : crowd()) chunk->bytes.resize(kEach);
+  std::size_t kept = 0;
+  for (const ChunkRef& chunk : crowd()) kept += chunk->bytes.capacity();
+  EXPECT_GT(kept, ChunkPool::kKeptBytesOfAll / 2);
+  EXPECT_LE(kept, ChunkPool::kKeptBytesOfAll + kCrowd * std::string().capacity());
+}
+
 }  // namespace
 }  // namespace ringline::base
