@@ -1,6 +1,7 @@
 // People who chat while others misbehave, in a process of their own: what they measure must not wait for the one who makes the trouble.
 // startBystanders(url) starts it; there, `slice()` begins a measurement and `end()` gives {p50, p99, deliveries, lost, closed, gap}: how long each message took
-// from its sender to each other, what did not arrive though the sender had its ack, who was closed, and the first hole in a room's seqs.
+// from its sender to each other, what did not arrive though the sender had its ack, who was closed, and the first hole in a room's seqs. `series()` begins a
+// series of slices; its p99 over all of them so far is `seriesP99`.
 import { fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -19,7 +20,7 @@ export async function startBystanders(url) {
   const answer = () => Promise.race([new Promise((resolve) => child.once('message', resolve)), gone]);
   await answer();
   const ask = (what) => (child.send(what), answer());
-  return { slice: () => ask('slice'), end: () => ask('end'), stop: () => child.kill() };
+  return { series: () => ask('series'), slice: () => ask('slice'), end: () => ask('end'), stop: () => child.kill() };
 }
 
 // One who sends and hears: over /ws, or by the stock client.
@@ -58,6 +59,7 @@ async function main(url) {
   for (let i = 0; i < kStock; ++i) people.push(await stock(url, 'bystanders'));
   let sent = new Map();  // text -> {at, left: who has it to hear}
   let times = [];
+  let series = [];
   let refused = 0;
   people.forEach((one) => {
     one.heard = (text) => {
@@ -80,18 +82,18 @@ async function main(url) {
     const until = performance.now();
     const late = () => [...sent.values()].filter(({ at }) => at <= until).length;
     while (late() > 0 && performance.now() - until < kArriveMs) await sleep(20);
-    const sorted = times.sort((a, b) => a - b);
-    const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-    return { p50: at(0.5), p99: at(0.99), max: at(1), deliveries: sorted.length, lost: late(), refused, closed: people.filter(({ closed }) => closed !== null).map(({ closed }) => closed),
+    const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+    const ascending = (a, b) => a - b;
+    const slice = [...times].sort(ascending);
+    series = series.concat(slice).sort(ascending);
+    return { p50: at(slice, 0.5), p99: at(slice, 0.99), seriesP99: at(series, 0.99), deliveries: slice.length, lost: late(), refused, closed: people.filter(({ closed }) => closed !== null).map(({ closed }) => closed),
       gap: people.map(({ gap }) => gap()).find((one) => one !== undefined) };
   };
   process.on('message', async (what) => {
-    if (what === 'slice') {
-      times = [];
-      process.send('ok');
-    } else {
-      process.send(await answer());
-    }
+    if (what === 'end') return process.send(await answer());
+    if (what === 'series') series = [];
+    times = [];
+    process.send('ok');
   });
   process.on('disconnect', () => process.exit());
   process.send('ready');
