@@ -119,10 +119,11 @@ void Core::rest_if_quiet() {
     busy_ms_ = loop_.now_ms();
     rested_ = false;
   }
-  if (rested_ || loop_.now_ms() - busy_ms_ < kRestAfterMs) return;
-  rested_ = true;
-  server_->rest();
+  if (loop_.now_ms() - busy_ms_ < kRestAfterMs) return;
+  server_->rest();  // again and again: heartbeats go on
+  if (std::exchange(rested_, true)) return;
   shard_->rest();
+  journal_->rest();
   if (loop_.core() == 0) process_.store.rest();
   base::give_memory_back();
 }

@@ -231,6 +231,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (settings->mode == base::RunMode::dump_journal) return app::dump(*settings);
+  base::give_pages_back_at_once();
   app::ignore_write_signals();
   if (auto logging = base::log::start(*settings); !logging) return app::fail(logging.error().message);
   auto data = app::DataDir::open(settings->data_dir);

@@ -1,6 +1,8 @@
 // Appending and committing. Segments come from journal_segments.cpp.
 #include "ringline/backend/journal.hpp"
 
+#include <sys/mman.h>
+
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -38,6 +40,12 @@ void Journal::Batch::clear() noexcept {
   used_ = journal::kBatchHeadBytes;
   records = 0;
   number = first_ticket = last_ticket = 0;
+}
+
+// What is behind the segment head's block: that one stays zero.
+void Journal::Batch::rest() noexcept {
+  ASSERT(empty());
+  ::madvise(bytes_.get() + kHead, journal::whole_blocks(used_max_), MADV_DONTNEED);
 }
 
 Journal::Journal(JournalOptions options, loop::Loop& loop, loop::Workers& workers, chat::RoomLogListener& listener)
@@ -197,6 +205,12 @@ void Journal::set_state(State state) {
   state_ = state;
   loop_.metrics().journal_failed = state == State::open ? 0 : 1;
   if (!was_open && state == State::open) base::log::info("journal_open", {{"next_batch", next_batch_}});
+}
+
+void Journal::rest() noexcept {
+  if (!idle() || !flying_.empty()) return;
+  pending_.rest();
+  flying_.rest();
 }
 
 void Journal::check_closed() {

@@ -10,6 +10,7 @@
 #ifdef RINGLINE_NOT_COUNTED
 
 std::uint64_t ringline::base::allocations() noexcept { return 0; }
+void ringline::base::count_allocation() noexcept {}
 
 #else
 
@@ -65,5 +66,6 @@ void operator delete(void* memory, std::align_val_t, const std::nothrow_t&) noex
 void operator delete[](void* memory, std::align_val_t, const std::nothrow_t&) noexcept { std::free(memory); }
 
 std::uint64_t ringline::base::allocations() noexcept { return count; }
+void ringline::base::count_allocation() noexcept { ++count; }
 
 #endif

@@ -1,5 +1,6 @@
 // Messages: sending, history, typing. All run at the room's home.
 #include <algorithm>
+#include <ranges>
 
 #include "chat/commands.hpp"
 #include "ringline/base/clock.hpp"
@@ -215,17 +216,17 @@ TailView view_tail(const HomeRoom& room, std::uint64_t from, std::uint64_t to, s
     return entry.message_size > 0 && entry.event.seq >= from && entry.event.seq <= to;
   };
   if (keep_newest) {
-    for (auto entry = room.tail.rbegin(); entry != room.tail.rend(); ++entry) {
-      if (!in_range(*entry)) continue;
+    for (const TailEntry& entry : room.tail.entries() | std::views::reverse) {
+      if (!in_range(entry)) continue;
       if (view.messages.size() == keep) {
         view.more_before = true;
         break;
       }
-      add(*entry);
+      add(entry);
     }
     std::ranges::reverse(view.messages);
   } else {
-    for (const TailEntry& entry : room.tail) {
+    for (const TailEntry& entry : room.tail.entries()) {
       if (!in_range(entry)) continue;
       if (view.messages.size() == keep) {
         view.more_after = true;
@@ -295,7 +296,7 @@ Task<Result<Page>> read_from(Parts& p, RoomId id, std::uint64_t after, std::size
 
 Task<Result<std::uint64_t>> seq_of(Parts& p, RoomId id, EventId message) {
   if (HomeRoom* room = p.rooms.find(id)) {
-    for (const TailEntry& entry : room->tail)
+    for (const TailEntry& entry : room->tail.entries())
       if (entry.message_size > 0 && entry.event.id == message) co_return entry.event.seq;
   }
   HistoryQuery query{.room = id, .from = HistoryQuery::From::around_id, .position = message.value, .limit = 1};

@@ -55,11 +55,11 @@ void MemberLists::write(Writer& out, const HomeRoom& room, UserId user, std::int
   ASSERT(list.members.size() == room.members.size());
   list.used_ms = now_ms;
   for (Shown& shown : list.members) {
-    if (!shown.json.empty()) continue;
+    if (shown.json) continue;
     const HomeMember& member = room.members.find(shown.user)->second;
     one.clear();
     write_member(one, member);
-    shown.json = one.view();
+    shown.json = base::Blob::copy_of(one.view());
     shown.here = member.online > 0;
   }
   for (bool here : {true, false}) {
@@ -67,7 +67,7 @@ void MemberLists::write(Writer& out, const HomeRoom& room, UserId user, std::int
       if (shown.user == user && !shown.here) {
         if (here) write_here(out, room.members.find(user)->second);
       } else if (shown.here == here) {
-        out.raw(shown.json);
+        out.raw(shown.json.view());
       }
     }
   }
@@ -80,7 +80,7 @@ void MemberLists::changed(RoomId room, UserId user) {
   std::vector<Shown>& members = found->second.members;
   auto shown = std::ranges::find(members, user, &Shown::user);
   if (shown != members.end()) {
-    shown->json.clear();
+    shown->json = {};
   } else if (members.size() < kMembersMax) {
     members.push_back({.user = user, .json = {}});
   } else {

@@ -6,10 +6,10 @@
 
 #include <chrono>
 #include <cstdint>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "ringline/base/blob.hpp"
 #include "ringline/base/json.hpp"
 #include "ringline/base/limits.hpp"
 #include "ringline/chat/objects.hpp"
@@ -37,7 +37,7 @@ class MemberLists {
   struct Shown {
     UserId user;
     bool here = false;
-    std::string json;  // empty: to be made again
+    base::Blob json;  // none: to be made again
   };
   struct List {
     std::vector<Shown> members;

@@ -23,6 +23,11 @@ constexpr std::int64_t kSettleEveryMs = 60'000;  // a room with a tail is asked 
 
 }  // namespace
 
+const Tail::Entries& Tail::entries() const noexcept {
+  static const Entries none;
+  return entries_ ? *entries_ : none;
+}
+
 bool HomeRoom::is_changing(UserId user) const noexcept { return std::ranges::find(changing, user) != changing.end(); }
 
 std::string room_json(Parts& p, const HomeRoom& room, UserId user) {
@@ -103,7 +108,7 @@ HomeRoom& Rooms::adopt(StoredRoom stored) {
 void Rooms::forget(RoomId id) {
   HomeRoom* room = find(id);
   if (!room) return;
-  for (const TailEntry& entry : room->tail) p_.o.metrics.tail_bytes -= entry.event.body.size();
+  for (const TailEntry& entry : room->tail.entries()) p_.o.metrics.tail_bytes -= entry.event.body.size();
   p_.o.metrics.tail_events -= room->tail.size();
   p_.member_lists.forget(id);
   rooms_.erase(id);
@@ -160,7 +165,7 @@ base::Task<Feed> Rooms::read_after(RoomId id, std::uint64_t after) {
   if (after + 1 >= room->tail_first()) {
     std::size_t bytes = 0;
     for (std::size_t i = static_cast<std::size_t>(after + 1 - room->tail_first()); i < room->tail.size(); ++i) {
-      const Event& event = room->tail[i].event;
+      const Event& event = room->tail.entries()[i].event;
       feed.events.push_back({event.seq, event.kind, event.body});
       bytes += event.body.size();
       if (feed.events.size() >= base::limits::kFeedEvents || bytes >= base::limits::kFeedBytes) break;
@@ -274,7 +279,7 @@ void Rooms::settle_quiet(std::int64_t now_ms) {
     }
     room->settling = false;
     cut_tail(*room, 0);
-    room->tail.shrink_to_fit();
+    room->changing.shrink_to_fit();
   }
 }
 

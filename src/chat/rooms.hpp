@@ -31,6 +31,27 @@ struct TailEntry {
   std::string_view message() const noexcept { return event.body.view().substr(message_at, message_size); }
 };
 
+// The last events of a room, oldest first. Rooms that have none have allocated nothing for it.
+class Tail {
+ public:
+  using Entries = std::deque<TailEntry>;
+  const Entries& entries() const noexcept;
+  std::size_t size() const noexcept { return entries_ ? entries_->size() : 0; }
+  bool empty() const noexcept { return !entries_; }
+  const TailEntry& front() const noexcept { return entries_->front(); }
+  void push_back(TailEntry entry) {
+    if (!entries_) entries_ = std::make_unique<Entries>();
+    entries_->push_back(std::move(entry));
+  }
+  void pop_front() noexcept {
+    entries_->pop_front();
+    if (entries_->empty()) entries_.reset();
+  }
+
+ private:
+  std::unique_ptr<Entries> entries_;  // null, or not empty
+};
+
 struct PassingState;
 
 // There is one for each user in each room, so nothing lies between its parts.
@@ -51,7 +72,7 @@ struct HomeRoom {
   base::IdMap<UserId, HomeMember> members;
   std::vector<UserId> changing;        // members whose membership has a change that is not committed
   base::Few<std::uint32_t> listeners;  // sessions, by core
-  std::deque<TailEntry> tail;
+  Tail tail;
   base::Slice last_message;  // JSON; empty: none
   std::uint64_t last_message_seq = 0;
   std::vector<std::move_only_function<void()>> after_change;  // what waits for a membership

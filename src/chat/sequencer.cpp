@@ -2,6 +2,7 @@
 #include "chat/sequencer.hpp"
 
 #include <algorithm>
+#include <ranges>
 
 #include "chat/parts.hpp"
 #include "ringline/base/clock.hpp"
@@ -56,10 +57,10 @@ static bool is_send(base::json::Reader& reader, const TailEntry& entry, UserId s
 
 bool Sequencer::answer_duplicate(HomeRoom& room, UserId sender, std::string_view client_id, std::uint64_t client_key,
                                  const ReplyTo& to) {
-  for (auto entry = room.tail.rbegin(); entry != room.tail.rend(); ++entry) {
-    if (entry->client_key != client_key || !is_send(p_.scratch, *entry, sender, client_id)) continue;
+  for (const TailEntry& entry : room.tail.entries() | std::views::reverse) {
+    if (entry.client_key != client_key || !is_send(p_.scratch, entry, sender, client_id)) continue;
     ++p_.o.metrics.duplicates;
-    answer(p_, to, message_answer(p_, entry->message(), true));
+    answer(p_, to, message_answer(p_, entry.message(), true));
     return true;
   }
   if (room.uncommitted == 0) return false;

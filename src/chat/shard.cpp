@@ -195,7 +195,9 @@ std::int64_t Shard::flush() {
 
 void Shard::rest() noexcept {
   parts_->chunks.forget_kept();
+  parts_->body.forget();
   parts_->delivery.rest();
+  for (auto& [second, connections] : parts_->expiries) connections.shrink_to_fit();
 }
 
 bool Shard::all_stored() {

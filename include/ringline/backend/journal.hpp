@@ -72,6 +72,8 @@ class Journal final : public chat::RoomLog, public loop::TurnHook {
   void on_stored(std::uint64_t last) override;
   void on_turn_end() override;
   bool has_work() const noexcept override { return options_.relaxed && told_ticket_ < last_ticket_; }
+  // The memory of its buffers goes back to the system, if nothing waits for a commit; the next commits touch what they need.
+  void rest() noexcept;
 
   // Commits (or fails) what was appended, removes what the store has if that is everything, waits for worker and kernel. Nothing may be appended any more.
   base::Task<void> close();
@@ -91,6 +93,7 @@ class Journal final : public chat::RoomLog, public loop::TurnHook {
     std::uint64_t block_bytes() const noexcept { return journal::whole_blocks(used_); }
     bool empty() const noexcept { return records == 0; }
     void clear() noexcept;
+    void rest() noexcept;  // empty ones only
 
     std::uint32_t records = 0;
     std::uint64_t number = 0;

@@ -7,5 +7,7 @@ namespace ringline::base {
 
 // Calls of operator new on this thread since it began. 0 under a sanitizer, which has its own.
 std::uint64_t allocations() noexcept;
+// Counts one that was not made by operator new.
+void count_allocation() noexcept;
 
 }  // namespace ringline::base

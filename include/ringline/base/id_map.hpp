@@ -104,7 +104,6 @@ class IdMap {
   void clear() noexcept {
     for (std::uint32_t slot = 0; slot < capacity_; ++slot) delete slots_[slot];
     slots_.reset();
-    marks_.reset();
     size_ = capacity_ = 0;
   }
   void reserve(std::size_t count) {
@@ -136,13 +135,14 @@ class IdMap {
   }
   std::uint32_t after(std::uint32_t slot) const noexcept { return (slot + 1) & (capacity_ - 1); }
   value_type** end_slot() const noexcept { return slots_.get() + capacity_; }
+  std::uint8_t& mark(std::uint32_t slot) const noexcept { return reinterpret_cast<std::uint8_t*>(end_slot())[slot]; }
 
   // capacity_: none.
   std::uint32_t slot_of(Key id) const noexcept {
     if (capacity_ == 0) return 0;
     std::uint64_t hash = mix(id.value);
     for (std::uint32_t slot = home_of(hash); slots_[slot]; slot = after(slot))
-      if (marks_[slot] == mark_of(hash) && slots_[slot]->first == id) return slot;
+      if (mark(slot) == mark_of(hash) && slots_[slot]->first == id) return slot;
     return capacity_;
   }
 
@@ -151,14 +151,15 @@ class IdMap {
     std::uint32_t slot = home_of(hash);
     while (slots_[slot]) slot = after(slot);
     slots_[slot] = entry;
-    marks_[slot] = mark_of(hash);
+    mark(slot) = mark_of(hash);
     return slot;
   }
 
   void grow(std::uint32_t capacity) {
     ASSERT(std::has_single_bit(capacity) && capacity > size_);
-    auto old = std::exchange(slots_, std::make_unique<value_type*[]>(capacity));
-    marks_ = std::make_unique_for_overwrite<std::uint8_t[]>(capacity);
+    constexpr std::uint32_t kMarksASlot = sizeof(value_type*);
+    auto old =
+        std::exchange(slots_, std::make_unique<value_type*[]>(capacity + (capacity + kMarksASlot - 1) / kMarksASlot));
     std::uint32_t old_capacity = std::exchange(capacity_, capacity);
     for (std::uint32_t slot = 0; slot < old_capacity; ++slot)
       if (old[slot]) place(old[slot]);
@@ -173,13 +174,12 @@ class IdMap {
       bool may_move = ((slot - home) & (capacity_ - 1)) >= ((slot - hole) & (capacity_ - 1));
       if (!may_move) continue;
       slots_[hole] = std::exchange(slots_[slot], nullptr);
-      marks_[hole] = marks_[slot];
+      mark(hole) = mark(slot);
       hole = slot;
     }
   }
 
-  std::unique_ptr<value_type*[]> slots_;
-  std::unique_ptr<std::uint8_t[]> marks_;
+  std::unique_ptr<value_type*[]> slots_;  // and behind them a mark for each
   std::uint32_t size_ = 0;
   std::uint32_t capacity_ = 0;  // a power of two, at most 7/8 full: an empty slot ends every search
 };

@@ -80,6 +80,10 @@ class Writer {
     buffer_.Clear();
     writer_.Reset(buffer_);
   }
+  void forget() {  // what is written, and the memory for it
+    clear();
+    buffer_.ShrinkToFit();
+  }
   std::string_view view() const noexcept { return {buffer_.GetString(), buffer_.GetSize()}; }
 
   Writer& begin_object() { return writer_.StartObject(), *this; }
