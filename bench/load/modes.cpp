@@ -99,17 +99,14 @@ void idle(const Options& options, Driver& driver, const Crowd& crowd, const Serv
   driver.end_line();
   Idle found{.seconds = static_cast<double>(base::monotonic_ns() - began_ns) / static_cast<double>(kSecond),
              .server = ask(probe)};
-  if (before && found.server) {
+  if (before && found.server && report.set_up.before) {
     // CPU time of the idling alone; memory since before there were connections.
     const ServerUse idling = *found.server - *before;
     found.server->cpu_ns = idling.cpu_ns;
     found.server->threads_ns = idling.threads_ns;
-    const ServerUse& at_start = *report.set_up.server;
-    const auto grown = [](std::uint64_t set_up, std::uint64_t now, std::uint64_t then) {
-      return now + set_up > then ? now + set_up - then : 0;
-    };
-    found.server->resident_bytes = grown(at_start.resident_bytes, found.server->resident_bytes, before->resident_bytes);
-    found.server->private_bytes = grown(at_start.private_bytes, found.server->private_bytes, before->private_bytes);
+    const ServerUse grown = *found.server - *report.set_up.before;
+    found.server->resident_bytes = grown.resident_bytes;
+    found.server->private_bytes = grown.private_bytes;
   }
   report.idle = found;
   report.interrupted = interrupted();
@@ -130,14 +127,14 @@ void let_all_in(Driver& driver, Crowd& crowd) {
 
 bool set_up(const Options& options, Driver& driver, Crowd& crowd, const ServerProbe& probe, Report& report) {
   driver.show("connecting");
-  const auto before = ask(probe);
+  report.set_up.before = ask(probe);
   const std::int64_t began_ns = base::monotonic_ns();
   let_all_in(driver, crowd);
   report.set_up.seconds = static_cast<double>(base::monotonic_ns() - began_ns) / static_cast<double>(kSecond);
   report.set_up.connections = crowd.joined();
   driver.run_until(base::monotonic_ns() + kSettle, [&] { return crowd.failed() > 0; });
   const auto after = ask(probe);
-  if (before && after) report.set_up.server = *after - *before;
+  if (report.set_up.before && after) report.set_up.server = *after - *report.set_up.before;
   driver.end_line();
   report.interrupted = interrupted();
   if (crowd.all_joined()) return true;

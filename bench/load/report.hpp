@@ -12,6 +12,7 @@
 namespace ringline::bench {
 
 struct SetUp {
+  std::optional<ServerUse> before;  // since the server's start
   unsigned connections = 0;
   double seconds = 0;
   std::optional<ServerUse> server;  // CPU time and memory that the connections took
