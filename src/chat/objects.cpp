@@ -178,7 +178,9 @@ std::optional<Message> read_message(const Value& object) {
   auto type = find_string(object, "type");
   if (!type || type->empty()) return std::nullopt;
   message.type = *type;
-  message.seq = static_cast<std::uint64_t>(base::json::find_integer(object, "seq").value_or(0));
+  const std::int64_t seq = base::json::find_integer(object, "seq").value_or(0);
+  if (seq < 0) return std::nullopt;
+  message.seq = static_cast<std::uint64_t>(seq);
   message.text = find_string(object, "text").value_or("");
   if (find(object, "replyTo") && !read_id(object, "replyTo", message.reply_to)) return std::nullopt;
   if (const Value* extra = find(object, "extra")) {

@@ -163,6 +163,7 @@ TEST(Objects, WhatIsNoMessageIsNotRead) {
                                                          {R"("id":"11")", R"("id":"-1")"},
                                                          {R"("roomId":"12")", R"("roomId":null)"},
                                                          {R"("id":"14")", R"("id":"x")"},
+                                                         {R"("seq":13)", R"("seq":-4)"},
                                                          {R"("type":"voice")", R"("type":"")"},
                                                          {R"("type":"voice")", R"("type":7)"},
                                                          {R"("replyTo":"15")", R"("replyTo":{})"},
