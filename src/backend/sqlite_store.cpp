@@ -5,7 +5,6 @@
 
 #include "backend/sqlite_parts.hpp"
 #include "ringline/base/assert.hpp"
-#include "ringline/base/memory.hpp"
 #include "ringline/loop/thread.hpp"
 
 namespace ringline::backend {
@@ -72,11 +71,8 @@ void SqliteStore::Parts::rest() {
 }
 
 void SqliteStore::Parts::rest_readers() {
-  {
-    std::lock_guard guard(lock_);
-    for (Connection* reader : idle_) reader->db.drop_cache();
-  }
-  base::give_memory_back();
+  std::lock_guard guard(lock_);
+  for (Connection* reader : idle_) reader->db.drop_cache();
 }
 
 // Until nothing is queued; `pumping_` says that this runs or will.
@@ -98,7 +94,6 @@ void SqliteStore::Parts::pump() {
     }
     if (group.empty()) {
       writer_.db.drop_cache();
-      base::give_memory_back();
       continue;
     }
     auto written = write_group(group);

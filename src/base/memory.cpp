@@ -1,4 +1,4 @@
-// See memory.hpp. mimalloc is linked into executables only, and not with a sanitizer: without it there is nothing to do.
+// See memory.hpp. mimalloc is linked into executables only, and not with a sanitizer: without it there is nothing to give back.
 #include "ringline/base/memory.hpp"
 
 #include <mimalloc.h>

@@ -12,7 +12,8 @@ void* allocate_apart(std::size_t bytes);
 // From now on a page of the allocator without anything in it belongs to the system. For the start of the program.
 void give_pages_back_at_once() noexcept;
 
-// What the allocator keeps for the next use, for a thread that was busy and is quiet now: the calling one. It takes a millisecond or so for each hundred megabytes in use.
+// What the allocator keeps for the next use, for a thread that was busy and is quiet now: the calling one. It takes a millisecond or so for each hundred
+// megabytes in use.
 void give_memory_back() noexcept;
 
 // What this process may use: the machine's memory, or the limit of its control group (cgroup v2, systemd's MemoryMax=) where that is lower.

@@ -56,6 +56,28 @@ TEST(Journal, WorkersWithOtherDescriptorsMakeItsSegments) {
   EXPECT_EQ(recover(directory.path()).seqs(1).size(), kEvents);
 }
 
+TEST(Journal, WhatWaitsForItsCommitOrIsInTheKernelOutlastsARest) {
+  const TemporaryDirectory directory;
+  std::vector<chat::Event> events;
+  {
+    Core core(small(directory.path()));
+    for (std::uint64_t seq = 1; seq <= 40; ++seq) {
+      events.push_back(make_event(1, seq, std::string(3000, 'x')));
+      ASSERT_EQ(core.journal->append(events.back()), seq);
+      core.journal->rest();
+      core.loop->turn(false);
+      core.journal->rest();
+      if (seq % 4 == 0) {
+        ASSERT_TRUE(core.turn_until([&] { return core.committed == seq; }));
+        core.journal->rest();
+      }
+    }
+  }
+  const Recovered all = recover(directory.path());
+  ASSERT_EQ(all.events.size(), events.size());
+  for (std::size_t i = 0; i < events.size(); ++i) EXPECT_TRUE(same(all.events[i], events[i])) << i;
+}
+
 TEST(Journal, ATurnIsOneCommit) {
   const TemporaryDirectory directory;
   Core core(small(directory.path()));

@@ -36,6 +36,18 @@ TEST_F(Threads, AThousandGuestsAtOnce) {
   EXPECT_EQ(raw("SELECT username FROM users ORDER BY id DESC LIMIT 1").substr(0, 6), "guest-");
 }
 
+TEST_F(Threads, ServesWhileItRests) {
+  unsigned done = 0;
+  base::Scope scope;
+  for (std::uint64_t id = 1000; id < 1400; ++id) {
+    scope.spawn(sign_in(store(), id, done));
+    if (id % 20 == 0) store_->rest();
+    if (id % 100 == 0) loop_.settle(scope);
+  }
+  loop_.settle(scope);
+  EXPECT_EQ(done, 400U);
+}
+
 TEST_F(Threads, OneThatFailsDoesNotUndoItsGroup) {
   unsigned made = 0;
   unsigned taken = 0;
