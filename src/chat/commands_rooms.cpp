@@ -179,7 +179,7 @@ Task<void> answer_join(Parts& p, RoomId id, UserCard user, ReplyTo to) {
 // A new member, from the commit of his member_joined on.
 void add_member_at_commit(Parts& p, HomeRoom& room, const HomeMember& member) {
   UserId user = member.member.user;
-  HomeMember& added = room.members.emplace(user, member).first->second;
+  HomeMember& added = room.members.emplace(user, member).first;
   added.member.read_seq = room.room.last_seq;
   added.member.read_count = room.room.message_count;
   p.member_lists.changed(room.room.id, user);
@@ -198,7 +198,7 @@ bool begin_room(Parts& p, HomeRoom& room, Sequencer::Then then) {
       draft, [&](Writer& out, const Event&) { out.key("room").raw(room_json(p, room, UserId{})); },
       [&here = p, then = std::move(then)](HomeRoom& begun, bool ok) mutable {
         if (ok)
-          for (const auto& [user, member] : begun.members) tell_home(here, begun, user);
+          for (const HomeMember& member : begun.members) tell_home(here, begun, member.id());
         then(begun, ok);
       });
 }
@@ -335,8 +335,8 @@ void leave_room(Parts& p, Call& call) {
   HomeRoom& room = *call.room;
   UserId user = call.actor->id;
   bool owner = room.find(user)->member.role == MemberRole::owner;
-  bool last_owner = owner && std::ranges::none_of(room.members, [&](const auto& entry) {
-                      return entry.first != user && entry.second.member.role == MemberRole::owner;
+  bool last_owner = owner && std::ranges::none_of(room.members, [&](const HomeMember& other) {
+                      return other.id() != user && other.member.role == MemberRole::owner;
                     });
   if (last_owner && room.members.size() > 1)
     return answer(p, call.to,
@@ -410,8 +410,8 @@ void list_members(Parts& p, Call& call) {
     after = *id;
   }
   std::vector<UserId> ids;
-  for (const auto& [id, member] : call.room->members)
-    if (id > after) ids.push_back(id);
+  for (const HomeMember& member : call.room->members)
+    if (member.id() > after) ids.push_back(member.id());
   bool more = ids.size() > *limit;
   auto shown = ids.begin() + static_cast<std::ptrdiff_t>(std::min(ids.size(), *limit));
   std::ranges::partial_sort(ids, shown);

@@ -20,7 +20,7 @@ void Delivery::deliver(const Delivered& event) {
   room->last_seq = event.seq;
   if (room->turn_first == 0) room->turn_first = event.seq;
   LocalRoom::Ends ends{};
-  std::string_view offset = p_.recovery.offset_of(room->id, event.seq, false);
+  std::string_view offset = p_.recovery.offset_of(room->id(), event.seq, false);
   if (!offset.empty()) room->turn_counts.push_back(p_.recovery.last_count());
   for (std::size_t wire = 0; wire < kWires; ++wire) {
     if (room->wires[wire] == 0 && !room->events[wire]) continue;
@@ -91,7 +91,7 @@ void Delivery::flush_due(std::vector<LocalRoom*>& rooms) {
     }
     flush_room(*room);
     room->dirty = false;
-    if (room->seats.empty()) drop_if_empty(room->id);
+    if (room->seats.empty()) drop_if_empty(room->id());
   }
 }
 
@@ -133,10 +133,8 @@ void Delivery::flush_seat(LocalRoom& room, LocalRoom::Seat& seat) {
 }
 
 LocalRoom& Delivery::local(const Subscription& subscription) {
-  auto [slot, is_new] = rooms_.emplace(subscription.room);
-  LocalRoom& room = slot->second;
+  auto [room, is_new] = rooms_.emplace(subscription.room, subscription.room);
   if (is_new) {
-    room.id = subscription.room;
     room.last_seq = subscription.last_seq;
     room.epoch = subscription.epoch;
     room.member_count = subscription.member_count;
@@ -177,7 +175,7 @@ void Delivery::drop_if_empty(RoomId id) {
 namespace {
 
 bool has_seat(const Session& session, RoomId room) {
-  return std::ranges::any_of(session.seats, [&](const Session::Seat& seat) { return seat.room->id == room; });
+  return std::ranges::any_of(session.seats, [&](const Session::Seat& seat) { return seat.room->id() == room; });
 }
 
 }  // namespace
@@ -222,10 +220,10 @@ void Delivery::unseat(Session& session, std::size_t seat_index) {
     for (Session::Seat& moved : room.seats[seat.index].session->seats)
       if (moved.room == &room) moved.index = seat.index;
   }
-  p_.on(p_.home(room.id), [id = room.id, user = session.user->id, core = p_.o.core](Parts& there) {
+  p_.on(p_.home(room.id()), [id = room.id(), user = session.user->id, core = p_.o.core](Parts& there) {
     there.rooms.unsubscribe(id, user, core);
   });
-  drop_if_empty(room.id);
+  drop_if_empty(room.id());
 }
 
 void Delivery::unseat_all(Session& session) {
@@ -266,9 +264,9 @@ void Delivery::feed(Session& session) {
     LocalRoom* room = nullptr;
     LocalRoom::Seat* seat = behind(session, room);
     if (!seat) return check_resumed(session);
-    const FedRange* range = ranges_.find(room->id, session.out.wire(), seat->next_seq);
+    const FedRange* range = ranges_.find(room->id(), session.out.wire(), seat->next_seq);
     if (!range) {
-      read_for(session, room->id, seat->next_seq - 1);
+      read_for(session, room->id(), seat->next_seq - 1);
     } else if (session.out.send_shared(range->frames, range->begin_of(seat->next_seq), range->size())) {
       p_.o.metrics.deliveries += range->last() + 1 - seat->next_seq;
       seat->next_seq = range->last() + 1;
@@ -308,7 +306,7 @@ void Delivery::fed(Readings::iterator reading, const Feed& read) {
     Session* session = p_.o.around.find(connection);
     if (!session) continue;
     session->feeding = false;
-    auto seat = std::ranges::find_if(session->seats, [&](const Session::Seat& s) { return s.room->id == read.room; });
+    auto seat = std::ranges::find_if(session->seats, [&](const Session::Seat& s) { return s.room->id() == read.room; });
     std::uint64_t next = seat == session->seats.end() ? 0 : seat->room->seats[seat->index].next_seq;
     bool wanted = next > after && next <= read.last(after);
     if (wanted && !ranges_.find(read.room, session->out.wire(), next))
@@ -341,7 +339,7 @@ void Delivery::resume(Session& session, const std::vector<ResumePoint>& points) 
   for (const ResumePoint& point : points) {
     Resumed result{.room = point.room, .from = point.seq, .to = point.seq, .epoch = point.epoch, .complete = false};
     for (const Session::Seat& taken : session.seats) {
-      if (taken.room->id != point.room) continue;
+      if (taken.room->id() != point.room) continue;
       LocalRoom& room = *taken.room;
       LocalRoom::Seat& seat = room.seats[taken.index];
       bool untouched = seat.next_seq == seat.live_seq;
@@ -366,7 +364,7 @@ void Delivery::miss_resumed(ConnectionId connection, const LocalRoom& room, std:
   auto found = resuming_.find(connection);
   if (found == resuming_.end()) return;
   for (Resumed& resumed : found->second)
-    if (resumed.room == room.id && next_seq <= resumed.to) resumed.complete = false;
+    if (resumed.room == room.id() && next_seq <= resumed.to) resumed.complete = false;
 }
 
 // All that was missed is sent, or never will be: say so, behind it.
@@ -388,7 +386,7 @@ void Delivery::check_resumed(Session& session) {
 }
 
 void Delivery::rest() noexcept {
-  for (auto& [id, room] : rooms_) {
+  for (LocalRoom& room : rooms_) {
     room.seats.shrink_to_fit();
     room.held.shrink_to_fit();
     room.turn_ends.shrink_to_fit();

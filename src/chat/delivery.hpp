@@ -49,7 +49,9 @@ struct LocalRoom {
     bool left = false;  // the user left the room meanwhile
   };
 
-  RoomId id;
+  explicit LocalRoom(RoomId id) noexcept : id_(id) {}
+  RoomId id() const noexcept { return id_; }
+
   std::uint64_t last_seq = 0;  // newest event that came to this core
   std::uint64_t epoch = 0;
   std::uint32_t member_count = 0;
@@ -69,6 +71,9 @@ struct LocalRoom {
   std::vector<UserId> leaving;       // their seats go with the flush
   bool dirty = false;                // has something to flush
   std::int64_t flushed_ms = 0;
+
+ private:
+  RoomId id_;
 };
 
 // A room event on its way to another core's members.
@@ -115,7 +120,7 @@ class Delivery {
   void rest() noexcept;  // what rooms keep for their next turn goes
 
   std::size_t rooms() const noexcept { return rooms_.size(); }
-  LocalRoom* find(RoomId id) noexcept { return rooms_.get(id); }
+  LocalRoom* find(RoomId id) noexcept { return rooms_.find(id); }
 
  private:
   LocalRoom& local(const Subscription& subscription);

@@ -18,11 +18,11 @@ void write_here(Writer& out, const HomeMember& member) {
 // Some of a large room's.
 void write_some(Writer& out, const HomeRoom& room, UserId user) {
   std::size_t count = 1;
-  write_here(out, room.members.find(user)->second);
+  write_here(out, *room.members.find(user));
   for (bool here : {true, false}) {
-    for (const auto& [id, member] : room.members) {
+    for (const HomeMember& member : room.members) {
       if (count == MemberLists::kMembersMax) return;
-      if (id == user || (member.online > 0) != here) continue;
+      if (member.id() == user || (member.online > 0) != here) continue;
       write_member(out, member);
       ++count;
     }
@@ -35,7 +35,7 @@ MemberLists::List& MemberLists::list_of(const HomeRoom& room) {
   auto [entry, made] = lists_.try_emplace(room.room.id);
   List& list = entry->second;
   if (!made) return list;
-  for (const auto& [id, member] : room.members) list.members.push_back({.user = id, .json = {}});
+  for (const HomeMember& member : room.members) list.members.push_back({.user = member.id(), .json = {}});
   if (lists_.size() > kListsMax) {
     auto other = lists_.begin();
     lists_.erase(other == entry ? std::next(other) : other);
@@ -56,7 +56,7 @@ void MemberLists::write(Writer& out, const HomeRoom& room, UserId user, std::int
   list.used_ms = now_ms;
   for (Shown& shown : list.members) {
     if (shown.json) continue;
-    const HomeMember& member = room.members.find(shown.user)->second;
+    const HomeMember& member = *room.members.find(shown.user);
     one.clear();
     write_member(one, member);
     shown.json = base::Blob::copy_of(one.view());
@@ -65,7 +65,7 @@ void MemberLists::write(Writer& out, const HomeRoom& room, UserId user, std::int
   for (bool here : {true, false}) {
     for (const Shown& shown : list.members) {
       if (shown.user == user && !shown.here) {
-        if (here) write_here(out, room.members.find(user)->second);
+        if (here) write_here(out, *room.members.find(user));
       } else if (shown.here == here) {
         out.raw(shown.json.view());
       }

@@ -63,7 +63,7 @@ base::Task<void> Missed::ask_rooms(ConnectionId connection) {
     OfOne& one = found->second;
     if (std::exchange(one.too_many, false)) {
       one.rooms.clear();
-      for (const Session::Seat& seat : session->seats) one.rooms.push_back(seat.room->id);
+      for (const Session::Seat& seat : session->seats) one.rooms.push_back(seat.room->id());
     }
     if (one.rooms.empty()) {
       missed_.erase(found);

@@ -45,8 +45,7 @@ std::uint32_t seconds(std::int64_t ms) noexcept { return static_cast<std::uint32
 }  // namespace
 
 void People::introduce(const User& user, SessionId session) {
-  auto [entry, is_new] = users_.emplace(user.id);
-  HomeUser& home = entry->second;
+  auto [home, is_new] = users_.emplace(user.id, user.id);
   if (is_new) {
     home.card = UserCard::of(user);
     home.last_seen_ms = user.last_seen_ms;
@@ -320,9 +319,8 @@ void People::show_presence(HomeUser& user) {
 }
 
 std::size_t People::active(std::int64_t now_ms) const {
-  return static_cast<std::size_t>(std::ranges::count_if(users_, [&](const auto& entry) {
-    return entry.second.sends && now_ms - entry.second.sends->last_ms < kActiveMs;
-  }));
+  return static_cast<std::size_t>(std::ranges::count_if(
+      users_, [&](const HomeUser& user) { return user.sends && now_ms - user.sends->last_ms < kActiveMs; }));
 }
 
 void People::show_due(std::int64_t now_ms) {
@@ -336,12 +334,11 @@ void People::show_due(std::int64_t now_ms) {
 // What nobody asks for any more goes.
 void People::sweep(std::int64_t now_ms) {
   std::int64_t window = p_.o.settings.rate_limit_window.count();
-  for (auto& [id, user] : users_) {
+  for (HomeUser& user : users_) {
     bool over = user.sends && user.sends->window.empty_at(now_ms, window) && now_ms - user.sends->last_ms >= kActiveMs;
     if (over) user.sends.reset();
   }
-  erase_if(users_, [&](const auto& entry) {
-    const HomeUser& user = entry.second;
+  erase_if(users_, [&](const HomeUser& user) {
     bool counts = user.sends && !user.sends->window.empty_at(now_ms, window);
     return user.connections.empty() && user.told == HomeUser::Told::no && !counts &&
            seconds(now_ms) - user.idle_since_s > kKeepOfflineMs / 1000;

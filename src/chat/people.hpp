@@ -42,6 +42,9 @@ struct Sends {
 
 // There is one for each user who is here: see SizesOfWhatAUserIs in tests/unit/chat/delivery_test.cpp.
 struct HomeUser {
+  explicit HomeUser(UserId id) noexcept : id_(id) {}
+  UserId id() const noexcept { return id_; }
+
   UserCard card;
   base::Few<ConnectionId> connections;
   base::Few<SessionId> live_sessions;  // known to be alive
@@ -58,6 +61,9 @@ struct HomeUser {
   enum class Told : std::uint8_t { no, just_now, due };
   Told told = Told::no;
   bool banned = false;
+
+ private:
+  UserId id_;
 };
 
 struct Admission {
@@ -79,7 +85,7 @@ class People {
   void with(UserId id, Waiting then);
   // A guest or account that was just made: needs no loading.
   void introduce(const User& user, SessionId session);
-  HomeUser* find(UserId id) noexcept { return users_.get(id); }
+  HomeUser* find(UserId id) noexcept { return users_.find(id); }
 
   // A connection signs in.
   base::Task<Admission> admit(UserId user, SessionId session, ConnectionId connection);

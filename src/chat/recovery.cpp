@@ -61,7 +61,7 @@ void Recovery::keep(const Session& session) {
                  .ids = *session.recovery,
                  .rooms = {}};
   for (const Session::Seat& seat : session.seats)
-    cut_off.rooms.push_back({seat.room->id, seat.room->seats[seat.index].next_seq, seat.room->epoch});
+    cut_off.rooms.push_back({seat.room->id(), seat.room->seats[seat.index].next_seq, seat.room->epoch});
   p_.on(place->core, [cut_off = std::move(cut_off)](Parts& there) mutable {
     Recovery& kept = there.recovery;
     std::string pid = cut_off.ids.pid;

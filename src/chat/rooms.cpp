@@ -33,11 +33,11 @@ bool HomeRoom::is_changing(UserId user) const noexcept { return std::ranges::fin
 std::string room_json(Parts& p, const HomeRoom& room, UserId user) {
   static thread_local Writer out;
   out.clear();
-  auto found = room.members.find(user);
-  if (found == room.members.end()) {
+  const HomeMember* found = room.members.find(user);
+  if (!found) {
     write_room(out, room.room, room.members.size(), room.last_message.view(), nullptr);
   } else {
-    const Member& member = found->second.member;
+    const Member& member = found->member;
     MemberView view{.role = member.role, .last_read_seq = member.read_seq, .last_delivered_seq = member.delivered_seq};
     view.unread = room.room.message_count - std::min(member.read_count, room.room.message_count);
     write_room(out, room.room, room.members.size(), room.last_message.view(), &view);
@@ -83,10 +83,9 @@ base::Task<void> Rooms::load(RoomId id) {
 }
 
 HomeRoom& Rooms::adopt(StoredRoom stored) {
-  auto [slot, is_new] = rooms_.emplace(stored.room.id);
-  HomeRoom& room = slot->second;
+  const RoomId id = stored.room.id;
+  auto [room, is_new] = rooms_.emplace(id, std::move(stored.room));
   if (!is_new) return room;  // somebody else was quicker
-  room.room = std::move(stored.room);
   room.next_seq = room.room.last_seq + 1;
   room.stored_seq = room.room.last_seq;
   for (unsigned core = 0; core < p_.o.cores; ++core) room.listeners.push_back(0);
@@ -208,7 +207,7 @@ RoomPresence Rooms::presence(RoomId id) {
     seen.count.push_back(online_count(*room));
     return seen;
   }
-  for (const auto& [user, member] : room->members) seen.members.push_back(member.user);
+  for (const HomeMember& member : room->members) seen.members.push_back(member.user);
   return seen;
 }
 
@@ -313,12 +312,13 @@ void Rooms::on_tick(std::int64_t now_ms) {
   }
   if (now_ms - presence_sent_ms_ >= kPresenceEveryMs) {
     presence_sent_ms_ = now_ms;
-    for (auto& [id, room] : rooms_) {
+    for (HomeRoom& room : rooms_) {
       if (!std::exchange(room.online_changed, false)) continue;
       if (room.members.size() <= base::limits::kPresenceRoomMembers) continue;
       PassingState state = online_count(room);
       for (unsigned core = 0; core < room.listeners.size(); ++core)
-        if (room.listeners[core] > 0) p_.on(core, [id, state](Parts& there) { there.delivery.show(id, state); });
+        if (room.listeners[core] > 0)
+          p_.on(core, [id = room.id(), state](Parts& there) { there.delivery.show(id, state); });
     }
   }
   settle_quiet(now_ms);
@@ -330,11 +330,11 @@ void Rooms::on_tick(std::int64_t now_ms) {
 
 void Rooms::evict_idle(std::int64_t now_ms) {
   std::vector<RoomId> idle;
-  for (auto& [id, room] : rooms_) {
+  for (HomeRoom& room : rooms_) {
     bool heard = std::ranges::any_of(room.listeners, [](std::uint32_t count) { return count > 0; });
     bool busy = heard || room.uncommitted > 0 || room.stored_seq < room.room.last_seq || !room.typers.empty() ||
                 !room.after_change.empty();
-    if (!busy && now_ms - room.used_ms > kEvictAfterMs) idle.push_back(id);
+    if (!busy && now_ms - room.used_ms > kEvictAfterMs) idle.push_back(room.id());
   }
   for (RoomId id : idle) forget(id);
 }

@@ -57,12 +57,16 @@ struct PassingState;
 // There is one for each user in each room, so nothing lies between its parts.
 struct HomeMember {
   [[no_unique_address]] Member member;
+  UserId id() const noexcept { return member.user; }
   std::uint32_t online = 0;  // sessions that listen
   UserCard user;
 };
 static_assert(sizeof(HomeMember) == 56);
 
 struct HomeRoom {
+  explicit HomeRoom(Room of) : room(std::move(of)) {}
+  RoomId id() const noexcept { return room.id; }
+
   Room room;
   std::uint64_t next_seq = 1;
   std::uint64_t stored_seq = 0;
@@ -87,7 +91,7 @@ struct HomeRoom {
   bool settling = false;  // its tail is to be cut once it is quiet
 
   std::uint64_t tail_first() const noexcept { return room.last_seq + 1 - tail.size(); }
-  HomeMember* find(UserId user) noexcept { return members.get(user); }
+  HomeMember* find(UserId user) noexcept { return members.find(user); }
   bool is_changing(UserId user) const noexcept;
   // Made in the store, and its room_created is neither committed nor about to be. (The lobby has no maker and no such event.)
   bool is_new() const noexcept { return next_seq == 1 && room.created_by; }
@@ -133,7 +137,7 @@ class Rooms {
  public:
   explicit Rooms(Shard::Parts& parts) : p_(parts) {}
 
-  HomeRoom* find(RoomId id) noexcept { return rooms_.get(id); }
+  HomeRoom* find(RoomId id) noexcept { return rooms_.find(id); }
   using Waiting = std::move_only_function<void(base::Result<HomeRoom*>)>;
   // Runs `then` with the room, at once if it is in memory.
   void with(RoomId id, Waiting then);
@@ -156,7 +160,7 @@ class Rooms {
   std::size_t count() const noexcept { return rooms_.size(); }
   template <class Function>
   void for_each(Function function) {
-    for (auto& [id, room] : rooms_) function(room);
+    for (HomeRoom& room : rooms_) function(room);
   }
 
  private:

@@ -166,7 +166,7 @@ void refuse(Parts& p, ConnectionId connection, const ReplyTag& tag, const Error&
 void take_seats(Parts& p, Session& session, Subscriptions& subscriptions) {
   std::erase_if(subscriptions, [&](const Subscription& subscription) {
     bool seated =
-        std::ranges::any_of(session.seats, [&](const Session::Seat& s) { return s.room->id == subscription.room; });
+        std::ranges::any_of(session.seats, [&](const Session::Seat& s) { return s.room->id() == subscription.room; });
     ASSERT(!seated);
     if (p.delivery.take_held(session.id, subscription.room)) {
       p.delivery.seat(session, subscription);

@@ -251,12 +251,6 @@ protocol::HttpLimits ChatDoors::http_limits() const noexcept {
   return {.large_body_path = polling.path, .large_body_bytes = polling.message_bytes};
 }
 
-const Door* ChatDoors::find(std::string_view path) const noexcept {
-  for (const Door& door : doors_)
-    if (door.path == path) return &door;
-  return nullptr;
-}
-
 std::optional<Doors::Refusal> ChatDoors::check(const Door& door, const protocol::Request& request) {
   bool checked = door.kind == Door::Kind::websocket && request.header("Authorization");
   if (!checked || core_.shard->token_holds(bearer(request))) return {};

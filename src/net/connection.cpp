@@ -20,6 +20,8 @@ constexpr std::chrono::seconds kProgressCheck{1};
 
 }  // namespace
 
+static_assert(sizeof(Connection) <= 160);
+
 Connection::Connection(Server::Impl& server, loop::Fd socket, base::ConnectionId id)
     : server_(server), id_(id), socket_(socket) {}
 
@@ -31,30 +33,59 @@ void Connection::start() {
   wait_for(Wait::head, server_.options.times.head);
 }
 
-std::string Connection::address() const { return arrival_ ? arrival_->address : std::string(); }
-
-Connection::Arrival& Connection::arrival() {
-  if (!arrival_) arrival_ = std::make_unique<Arrival>();
-  return *arrival_;
+Connection::Aside& Connection::aside() {
+  if (!aside_) aside_ = std::make_unique<Aside>(*this);
+  return *aside_;
 }
 
+void Connection::tidy_aside() noexcept {
+  if (aside_ && aside_->address.empty() && aside_->unread.empty() && !aside_->late.armed()) aside_.reset();
+}
+
+std::string Connection::address() const { return aside_ ? aside_->address : std::string(); }
+
 void Connection::forget_address() noexcept {
-  if (late_ms() == 0) return arrival_.reset();
-  arrival_->address = {};
+  if (aside_) aside_->address.clear();
+  tidy_aside();
+}
+
+std::string Connection::take_unread() {
+  std::string unread;
+  if (aside_) unread.swap(aside_->unread);
+  tidy_aside();
+  return unread;
+}
+
+void Connection::expect_within(std::chrono::milliseconds time) {
+  server_.loop.timers().arm(aside().late, server_.loop.now_ms() + time.count());
 }
 
 void Connection::expect_nothing() noexcept {
-  if (!arrival_) return;
-  arrival_->late_ms = 0;
-  if (arrival_->address.empty()) arrival_.reset();
+  if (aside_) aside_->late.disarm();
+  tidy_aside();
+}
+
+void Connection::on_late() {
+  tidy_aside();
+  if (state_ != State::open) return;
+  ++server_.metrics.closed_timeout;
+  speaker_->on_late();
 }
 
 loop::Loop& Connection::loop() noexcept { return server_.loop; }
 
 void Connection::wait_for(Wait what, std::chrono::milliseconds time) {
   wait_ = what;
-  server_.loop.timers().arm(timer(), server_.loop.now_ms() + time.count());
+  wait_until(server_.loop.now_ms() + time.count());
 }
+
+const Door& Connection::door() const noexcept { return server_.options.doors->all()[door_]; }
+
+void Connection::set_door(const Door& door) noexcept {
+  door_ = static_cast<std::uint8_t>(&door - server_.options.doors->all().data());
+}
+
+void Connection::wait_until(std::int64_t due_ms) noexcept { server_.loop.timers().arm(timer(), due_ms); }
 
 void Connection::on_receive(loop::Completion completion) {
   if (completion.result > 0) {
@@ -77,8 +108,7 @@ void Connection::take_bytes(std::string_view bytes) {
   if (state_ == State::joining || state_ == State::dead) return;
   if (kind_ == Kind::http) return take_http(bytes);
   if (state_ != State::leaving) return take_frames(bytes);
-  if (!unread_) unread_ = std::make_unique<std::string>();
-  unread_->append(bytes);  // for the session that gets the socket
+  aside().unread.append(bytes);  // for the session that gets the socket
 }
 
 // The peer has closed its side. Of a client of HTTP this may be its last request's end: it still gets its answers.
@@ -111,8 +141,8 @@ bool Connection::may_read() const noexcept {
 void Connection::read_again() {
   if (!paused_) return;
   paused_ = false;
-  if (std::unique_ptr<std::string> unread = std::move(unread_))  // which may stop reading again
-    polling_ ? take_payload(*unread) : take_frames(*unread);
+  if (std::string unread = take_unread(); !unread.empty())  // which may stop reading again
+    polling_ ? take_payload(unread) : take_frames(unread);
   receive();
 }
 
@@ -221,17 +251,8 @@ void Connection::on_due() {
       return close_now();
     case Wait::answer:
       return;
-    case Wait::live: {
-      std::int64_t now_ms = server_.loop.now_ms();
-      if (late_ms() != 0 && now_ms >= late_ms()) {
-        expect_nothing();
-        ++server_.metrics.closed_timeout;
-        speaker_->on_late();
-      }
-      if (state_ == State::open && beat_ms_ != 0 && now_ms >= beat_ms_) pong_due_ ? no_pong() : beat();
-      if (state_ == State::open) arm_living();
-      return;
-    }
+    case Wait::live:
+      return pong_due_ ? no_pong() : beat();
   }
 }
 

@@ -6,7 +6,7 @@
 //
 // Polite closing (`close`): the close frame is queued behind what is urgent, sent, the peer given kLinger to answer it, then close_now.
 //
-// Reading stops (`paused_`) while too many commands or too much output wait. What was received before the kernel heard of it stays in `unread_`, so no
+// Reading stops (`paused_`) while too many commands or too much output wait. What was received before the kernel heard of it stays in `unread`, so no
 // more than limits::kCommandsInFlight are ever under way. `leave` gives the socket away: to another core (hand_over.hpp), or to the polling session
 // that it upgrades (connection_engineio.cpp).
 #pragma once
@@ -101,14 +101,9 @@ class Connection final : public Transport,
     joining,  // shut down; waits for its operations to complete
     dead,     // on the server's list
   };
-  // What the timer is for. `live`: the next beat, or what the speaker expects.
+  // What the timer is for. `live`: the next ping, or the end of the time for its answer, if it is armed.
   enum class Wait : std::uint8_t { head, body, idle, answer, live, linger };
-
-  // Of a client who is coming in. It is forgotten when he is.
-  struct Arrival {
-    std::string address;
-    std::int64_t late_ms = 0;  // the end of what the speaker expects; 0: nothing
-  };
+  struct Aside;
 
   loop::Op& receive_op() noexcept { return static_cast<ConnectionOp<Receiving>&>(*this); }
   loop::Op& send_op() noexcept { return static_cast<ConnectionOp<Sending>&>(*this); }
@@ -119,6 +114,7 @@ class Connection final : public Transport,
   void on_receive(loop::Completion completion);
   void on_sent(loop::Completion completion);
   void on_due();
+  void on_late();
   void take_bytes(std::string_view bytes);
   void on_input_end();
   void join();
@@ -177,12 +173,15 @@ class Connection final : public Transport,
   void beat();
   void no_pong();
   void on_pong();
-  void arm_living();
 
   void mark_dirty();
   void wait_for(Wait what, std::chrono::milliseconds time);
-  Arrival& arrival();
-  std::int64_t late_ms() const noexcept { return arrival_ ? arrival_->late_ms : 0; }
+  void wait_until(std::int64_t due_ms) noexcept;
+  Aside& aside();
+  void tidy_aside() noexcept;
+  std::string take_unread();
+  const Door& door() const noexcept;
+  void set_door(const Door& door) noexcept;
   void receive();
   void bound_output();
   bool stalled() const noexcept;
@@ -191,25 +190,31 @@ class Connection final : public Transport,
   void read_again();
   void after_output();
 
+  // What few connections have at a time: those that come in, and those that do not read.
+  struct Aside {
+    explicit Aside(Connection& connection) noexcept : late(connection) {}
+    std::string address;
+    std::string unread;  // frames, or packets of a payload, that came while reading was stopped
+    loop::TimerOf<Connection, &Connection::on_late> late;  // the end of what the speaker expects
+  };
+
   Server::Impl& server_;
   std::unique_ptr<Outbox> outbox_;
   std::unique_ptr<HttpState> http_;
   std::unique_ptr<Polling> polling_;
   std::unique_ptr<Speaker> speaker_;
-  std::unique_ptr<Arrival> arrival_;
-  std::unique_ptr<std::string> unread_;  // frames, or packets of a payload, that came while reading was stopped
+  std::unique_ptr<Aside> aside_;
   protocol::FrameReader frames_;
-  const Door* door_ = nullptr;
   base::ConnectionId id_;
   std::uint64_t secret_ =
       0;  // the part of an Engine.IO sid that cannot be guessed; of a probe: the session that it upgrades
-  std::int64_t beat_ms_ = 0;  // the next ping, or the end of the time for its answer; 0: no heartbeat
   loop::Fd socket_;
   std::uint16_t in_flight_ = 0;  // commands without an answer
   Kind kind_ = Kind::http;
   State state_ = State::open;
   Wait wait_ = Wait::head;
-  bool pong_due_ : 1 = false;  // a ping was sent, `beat_ms_` is for its answer
+  std::uint8_t door_ = 0;      // which of them it came in by; not yet known of HTTP
+  bool pong_due_ : 1 = false;  // a ping was sent, and the timer is for its answer
   bool dirty_ : 1 = false;
   bool full_ : 1 = false;         // refused room events; the speaker is told when there is room
   bool paused_ : 1 = false;       // does not read: too many replies wait

@@ -53,7 +53,7 @@ void Connection::answer_engineio(const Door& door, Request request) {
     return websocket ? open_websocket(door, request) : open_polling(door, request);
   }
   Connection* session = server_.find_session(*sid);
-  if (!session || session->door_ != &door) return refuse_engineio(RequestError::unknown_sid);
+  if (!session || &session->door() != &door) return refuse_engineio(RequestError::unknown_sid);
   if (request.upgrade_websocket) {
     if (!websocket) return refuse_engineio(RequestError::bad_request);
     return probe(door, request, *session);
@@ -105,14 +105,13 @@ engineio::Open Connection::open_packet(std::string_view sid, bool upgradable) co
           .upgradable = upgradable,
           .ping_interval_ms = settings.ping_interval.count(),
           .ping_timeout_ms = settings.ping_timeout.count(),
-          .max_payload = door_->message_bytes};
+          .max_payload = door().message_bytes};
 }
 
 // A session begins: on its own socket, or on none.
 void Connection::start_session(const Door& door, const Request& request) {
   kind_ = Kind::engineio;
   secret_ = base::random_u64();
-  beat_ms_ = next_beat_ms();
   start_living(door);
   if (!polling_) engineio::append_open_frame(output(), open_packet(sid(), false));
   speaker_ = server_.options.doors->open(door, request, *this);
@@ -131,7 +130,7 @@ void Connection::open_polling(const Door& door, const Request& request) {
   if (auto refusal = server_.options.doors->check(door, request)) return refuse_http(refusal->status, refusal->why);
   Connection* session = server_.add(loop::Fd{});
   if (!session) return refuse_http(503, "too many connections");
-  session->arrival().address = http_->address;
+  session->aside().address = http_->address;
   session->polling_ = std::make_unique<Polling>();
   session->start_session(door, request);
   std::string packet;
@@ -157,7 +156,7 @@ void Connection::flush_poll() {
   if (!polling_->poll || polling_->upgrading) return;
   bool last = state_ == State::closing;
   std::string payload;
-  while (outbox_ && !outbox_->empty() && payload.size() < door_->message_bytes) {
+  while (outbox_ && !outbox_->empty() && payload.size() < door().message_bytes) {
     std::string_view frames = outbox_->front();
     engineio::append_payload(payload, frames);
     outbox_->sent(frames.size());
@@ -191,7 +190,7 @@ void Connection::request_gone() {
 }
 
 void Connection::take_post(Connection& from, std::string payload) {
-  if (payload.size() > door_->message_bytes) return from.refuse_http(413, "larger than maxPayload");
+  if (payload.size() > door().message_bytes) return from.refuse_http(413, "larger than maxPayload");
   if (polling_->post || state_ != State::open) {
     from.refuse_engineio(RequestError::bad_request);
     return close_now();
@@ -206,7 +205,7 @@ void Connection::take_post(Connection& from, std::string payload) {
 void Connection::take_payload(std::string_view payload) {
   while (!payload.empty()) {
     if (paused_) {
-      unread_ = std::make_unique<std::string>(payload);
+      aside().unread = payload;
       return;
     }
     engineio::PayloadPacket packet = engineio::next_packet(payload);
@@ -294,7 +293,7 @@ void Connection::probe(const Door& door, const Request& request, Connection& ses
   std::string input = std::move(http_->input);
   http_.reset();
   kind_ = Kind::probe;
-  door_ = &door;
+  set_door(door);
   secret_ = session.id_.value;
   if (!welcome) return send_close_frame(protocol::close_code::kNormal, "");
   session.polling_->probe = id_;

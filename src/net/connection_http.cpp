@@ -123,7 +123,7 @@ void Connection::next_request() {
 }
 
 void Connection::take_request(Request request, bool from_other_core) {
-  const Door* door = server_.options.doors ? server_.options.doors->find(request.path) : nullptr;
+  const Door* door = server_.door_at(request.path);
   bool engineio = door && door->kind == Door::Kind::engineio;
   if (engineio && !from_other_core && server_.hand_over) {
     auto core = server_.hand_over->core_of(request.query("sid").value_or(""));
@@ -212,7 +212,6 @@ void Connection::upgrade(const Door& door, const Request& request) {
   kind_ = Kind::websocket;
   std::string input = std::move(http_->input);
   http_.reset();
-  if (door.pings) beat_ms_ = next_beat_ms();
   start_living(door);
   speaker_ = server_.options.doors->open(door, request, *this);
   speaker_->on_open();
@@ -239,7 +238,7 @@ bool Connection::accept_upgrade(const Door& door, const Request& request, bool m
   inflates_ = agreed.has_value();
   deflates_ = agreed && agreed->takes_ours();
   protocol::append_upgrade_response(output(), check, extensions);
-  arrival().address = http_->address;
+  aside().address = http_->address;
   return true;
 }
 
@@ -265,7 +264,7 @@ void Connection::leave_when_quiet() {
   if (kind_ == Kind::probe) {
     Connection* session = server_.find(base::ConnectionId{secret_});
     if (!session) return server_.loop.ring().close(socket);
-    return session->adopt(socket, unread_ ? std::move(*unread_) : std::string());
+    return session->adopt(socket, take_unread());
   }
   server_.hand_over->give({.core = http_->leaving->core,
                            .socket = socket,

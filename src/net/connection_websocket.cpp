@@ -25,12 +25,11 @@ constexpr unsigned kGoldenRatio = 40503;    // of 65536: parts of it lie evenly,
 // ---- In
 
 void Connection::take_frames(std::string_view bytes) {
-  protocol::FrameRules rules{.message_bytes = door_->message_bytes, .allow_rsv1 = inflates_};
+  protocol::FrameRules rules{.message_bytes = door().message_bytes, .allow_rsv1 = inflates_};
   std::span<const std::byte> input = std::as_bytes(std::span(bytes));
   while (!input.empty() && !input_ended_ && state_ != State::joining && state_ != State::dead) {
     if (paused_ || state_ == State::leaving) {
-      if (!unread_) unread_ = std::make_unique<std::string>();
-      unread_->append(bytes.substr(bytes.size() - input.size()));
+      aside().unread.append(bytes.substr(bytes.size() - input.size()));
       break;
     }
     FrameEvent event = frames_.next(server_.frames, input, rules);
@@ -67,7 +66,7 @@ void Connection::take_frame(const FrameEvent& event) {
 
 // The frame again, as it was before it was compressed.
 void Connection::take_compressed(const FrameEvent& event) {
-  auto message = server_.inflater.inflate(event.payload, door_->message_bytes);
+  auto message = server_.inflater.inflate(event.payload, door().message_bytes);
   bool text = event.opcode == Opcode::text;
   if (!message || (text && !base::valid_utf8(*message))) {
     input_ended_ = true;
@@ -88,23 +87,12 @@ void Connection::take_message(const FrameEvent& event) {
   kind_ == Kind::probe ? take_probe(event.payload) : take_engineio(event.payload);
 }
 
-// ---- Life: heartbeats, and what the speaker expects
+// ---- Life: heartbeats
 
 void Connection::start_living(const Door& door) {
-  door_ = &door;
+  set_door(door);
   wait_ = Wait::live;
-  arm_living();
-}
-
-void Connection::arm_living() {
-  if (wait_ != Wait::live) return;
-  std::int64_t due_ms = std::min(beat_ms_ == 0 ? INT64_MAX : beat_ms_, late_ms() == 0 ? INT64_MAX : late_ms());
-  if (due_ms != INT64_MAX) server_.loop.timers().arm(timer(), due_ms);
-}
-
-void Connection::expect_within(std::chrono::milliseconds time) {
-  arrival().late_ms = server_.loop.now_ms() + time.count();
-  arm_living();
+  if (kind_ == Kind::engineio || door.pings) wait_until(next_beat_ms());
 }
 
 // When the interval is over, or a moment later: on a tick that the connections of a core share, so that many idle ones wake it for all that are due and not
@@ -127,27 +115,20 @@ void Connection::beat() {
     engineio::append_frame(output(), engineio::PacketType::ping);
   }
   pong_due_ = true;
-  beat_ms_ += server_.options.settings.ping_timeout.count();
+  wait_until(timer().due_ms() + server_.options.settings.ping_timeout.count());
 }
 
 void Connection::on_pong() {
-  if (!pong_due_) return;
+  if (!pong_due_ || wait_ != Wait::live) return;
   pong_due_ = false;
-  beat_ms_ = next_beat_ms();
-  arm_living();
+  wait_until(next_beat_ms());
 }
 
 // A peer that still takes what is sent is alive: the ping may be behind much else. And the pong may be behind what is not read yet.
 void Connection::no_pong() {
   if (stalled()) return close_slow();
-  if (send_op().in_kernel()) {
-    beat_ms_ = outbox_->progress_ms + server_.options.times.stalled_send.count();
-    return;
-  }
-  if (paused_) {
-    beat_ms_ += server_.options.settings.ping_timeout.count();
-    return;
-  }
+  if (send_op().in_kernel()) return wait_until(outbox_->progress_ms + server_.options.times.stalled_send.count());
+  if (paused_) return wait_until(timer().due_ms() + server_.options.settings.ping_timeout.count());
   ++server_.metrics.closed_timeout;
   if (polling_) {  // nobody is there to be told
     base::log::info("connection_closed", {{"connection", id_.text()}, {"why", "no pong in time"}});
@@ -204,8 +185,7 @@ void Connection::send_close_frame(std::uint16_t code, std::string_view reason) {
   protocol::append_close_frame(output(), code, reason);
   state_ = State::closing;
   outbox_->drop_shared();
-  if (std::exchange(unread_, nullptr))
-    input_ended_ = true;  // frames are lost, so the stream cannot be followed any more
+  if (!take_unread().empty()) input_ended_ = true;  // frames are lost, so the stream cannot be followed any more
   read_again();
   wait_for(Wait::linger, kLinger);
 }

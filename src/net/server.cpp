@@ -27,6 +27,7 @@ Server::Impl::Impl(loop::Loop& of_core, ServerOptions given)
       metrics(of_core.metrics()),
       http_limits(given.http_limits),
       ids(given.host, given.core) {
+  ASSERT(!given.doors || given.doors->all().size() <= Doors::kDoorsMax);
   if (given.hand_over) hand_over = std::make_unique<HandOver>(*this, *given.hand_over);
 }
 
@@ -74,7 +75,7 @@ Connection* Server::Impl::add(loop::Fd socket) {
     return nullptr;
   }
   base::ConnectionId id{ids.next(base::wall_ms())};
-  Connection& made = connections.emplace(id, *this, socket, id).first->second;
+  Connection& made = connections.emplace(id, *this, socket, id).first;
   metrics.connections = connections.size();
   return &made;
 }
@@ -94,7 +95,14 @@ void Server::stop_listening() {
   }
 }
 
-Connection* Server::Impl::find(base::ConnectionId id) noexcept { return connections.get(id); }
+Connection* Server::Impl::find(base::ConnectionId id) noexcept { return connections.find(id); }
+
+const Door* Server::Impl::door_at(std::string_view path) const noexcept {
+  if (!options.doors) return nullptr;
+  std::span<const Door> doors = options.doors->all();
+  auto found = std::ranges::find(doors, path, &Door::path);
+  return found == doors.end() ? nullptr : &*found;
+}
 
 // ID-SECRET: see Connection::sid.
 Connection* Server::Impl::find_session(std::string_view sid) noexcept {
@@ -157,21 +165,21 @@ void Server::rest() noexcept {
 }
 
 void Server::announce(std::string_view event, std::string_view body) {
-  for (auto& [id, connection] : impl_->connections) {
+  for (Connection& connection : impl_->connections) {
     chat::Session* session = connection.speaker() ? connection.speaker()->session() : nullptr;
     if (session && session->state == chat::Session::State::ready) session->out.send_event(event, body);
   }
 }
 
 void Server::close_all(chat::CloseCode code, std::string_view reason) {
-  for (auto& [id, connection] : impl_->connections) {
+  for (Connection& connection : impl_->connections) {
     chat::Session* session = connection.speaker() ? connection.speaker()->session() : nullptr;
     session ? session->out.close(code, reason) : connection.close(static_cast<std::uint16_t>(code), reason);
   }
 }
 
 void Server::kill_all() {
-  for (auto& [id, connection] : impl_->connections) connection.close_now();
+  for (Connection& connection : impl_->connections) connection.close_now();
 }
 
 bool Server::empty() const noexcept {

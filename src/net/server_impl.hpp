@@ -24,7 +24,8 @@ struct Server::Impl {
   void flush();
   void free_dead();
   Connection* find(base::ConnectionId id) noexcept;
-  Connection* find_session(std::string_view sid) noexcept;  // an Engine.IO session that lives
+  const Door* door_at(std::string_view path) const noexcept;  // null: there is none
+  Connection* find_session(std::string_view sid) noexcept;    // an Engine.IO session that lives
   std::unique_ptr<Outbox> take_outbox();
   void give_back(std::unique_ptr<Outbox> outbox);
 

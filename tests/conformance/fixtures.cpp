@@ -390,11 +390,6 @@ FixtureDoors::FixtureDoors(Hub& hub, const Limits& limits)
                        .message_bytes = limits.payload_bytes,
                        .deflate = limits.deflate}} {}
 
-const net::Door* FixtureDoors::find(std::string_view path) const noexcept {
-  auto found = std::ranges::find(doors_, path, &net::Door::path);
-  return found == doors_.end() ? nullptr : &*found;
-}
-
 std::unique_ptr<net::Speaker> FixtureDoors::open(const net::Door& door, const protocol::Request& request,
                                                  net::Transport& transport) {
   if (door.kind == net::Door::Kind::websocket) return std::make_unique<WebSocketEcho>(transport);

@@ -18,6 +18,7 @@ class Timer {
   Timer& operator=(const Timer&) = delete;
 
   bool armed() const noexcept { return previous_ != nullptr; }
+  std::int64_t due_ms() const noexcept { return due_ms_; }  // as it was armed last
   void disarm() noexcept;
 
  private:

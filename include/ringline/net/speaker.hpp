@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -76,8 +77,9 @@ struct Door {
 
 class Doors {
  public:
-  // Null: there is no door at that path. Doors live as long as the server.
-  virtual const Door* find(std::string_view path) const noexcept = 0;
+  static constexpr std::size_t kDoorsMax = 256;
+  // They live as long as the server.
+  virtual std::span<const Door> all() const noexcept = 0;
   // Before an upgrade or a handshake of Engine.IO. None: come in.
   struct Refusal {
     int status;
