@@ -122,6 +122,7 @@ void Core::rest_if_quiet() {
   if (loop_.now_ms() - busy_ms_ < kRestAfterMs) return;
   server_->rest();  // again and again: heartbeats go on
   if (std::exchange(rested_, true)) return;
+  doors_.rest();
   shard_->rest();
   journal_->rest();
   if (loop_.core() == 0) process_.store.rest();

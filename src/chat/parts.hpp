@@ -18,6 +18,7 @@
 #include "chat/rooms.hpp"
 #include "chat/sequencer.hpp"
 #include "chat/stats.hpp"
+#include "ringline/base/memory.hpp"
 #include "ringline/chat/first_answers.hpp"
 #include "ringline/chat/seen_keys.hpp"
 #include "ringline/chat/shard.hpp"
@@ -74,9 +75,9 @@ struct Shard::Parts {
   GuestPurge guest_purge;
   Stats stats;
   std::vector<ConnectionId> stats_watchers;
-  std::map<std::int64_t, std::vector<ConnectionId>>
-      expiries;  // access tokens, by the second (wall clock) in which they end
-  std::map<std::int64_t, std::vector<ConnectionId>> ending;  // likewise, those that were told
+  using BySecond = std::map<std::int64_t, std::vector<ConnectionId, base::Apart<ConnectionId>>>;
+  BySecond expiries;  // access tokens, by the second (wall clock) in which they end
+  BySecond ending;    // likewise, those that were told
 
   unsigned home(RoomId room) const noexcept { return base::home_core(room, o.cores); }
   unsigned home(UserId user) const noexcept { return base::home_core(user, o.cores); }

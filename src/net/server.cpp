@@ -162,6 +162,7 @@ void Server::Impl::give_back(std::unique_ptr<Outbox> outbox) {
 void Server::rest() noexcept {
   std::vector<std::unique_ptr<Outbox>>().swap(impl_->outboxes);
   impl_->chunks.forget_kept();
+  impl_->inflater.forget();
 }
 
 void Server::announce(std::string_view event, std::string_view body) {

@@ -155,20 +155,18 @@ void DeflateAgreement::append_header_value(std::string& out) const {
 
 // --- In ---
 
-Inflater::Inflater() {
-  int made = inflateInit2(&stream_, kRawWindow);
-  ASSERT(made == Z_OK);
+void Inflater::forget() noexcept {
+  if (stream_.state) inflateEnd(&stream_);
+  out_ = {};
 }
-
-Inflater::~Inflater() { inflateEnd(&stream_); }
 
 std::expected<std::string_view, std::uint16_t> Inflater::inflate(std::string_view payload, std::size_t limit) {
   if (out_.size() > kKeptBytes) out_ = {};
   size_ = 0;
   limit_ = limit;
   if (payload.empty()) return std::string_view();  // should be one zero byte; every server takes it
-  int reset = inflateReset2(&stream_, kRawWindow);
-  ASSERT(reset == Z_OK);
+  int ready = stream_.state ? inflateReset2(&stream_, kRawWindow) : inflateInit2(&stream_, kRawWindow);
+  ASSERT(ready == Z_OK);
 
   Step step = take(payload);
   // Whoever ends a message with a final block need not send what the tail completes: it is there already.
@@ -224,12 +222,10 @@ Inflater::Step Inflater::take(std::string_view bytes) {
 
 // --- Out ---
 
-Deflater::Deflater() {
-  int made = deflateInit2(&stream_, kLevel, Z_DEFLATED, kRawWindow, kMemory, Z_DEFAULT_STRATEGY);
-  ASSERT(made == Z_OK);
+void Deflater::forget() noexcept {
+  if (stream_.state) deflateEnd(&stream_);
+  compressed_ = {};
 }
-
-Deflater::~Deflater() { deflateEnd(&stream_); }
 
 bool Deflater::append_frame(std::string& out, Opcode opcode, std::string_view payload) {
   ASSERT(opcode == Opcode::text || opcode == Opcode::binary);
@@ -249,6 +245,10 @@ std::string_view Deflater::compress(std::string_view payload) {
   std::size_t room = payload.size() + kTail.size();
   if (compressed_.size() > kKeptBytes) compressed_ = {};
   if (compressed_.size() < room) compressed_.resize(room);
+  if (!stream_.state) {
+    int made = deflateInit2(&stream_, kLevel, Z_DEFLATED, kRawWindow, kMemory, Z_DEFAULT_STRATEGY);
+    ASSERT(made == Z_OK);
+  }
   stream_.next_in = bytes_of(payload.data());
   stream_.avail_in = zlib_size(payload.size());
   stream_.next_out = bytes_of(compressed_.data());

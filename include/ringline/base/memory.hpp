@@ -2,12 +2,24 @@
 #pragma once
 
 #include <cstddef>
+#include <new>
 
 namespace ringline::base {
 
 // For what is kept a while by the thousand and then goes together, as events do: apart from what stays, so that whole pages of the allocator become free.
 // Freed by operator delete, on any thread.
 void* allocate_apart(std::size_t bytes);
+// Likewise, as the allocator of a container.
+template <class T>
+struct Apart {
+  using value_type = T;
+  Apart() noexcept = default;
+  template <class Other>
+  explicit Apart(const Apart<Other>&) noexcept {}
+  T* allocate(std::size_t count) { return static_cast<T*>(allocate_apart(count * sizeof(T))); }
+  void deallocate(T* place, std::size_t) noexcept { ::operator delete(place); }
+  bool operator==(const Apart&) const noexcept = default;
+};
 
 // From now on a page of the allocator without anything in it belongs to the system. For the start of the program.
 void give_pages_back_at_once() noexcept;

@@ -32,6 +32,7 @@ class ChatDoors final : public Doors, public chat::Framer {
   void set_shard(chat::Shard& shard) noexcept { core_.shard = &shard; }
 
   protocol::HttpLimits http_limits() const noexcept;  // of a server with these doors
+  void rest() noexcept { core_.deflater.forget(); }   // it is quiet: see Server::rest
 
   std::span<const Door> all() const noexcept override { return doors_; }
   std::optional<Refusal> check(const Door& door, const protocol::Request& request) override;
