@@ -20,8 +20,6 @@ constexpr std::chrono::seconds kProgressCheck{1};
 
 }  // namespace
 
-static_assert(sizeof(Connection) <= 160);
-
 Connection::Connection(Server::Impl& server, loop::Fd socket, base::ConnectionId id)
     : server_(server), id_(id), socket_(socket) {}
 

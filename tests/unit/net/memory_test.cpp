@@ -18,7 +18,7 @@ namespace {
 TEST(Memory, SizesOfWhatAConnectionIs) {
   RecordProperty("connection", static_cast<int>(sizeof(Connection)));
   std::printf("Connection %zu bytes, of which Session %zu\n", sizeof(Connection), sizeof(chat::Session));
-  EXPECT_LE(sizeof(Connection), 184U);
+  EXPECT_LE(sizeof(Connection), 160U);
   EXPECT_LE(sizeof(chat::Session), 80U);
 }
 
