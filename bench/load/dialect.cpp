@@ -112,11 +112,10 @@ void Dialect::connect(std::string& out, std::uint32_t connection, std::string_vi
                        resume.empty() ? "" : R"(,"resume":)", resume);
         return;
       }
-      fmt::format_to(to, R"({{"cmd":"connect","id":{},"data":{{"name":"load-{:08x}-{}"}}}})", kConnectId, run_,
-                     connection);
+      fmt::format_to(to, R"({{"cmd":"connect","id":{},"data":{{"name":"{:08x}-{}"}}}})", kConnectId, run_, connection);
       return;
     case Protocol::socketio:
-      fmt::format_to(to, R"(40{{"name":"load-{:08x}-{}"}})", run_, connection);
+      fmt::format_to(to, R"(40{{"name":"{:08x}-{}"}})", run_, connection);
       return;
     case Protocol::socketio_peer:
       out += "40";

@@ -120,11 +120,13 @@ class SqliteClient final : public chat::Store {
  private:
   template <class T>
   Task<Result<T>> write(Work<T> work) {
-    return run(std::make_shared<Call<T>>(door_, std::move(work)), &SqliteStore::Parts::write);
+    return run(std::allocate_shared<Call<T>>(base::Apart<Call<T>>{}, door_, std::move(work)),
+               &SqliteStore::Parts::write);
   }
   template <class T>
   Task<Result<T>> read(Work<T> work) {
-    return run(std::make_shared<Call<T>>(door_, std::move(work)), &SqliteStore::Parts::read);
+    return run(std::allocate_shared<Call<T>>(base::Apart<Call<T>>{}, door_, std::move(work)),
+               &SqliteStore::Parts::read);
   }
 
   // Given to the threads when the task starts, not when it is made.

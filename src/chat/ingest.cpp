@@ -14,6 +14,10 @@ void Ingest::add(std::uint64_t ticket, const Event& event, UserId subject) {
   if (subject) memberships_[subject].push_back({ticket, event.room, event.kind == EventKind::member_joined});
 }
 
+void Ingest::rest() noexcept {
+  if (memberships_.empty()) decltype(memberships_)().swap(memberships_);
+}
+
 std::vector<std::pair<RoomId, bool>> Ingest::memberships_of(UserId user) const {
   std::vector<std::pair<RoomId, bool>> changes;
   if (auto found = memberships_.find(user); found != memberships_.end())

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "ringline/base/memory.hpp"
 #include "ringline/base/task.hpp"
 #include "ringline/chat/event.hpp"
 #include "ringline/chat/objects.hpp"
@@ -28,6 +29,7 @@ class Ingest {
   void pump(bool now);
   std::size_t waiting() const noexcept { return waiting_.size(); }
   bool running() const noexcept { return running_; }
+  void rest() noexcept;  // what was needed for many at once goes
   // Changes of a user's memberships that the store may not have yet, oldest first: room, joined or left.
   std::vector<std::pair<RoomId, bool>> memberships_of(UserId user) const;
 
@@ -40,7 +42,7 @@ class Ingest {
   base::Task<void> run();
 
   Shard::Parts& p_;
-  std::deque<Waiting> waiting_;
+  std::deque<Waiting, base::Apart<Waiting>> waiting_;
   struct Change {
     std::uint64_t ticket;
     RoomId room;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <coroutine>
+#include <deque>
 #include <map>
 #include <optional>
 #include <unordered_map>
@@ -18,7 +19,6 @@
 #include "chat/rooms.hpp"
 #include "chat/sequencer.hpp"
 #include "chat/stats.hpp"
-#include "ringline/base/memory.hpp"
 #include "ringline/chat/first_answers.hpp"
 #include "ringline/chat/seen_keys.hpp"
 #include "ringline/chat/shard.hpp"
@@ -75,7 +75,7 @@ struct Shard::Parts {
   GuestPurge guest_purge;
   Stats stats;
   std::vector<ConnectionId> stats_watchers;
-  using BySecond = std::map<std::int64_t, std::vector<ConnectionId, base::Apart<ConnectionId>>>;
+  using BySecond = std::map<std::int64_t, std::deque<ConnectionId>>;
   BySecond expiries;  // access tokens, by the second (wall clock) in which they end
   BySecond ending;    // likewise, those that were told
 

@@ -13,6 +13,7 @@
 
 #include "ringline/base/few.hpp"
 #include "ringline/base/id_map.hpp"
+#include "ringline/base/memory.hpp"
 #include "ringline/base/result.hpp"
 #include "ringline/base/task.hpp"
 #include "ringline/chat/session.hpp"
@@ -131,7 +132,8 @@ class People {
     unsigned calls = 0;
   };
   std::unordered_map<std::string, RestWindow> rest_;  // by user or address, and by whether it changes things
-  std::deque<std::pair<std::int64_t, UserId>> told_;  // whose presence was told, and when: for kPresenceEveryMs
+  std::deque<std::pair<std::int64_t, UserId>, base::Apart<std::pair<std::int64_t, UserId>>>
+      told_;  // whose presence was told, and when: for kPresenceEveryMs
   std::size_t online_ = 0;
   std::int64_t swept_ms_ = 0;
 };

@@ -16,6 +16,7 @@
 #include "ringline/base/blob.hpp"
 #include "ringline/base/few.hpp"
 #include "ringline/base/id_map.hpp"
+#include "ringline/base/memory.hpp"
 #include "ringline/base/result.hpp"
 #include "ringline/base/task.hpp"
 #include "ringline/chat/session.hpp"
@@ -34,7 +35,7 @@ struct TailEntry {
 // The last events of a room, oldest first. Rooms that have none have allocated nothing for it.
 class Tail {
  public:
-  using Entries = std::deque<TailEntry>;
+  using Entries = std::deque<TailEntry, base::Apart<TailEntry>>;  // there is one for each room that is busy
   const Entries& entries() const noexcept;
   std::size_t size() const noexcept { return entries_ ? entries_->size() : 0; }
   bool empty() const noexcept { return !entries_; }

@@ -197,7 +197,7 @@ void Shard::rest() noexcept {
   parts_->chunks.forget_kept();
   parts_->body.forget();
   parts_->delivery.rest();
-  for (auto& [second, connections] : parts_->expiries) connections.shrink_to_fit();
+  parts_->ingest.rest();
 }
 
 bool Shard::all_stored() {

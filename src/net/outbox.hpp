@@ -15,10 +15,11 @@
 
 #include "ringline/base/chunk.hpp"
 #include "ringline/base/limits.hpp"
+#include "ringline/base/memory.hpp"
 
 namespace ringline::net {
 
-class Outbox {
+class Outbox : public base::MadeApart {
  public:
   // Bytes [from, to) of a chunk of room events.
   void add_shared(const base::ChunkRef& chunk, std::uint32_t from, std::uint32_t to);

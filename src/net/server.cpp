@@ -161,6 +161,8 @@ void Server::Impl::give_back(std::unique_ptr<Outbox> outbox) {
 
 void Server::rest() noexcept {
   std::vector<std::unique_ptr<Outbox>>().swap(impl_->outboxes);
+  impl_->dirty.shrink_to_fit();
+  impl_->dead.shrink_to_fit();
   impl_->chunks.forget_kept();
   impl_->inflater.forget();
 }

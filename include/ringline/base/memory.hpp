@@ -20,6 +20,11 @@ struct Apart {
   void deallocate(T* place, std::size_t) noexcept { ::operator delete(place); }
   bool operator==(const Apart&) const noexcept = default;
 };
+// Likewise, as a base of what is made with `new`.
+struct MadeApart {
+  static void* operator new(std::size_t bytes) { return allocate_apart(bytes); }
+  static void operator delete(void* place) noexcept { ::operator delete(place); }
+};
 
 // From now on a page of the allocator without anything in it belongs to the system. For the start of the program.
 void give_pages_back_at_once() noexcept;

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "ringline/base/assert.hpp"
+#include "ringline/base/memory.hpp"
 
 namespace ringline::base {
 
@@ -31,7 +32,7 @@ struct FinalAwaiter {
   void await_resume() const noexcept {}
 };
 
-struct PromiseBase {
+struct PromiseBase : MadeApart {
   std::coroutine_handle<> continuation;
   std::suspend_always initial_suspend() const noexcept { return {}; }
   FinalAwaiter final_suspend() const noexcept { return {}; }
@@ -99,7 +100,7 @@ inline Task<void> Promise<void>::get_return_object() noexcept {
 
 // The root of a chain: starts at once, frees itself at its end.
 struct Detached {
-  struct promise_type {
+  struct promise_type : MadeApart {
     Detached get_return_object() const noexcept { return {}; }
     std::suspend_never initial_suspend() const noexcept { return {}; }
     std::suspend_never final_suspend() const noexcept { return {}; }
