@@ -20,7 +20,7 @@ svg text { fill: var(--text); } svg .tick { fill: var(--soft); font-size: 11px; 
 '''
 # Bars of these figures, where a part has them.
 BARS = ['messages/s', 'without the store thread', 'CPU a delivery, µs', 'busiest thread, ms', 'answer p50, µs', 'CPU a connection, µs',
-        'private, bytes a connection', 'pages/s']
+        'anonymous, bytes a connection', 'pages/s']
 PERCENTILES = ['p50, ms', 'p90, ms', 'p99, ms', 'p99.9, ms']
 NAMES = {'without the store thread': 'CPU without the store thread, µs'}
 

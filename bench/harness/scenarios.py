@@ -245,7 +245,7 @@ def idle(bench, found):
 
     def figures(result):
         server = result['idle']['server']
-        return {'private, bytes a connection': server['privateBytes'] / count, 'resident, bytes a connection': server['residentBytes'] / count,
+        return {'anonymous, bytes a connection': server['anonymousBytes'] / count, 'resident, bytes a connection': server['residentBytes'] / count,
                 'idle CPU, % of a core': server['cpuSeconds'] / result['idle']['seconds'] * 100,
                 'setting up, µs of CPU each': result['setUp']['server']['cpuSeconds'] * 1e6 / count}
 
@@ -256,10 +256,11 @@ def idle(bench, found):
         return '--idle', '--connections', count, '--seconds', seconds, '--concurrency', 256
 
     rows = paired(bench, found, ours + bench.peers(), f'{count} connections', figures, flags, 1)
-    found['notes'] = [f'Ringline after {SETTLING_SECONDS} s without a message: a room keeps its events in memory for five minutes.']
+    found['notes'] = [f'Ringline after {SETTLING_SECONDS} s without a message: a room keeps its events in memory for five minutes. '
+                      'Anonymous memory is judged: pages of the program and its libraries are there once, however many connect.']
     for name, row in rows.items():
         if not name.startswith(tuple(profile['name'] for profile in bench.profiles)):
-            judge(found, f'{name}: private memory a connection', row['private, bytes a connection'], 700, unit='bytes')
+            judge(found, f'{name}: memory a connection', row['anonymous, bytes a connection'], 700, unit='bytes')
 
 
 def storm(bench, found):
@@ -424,7 +425,7 @@ def hold(bench, found):
         return {key: value for key, value in step_figures(result).items() if key.startswith(('p', 'CPU')) or key == 'clean'}
 
     alone = paired(bench, found, [server], 'a thousand that chat, alone', figures, crowd, slices)[server.name]
-    before = watch.private_bytes(server.pids), watch.machine_memory('Slab')
+    before = watch.anonymous_bytes(server.pids), watch.machine_memory('Slab')
     began = time.monotonic()
     with Holders(bench, server) as holders:
         holders.hold(count)
@@ -434,10 +435,10 @@ def hold(bench, found):
         time.sleep(small(bench, 30, 2))
         idle_cpu = (watch.cpu_seconds(server.pids) - idle_from[0]) / (time.monotonic() - idle_from[1])
         held = watch.metrics(server).get('ringline_connections', 0) - 1  # but the one that asks
-        private, slab = (now - then for now, then in zip((watch.private_bytes(server.pids), watch.machine_memory('Slab')), before))
+        memory, slab = (now - then for now, then in zip((watch.anonymous_bytes(server.pids), watch.machine_memory('Slab')), before))
         if holders.lost():
             raise BenchError(f'{holders.lost()} load tools lost their connections')
-    row = {'connections held': held, 'private, bytes a connection': private / count, 'kernel, bytes a connection, both ends': slab / count,
+    row = {'connections held': held, 'anonymous, bytes a connection': memory / count, 'kernel, bytes a connection, both ends': slab / count,
            'signed in within, s': took, 'a second': count / took, 'idle CPU, % of a core': idle_cpu * 100}
     found['parts'][f'{count} connections, each a user of his own in a room of {HOLD_ROOM}'] = rows_of({server.name: [row]})
     found['notes'] = [f'One process, {cores} core threads on one processor: {descriptors} descriptors are allowed a table, and each thread has its own. '

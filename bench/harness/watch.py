@@ -33,12 +33,12 @@ def descriptors(pids):
     return count
 
 
-def private_bytes(pids):
-    """What the processes have for themselves alone."""
+def anonymous_bytes(pids):
+    """What the processes have that is not a file's, as the heap is."""
     total = 0
     for pid in pids:
         text = pathlib.Path(f'/proc/{pid}/smaps_rollup').read_text()
-        total += sum(int(kib) * 1024 for kib in re.findall(r'Private_(?:Clean|Dirty):\s+(\d+)', text))
+        total += sum(int(kib) * 1024 for kib in re.findall(r'Anonymous:\s+(\d+)', text))
     return total
 
 

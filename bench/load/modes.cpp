@@ -106,7 +106,7 @@ void idle(const Options& options, Driver& driver, const Crowd& crowd, const Serv
     found.server->threads_ns = idling.threads_ns;
     const ServerUse grown = *found.server - *report.set_up.before;
     found.server->resident_bytes = grown.resident_bytes;
-    found.server->private_bytes = grown.private_bytes;
+    found.server->anonymous_bytes = grown.anonymous_bytes;
   }
   report.idle = found;
   report.interrupted = interrupted();

@@ -66,10 +66,11 @@ std::uint64_t kilobytes_of(const std::string& text, std::initializer_list<std::s
 }  // namespace
 
 ServerUse ServerUse::operator-(const ServerUse& before) const {
-  ServerUse use{.cpu_ns = cpu_ns - before.cpu_ns,
-                .threads_ns = threads_ns,
-                .resident_bytes = resident_bytes > before.resident_bytes ? resident_bytes - before.resident_bytes : 0,
-                .private_bytes = private_bytes > before.private_bytes ? private_bytes - before.private_bytes : 0};
+  ServerUse use{
+      .cpu_ns = cpu_ns - before.cpu_ns,
+      .threads_ns = threads_ns,
+      .resident_bytes = resident_bytes > before.resident_bytes ? resident_bytes - before.resident_bytes : 0,
+      .anonymous_bytes = anonymous_bytes > before.anonymous_bytes ? anonymous_bytes - before.anonymous_bytes : 0};
   for (const auto& [name, ns] : before.threads_ns) use.threads_ns[name] -= ns;
   return use;
 }
@@ -84,7 +85,7 @@ base::Result<ServerUse> ServerProbe::ask(bool memory) const {
     add_threads(directory, use.threads_ns);
     if (!memory) continue;
     use.resident_bytes += kilobytes_of(slurp(directory + "/status"), {"VmRSS:"});
-    use.private_bytes += kilobytes_of(slurp(directory + "/smaps_rollup"), {"Private_Clean:", "Private_Dirty:"});
+    use.anonymous_bytes += kilobytes_of(slurp(directory + "/smaps_rollup"), {"Anonymous:"});
   }
   return use;
 }

@@ -16,7 +16,7 @@ struct ServerUse {
   std::int64_t cpu_ns = 0;                         // user and system, of all threads, also those that have ended
   std::map<std::string, std::int64_t> threads_ns;  // by name
   std::uint64_t resident_bytes = 0;
-  std::uint64_t private_bytes = 0;  // smaps_rollup: private clean and dirty
+  std::uint64_t anonymous_bytes = 0;  // smaps_rollup: what is not a file's, as the heap is
 
   ServerUse operator-(const ServerUse& before) const;
 };

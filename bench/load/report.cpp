@@ -81,8 +81,8 @@ void write_use(Writer& out, const std::optional<ServerUse>& use) {
   out.end_object();
   out.key("residentBytes")
       .unsigned_integer(use->resident_bytes)
-      .key("privateBytes")
-      .unsigned_integer(use->private_bytes)
+      .key("anonymousBytes")
+      .unsigned_integer(use->anonymous_bytes)
       .end_object();
 }
 
@@ -177,8 +177,9 @@ void write_options(Writer& out, const Options& o) {
 }
 
 std::string per_connection(const ServerUse& use, unsigned connections) {
-  return fmt::format("{:.0f} B resident, {:.0f} B private", per(static_cast<double>(use.resident_bytes), connections),
-                     per(static_cast<double>(use.private_bytes), connections));
+  return fmt::format("{:.0f} B resident, {:.0f} B of it anonymous",
+                     per(static_cast<double>(use.resident_bytes), connections),
+                     per(static_cast<double>(use.anonymous_bytes), connections));
 }
 
 }  // namespace
