@@ -104,23 +104,25 @@ void SqliteStore::Parts::pump() {
   }
 }
 
-// One transaction, a savepoint each. A failure here takes the whole group back.
+// One transaction, a savepoint each: SQLite keeps a copy of each page that a savepoint changes, so a job that is alone has none, and its failure takes back
+// the transaction. A failure here takes the whole group back.
 Result<void> SqliteStore::Parts::write_group(std::span<const JobRef> group) {
   Db& db = writer_.db;
   writer_.newest_id = 0;
   const bool unchecked = group.front()->unchecked;
+  const bool alone = group.size() == 1;
   Result<void> done;
   if (unchecked) done = db.execute("PRAGMA foreign_keys = OFF");
   if (done) done = db.run("BEGIN IMMEDIATE");
   for (const JobRef& job : group) {
-    if (done) done = db.run("SAVEPOINT job");
+    if (done && !alone) done = db.run("SAVEPOINT job");
     if (!done) break;
     if (const base::Error* error = job->run(writer_)) {
       // A full or failing disk ends the transaction, or spoils what else is in it: nothing of the group is kept.
-      if (error->code == base::Errc::unavailable || !db.in_transaction()) done = std::unexpected(*error);
+      if (alone || error->code == base::Errc::unavailable || !db.in_transaction()) done = std::unexpected(*error);
       if (done) done = db.run("ROLLBACK TO job");
     }
-    if (done) done = db.run("RELEASE job");
+    if (done && !alone) done = db.run("RELEASE job");
   }
   if (done) done = keep_highest_id(writer_);
   if (done) done = db.run("COMMIT");
