@@ -235,7 +235,7 @@ void fail_start(Process& process, const base::Error& error) {
 
 void run_core(Process& process, unsigned core) {
   base::log::set_core(core);
-  loop::name_thread("core-" + std::to_string(core));
+  loop::begin_thread("core-" + std::to_string(core));
   // More threads than processors: the scheduler places them better.
   if (process.settings.pin && process.cores <= loop::usable_cpus()) loop::pin_thread(core);
   std::unique_ptr<loop::Ring> ring = std::move(process.rings[core]);

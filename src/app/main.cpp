@@ -22,6 +22,7 @@
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
 #include "ringline/base/memory.hpp"
+#include "ringline/base/signals.hpp"
 #include "ringline/base/version.hpp"
 #include "ringline/loop/thread.hpp"
 
@@ -99,13 +100,6 @@ base::Result<unsigned> connections_of_core(const Process& process, unsigned desc
   return wanted != 0 ? std::min(share, fit) : fit;
 }
 
-sigset_t handled_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
-  return set;
-}
-
 // Asks every core for a sign of life, and tells the service manager that all have given one lately.
 void feed_watchdog(Process& process) {
   std::int64_t now = base::monotonic_ns();
@@ -128,7 +122,8 @@ void drain_all(Process& process) {
 }
 
 // Until SIGTERM or SIGINT. A second one ends the process at once: what was acked is in the journal.
-void serve(Process& process, const sigset_t& signals) {
+void serve(Process& process) {
+  const sigset_t signals = base::operators_signals();
   for (;;) {
     int signal = ::sigtimedwait(&signals, nullptr, &kSignalPoll);
     if (signal == SIGTERM || signal == SIGINT) break;
@@ -189,15 +184,14 @@ int run(const base::Settings& settings, const DataDir& data) {
   process.connections_max = *connections;
   for (Process::CoreState& core : process.state) core.heard_ns = process.started_ns;
 
-  sigset_t signals = handled_signals();
-  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  base::block_operators_signals();
   std::vector<std::jthread> threads;
   for (unsigned core = 0; core < process.cores; ++core)
     threads.emplace_back([&process, core] { run_core(process, core); });
   while (!all_listening(process)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   if (!process.failed) {
     announce_start(process, data);
-    serve(process, signals);
+    serve(process);
   }
   threads.clear();  // joins
   if (process.failed) return fail(process.failure);

@@ -19,6 +19,7 @@
 #include "ringline/base/assert.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/json.hpp"
+#include "ringline/base/signals.hpp"
 #include "ringline/base/utf8.hpp"
 
 namespace ringline::base::log {
@@ -176,7 +177,7 @@ Result<void> start(const Settings& settings) {
       return fail_sys(why, "LOG_FILE: cannot write " + settings.log_file + ": " + std::strerror(why));
     }
   }
-  state.pool = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
+  state.pool = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1, &block_operators_signals);
   state.sink = std::make_shared<LineSink>(fd, settings.log_file);
   state.sink->watch(*state.pool);
   state.logger = std::make_shared<spdlog::async_logger>("ringline", state.sink, state.pool,

@@ -12,6 +12,8 @@
 #include <system_error>
 #include <vector>
 
+#include "ringline/base/signals.hpp"
+
 namespace ringline::loop {
 namespace {
 
@@ -48,7 +50,10 @@ void pin_thread(unsigned index) {
 // On Linux a nice value is a thread's own; 0 is the calling one (setpriority(2), "C library/kernel differences").
 void give_way() { static_cast<void>(::setpriority(PRIO_PROCESS, 0, kNiceness)); }
 
-void name_thread(const std::string& name) { ::pthread_setname_np(::pthread_self(), name.substr(0, 15).c_str()); }
+void begin_thread(const std::string& name) {
+  ::pthread_setname_np(::pthread_self(), name.substr(0, 15).c_str());
+  base::block_operators_signals();
+}
 
 // close_range does the unsharing too: sandboxes that let nobody call unshare, which also makes namespaces, let this pass.
 // TSan takes a number for one file in all threads: it would call two closings a race, and writes to what it takes for its symbolizer.

@@ -19,7 +19,7 @@ Workers::Workers(unsigned threads, std::string name, std::size_t jobs_max) : job
   threads_.reserve(threads);
   for (unsigned i = 0; i < threads; ++i) {
     threads_.emplace_back([this, name] {
-      name_thread(name);
+      begin_thread(name);
       work();
     });
   }

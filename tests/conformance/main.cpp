@@ -154,7 +154,7 @@ class Process {
 
  private:
   void run_core(unsigned number) {
-    loop::name_thread("core-" + std::to_string(number));
+    loop::begin_thread("core-" + std::to_string(number));
     std::unique_ptr<loop::Ring> ring = std::move(rings_[number]);
     if (!loop::unshare_descriptors(shared_) || !ring->begin()) std::abort();
     loop::Loop loop(number, mailboxes_, std::move(ring));

@@ -1,6 +1,7 @@
 // For operators: health, metrics, statistics, a clean stop, settings.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 
@@ -74,6 +75,17 @@ test('origins: the same and localhost are allowed, others not', async () => {
   await assert.rejects(foreign.open(), /403/);
   const preflight = await fetch(`${server.url}/api/v1/rooms`, { method: 'OPTIONS', headers: { Origin: 'http://localhost:5173', 'Access-Control-Request-Method': 'POST' } });
   assert.equal(preflight.status, 204);
+});
+
+test('an operator\'s signals come to the first thread, which waits for them, and to no other', () => {
+  const kBits = 1n << 0n | 1n << 1n | 1n << 14n;  // SIGHUP, SIGINT, SIGTERM
+  const others = readdirSync(`/proc/${server.pid}/task`).filter((thread) => Number(thread) !== server.pid);
+  assert.ok(others.length > 4);
+  for (const thread of others) {
+    const status = readFileSync(`/proc/${server.pid}/task/${thread}/status`, 'utf8');
+    const blocked = BigInt(`0x${/^SigBlk:\s*([0-9a-f]+)/m.exec(status)[1]}`);
+    assert.equal(blocked & kBits, kBits, /^Name:\s*(.*)/m.exec(status)[1]);
+  }
 });
 
 test('SIGTERM: clients are told, closed with 1001, and it stops within 5 s', async () => {

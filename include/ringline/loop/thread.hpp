@@ -15,8 +15,8 @@ unsigned usable_cpus();
 void pin_thread(unsigned index);
 // The calling thread gives way where a processor is wanted by others too: it gets about a tenth of one that a core's thread would fill (nice(2): 10).
 void give_way();
-// The calling thread's name in ps and gdb; cut to 15 bytes.
-void name_thread(const std::string& name);
+// What each thread but the first begins with: its name in ps and gdb, cut to 15 bytes; and signals are not its (base/signals.hpp).
+void begin_thread(const std::string& name);
 // False under TSan, which knows one table a process: there, unshare_descriptors does nothing.
 #if defined(__has_feature) && __has_feature(thread_sanitizer)
 inline constexpr bool kOwnDescriptors = false;
