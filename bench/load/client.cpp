@@ -105,13 +105,22 @@ void Client::on_receive(loop::Completion completion) {
 }
 
 void Client::take(std::string_view bytes) {
-  if (state_ != State::upgrading && partial_.empty()) return take_frames(bytes);
   std::string& joined = crowd_.joined_pieces_;
-  joined.assign(partial_).append(bytes);
-  partial_.clear();
-  std::string_view rest = joined;
-  if (state_ == State::upgrading) rest = take_response(rest);
-  if (state_ < State::closing && state_ != State::upgrading) take_frames(rest);
+  if (state_ == State::upgrading) {
+    joined.assign(partial_).append(bytes);
+    partial_.clear();
+    bytes = take_response(joined);
+  }
+  // A frame whose beginning came before is completed; all others are taken where they lie.
+  while (!partial_.empty() && !bytes.empty() && state_ < State::closing) {
+    const std::size_t missing = std::min(frame_bytes(partial_) - partial_.size(), bytes.size());
+    partial_.append(bytes.substr(0, missing));
+    bytes.remove_prefix(missing);
+    if (frame_bytes(partial_) > partial_.size()) continue;
+    joined.swap(partial_);
+    take_frames(joined);
+  }
+  if (!bytes.empty() && state_ < State::closing && state_ != State::upgrading) take_frames(bytes);
 }
 
 // What follows the response's head; the head stays in `partial_` until it is whole.

@@ -216,8 +216,14 @@ TEST(MarkerTest, IsFoundWhereItStands) {
   EXPECT_EQ(found.intended_ns, marker.intended_ns);
   EXPECT_EQ(find_marker("{}", found), Found::nothing);
   EXPECT_EQ(find_marker("~12", found), Found::damaged);
-  frame[frame.find('~') + 20] = 'X';
-  EXPECT_EQ(find_marker(frame, found), Found::damaged);
+  for (std::size_t digit = 1; digit <= 48; ++digit) {
+    for (int byte = 0; byte < 256; ++byte) {
+      std::string changed = frame;
+      changed[frame.find('~') + digit] = static_cast<char>(byte);
+      const bool good = std::string_view("0123456789abcdef").contains(static_cast<char>(byte));
+      EXPECT_EQ(find_marker(changed, found), good ? Found::marker : Found::damaged) << digit << " " << byte;
+    }
+  }
 }
 
 TEST(FramesTest, AreTakenCutAtEveryByte) {

@@ -16,7 +16,7 @@ constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 
 // Fewer, larger buffers than a server's: under load many frames come at once, and what a buffer does not hold costs another receive.
-constexpr loop::RingOptions kRing = {.entries = 4096, .receive_buffers = 512, .receive_buffer_bytes = 16 * 1024};
+constexpr loop::RingOptions kRing = {.entries = 4096, .receive_buffers = 128, .receive_buffer_bytes = 64 * 1024};
 
 int run(const Options& options) {
   auto ring = loop::Ring::open(kRing);

@@ -2,7 +2,8 @@
 // A receiver finds it by its first byte, which nothing else in a frame contains, and needs no JSON parser.
 #pragma once
 
-#include <array>
+#include <endian.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -31,23 +32,24 @@ void append_text(std::string& out, const Marker& marker, std::size_t size);
 
 namespace detail {
 
-inline constexpr std::array<std::int8_t, 256> kHexDigits = [] {
-  std::array<std::int8_t, 256> digits{};
-  digits.fill(-1);
-  for (int i = 0; i < 10; ++i) digits[static_cast<std::size_t>('0' + i)] = static_cast<std::int8_t>(i);
-  for (int i = 0; i < 6; ++i) digits[static_cast<std::size_t>('a' + i)] = static_cast<std::int8_t>(10 + i);
-  return digits;
-}();
-
-// Sixteen hex digits; `bad` becomes negative if one is not.
-inline std::uint64_t hex16(const char* text, int& bad) noexcept {
-  std::uint64_t value = 0;
-  for (int i = 0; i < 16; ++i) {
-    const std::int8_t digit = kHexDigits[static_cast<unsigned char>(text[i])];
-    bad |= digit;
-    value = value << 4 | (static_cast<std::uint64_t>(digit) & 15);
-  }
-  return value;
+// Eight hex digits, eight bytes at a time: nothing else here is done as often. `bad` is not 0 any more if one is none.
+inline std::uint32_t hex8(const char* text, std::uint64_t& bad) noexcept {
+  constexpr std::uint64_t kEach = 0x0101010101010101;
+  std::uint64_t bytes = 0;
+  std::memcpy(&bytes, text, sizeof bytes);
+  bytes = be64toh(bytes);
+  const std::uint64_t letter = bytes >> 6 & kEach;  // 1 in the byte of a letter
+  std::uint64_t digits = (bytes & 0x0f * kEach) + 9 * letter;
+  bad |= (digits + '0' * kEach + ('a' - '0' - 10) * letter) ^ bytes;  // not what it would be written as
+  bad |= ((digits + 6 * kEach) >> 4 & kEach) ^ letter;                // a letter that is no digit above nine
+  bad |= digits >> 4 & kEach;                                         // beyond f
+  digits = (digits | digits >> 4) & 0x00ff00ff00ff00ff;
+  digits = (digits | digits >> 8) & 0x0000ffff0000ffff;
+  return static_cast<std::uint32_t>(digits | digits >> 16);
+}
+inline std::uint64_t hex16(const char* text, std::uint64_t& bad) noexcept {
+  const std::uint64_t high = hex8(text, bad);
+  return high << 32 | hex8(text + 8, bad);
 }
 
 }  // namespace detail
@@ -59,7 +61,7 @@ inline Found find_marker(std::string_view frame, Marker& out) noexcept {
   if (at == nullptr) return Found::nothing;
   const char* digits = static_cast<const char*>(at) + 1;
   if (static_cast<std::size_t>(frame.data() + frame.size() - digits) < kMarkerBytes - 1) return Found::damaged;
-  int bad = 0;
+  std::uint64_t bad = 0;
   const std::uint64_t where = detail::hex16(digits, bad);
   const std::uint64_t who = detail::hex16(digits + 16, bad);
   out.intended_ns = static_cast<std::int64_t>(detail::hex16(digits + 32, bad));
@@ -67,7 +69,7 @@ inline Found find_marker(std::string_view frame, Marker& out) noexcept {
   out.room = static_cast<std::uint32_t>(where);
   out.sender = static_cast<std::uint32_t>(who >> 32);
   out.counter = static_cast<std::uint32_t>(who);
-  return bad < 0 ? Found::damaged : Found::marker;
+  return bad != 0 ? Found::damaged : Found::marker;
 }
 
 }  // namespace ringline::bench
