@@ -111,7 +111,7 @@ void Delivery::flush_room(LocalRoom& room) {
 void Delivery::flush_seat(LocalRoom& room, LocalRoom::Seat& seat) {
   auto wire = static_cast<std::size_t>(seat.session->out.wire());
   if (room.turn_first != 0 && seat.next_seq <= room.last_seq) {
-    if (!room.events[wire] || seat.next_seq < room.framed_from[wire]) {
+    if (!room.comes_with_flush(seat.next_seq, seat.session->out.wire())) {
       feed(*seat.session);
     } else {
       auto skipped = static_cast<std::size_t>(seat.next_seq - room.turn_first);
@@ -253,8 +253,7 @@ LocalRoom::Seat* Delivery::behind(const Session& session, LocalRoom*& room) {
     room = taken.room;
     LocalRoom::Seat& seat = room->seats[taken.index];
     if (seat.next_seq > room->last_seq) continue;
-    bool comes_with_flush = room->turn_first != 0 && seat.next_seq >= room->turn_first;
-    if (!comes_with_flush || resumes) return &seat;
+    if (!room->comes_with_flush(seat.next_seq, session.out.wire()) || resumes) return &seat;
   }
   return nullptr;
 }

@@ -64,8 +64,13 @@ struct LocalRoom {
   std::vector<Ends> turn_ends;             // where each event's frame ends
   std::vector<std::uint64_t> turn_counts;  // Recovery's, of each event
   std::array<base::ChunkRef, kWires> events;
-  std::array<std::uint64_t, kWires>
-      framed_from{};  // seq of the first event in it: a protocol may come into use within the turn
+  // Seq of the first event in it: a protocol may come into use within the turn.
+  std::array<std::uint64_t, kWires> framed_from{};
+  // Whether the flush brings the event, and what follows, to seats of the protocol.
+  bool comes_with_flush(std::uint64_t seq, Wire of) const noexcept {
+    auto wire = static_cast<std::size_t>(of);
+    return turn_first != 0 && events[wire] && seq >= framed_from[wire];
+  }
   std::array<base::ChunkRef, kWires> passing;
   std::vector<PassingState> states;  // in `passing`: kept for who has no room
   std::vector<UserId> leaving;       // their seats go with the flush

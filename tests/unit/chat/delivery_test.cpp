@@ -29,7 +29,7 @@ class Guest final : public Outlet {
     std::string body;
   };
 
-  explicit Guest(ConnectionId id) : session(id, *this) {}
+  explicit Guest(ConnectionId id, Wire of = Wire::plain) : session(id, *this), kind(of) {}
 
   void reply(const ReplyTag& /*tag*/, std::string_view /*cmd*/, bool ok, std::string_view body) override {
     answered = true;
@@ -56,7 +56,7 @@ class Guest final : public Outlet {
   }
   bool has_room() const noexcept override { return !full; }
   void close(CloseCode /*code*/, std::string_view reason) override { FAIL() << reason; }
-  Wire wire() const noexcept override { return Wire::plain; }
+  Wire wire() const noexcept override { return kind; }
   std::string address() const override { return "10.0.0.1"; }
 
   std::vector<std::string> bodies(std::string_view name) const {
@@ -67,6 +67,7 @@ class Guest final : public Outlet {
   }
 
   Session session;
+  Wire kind;
   std::vector<Got> got;
   bool slow = false;
   bool full = false;
@@ -77,16 +78,16 @@ class Guest final : public Outlet {
 
 class DeliveryTest : public testing::Test {
  protected:
-  DeliveryTest() {
+  explicit DeliveryTest(unsigned cores = 1) : cores_(cores) {
     settings_.rate_limit_messages = settings_.rate_limit_guests = 0;
     db_.note(1);
   }
 
   // Signing in may be over when this returns.
   std::unique_ptr<Guest> guest(const std::string& name, const std::string& token = {},
-                               std::vector<ResumePoint> resume = {}, bool slow = false) {
+                               std::vector<ResumePoint> resume = {}, bool slow = false, Wire wire = Wire::plain) {
     const ConnectionId id{++last_connection_ << (base::kHostBits + base::kCoreBits + base::kCounterBits)};
-    auto made = std::make_unique<Guest>(id);
+    auto made = std::make_unique<Guest>(id, wire);
     made->slow = made->full = slow;
     host_.sessions()[id] = &made->session;
     ConnectData data{.token = token, .has_token = !token.empty(), .name = name, .resume = std::move(resume)};
@@ -94,8 +95,8 @@ class DeliveryTest : public testing::Test {
     host_.shard(0).connect(made->session, ReplyTag("0"), std::move(data));
     return made;
   }
-  std::unique_ptr<Guest> ready(const std::string& name) {
-    auto made = guest(name);
+  std::unique_ptr<Guest> ready(const std::string& name, Wire wire = Wire::plain) {
+    auto made = guest(name, {}, {}, false, wire);
     EXPECT_TRUE(until([&] { return !made->bodies("ready").empty(); }));
     return made;
   }
@@ -144,8 +145,13 @@ class DeliveryTest : public testing::Test {
   bool crashed_ = false;
   std::uint64_t last_connection_ = 0;
   base::json::Reader reader_;
+  unsigned cores_;
   Host host_{world_, db_, crashed_,
-             HostOptions{.data_dir = "data", .cores = 1, .starts = {{}}, .settings = settings_, .tokens = tokens_}};
+             HostOptions{.data_dir = "data",
+                         .cores = cores_,
+                         .starts = std::vector<backend::JournalStart>(cores_),
+                         .settings = settings_,
+                         .tokens = tokens_}};
 };
 
 constexpr const char* kRoom = "a room";
@@ -243,6 +249,29 @@ TEST_F(DeliveryTest, WhoComesBackAtOnceSharesWhatIsReadAndGetsItsOwnPartOfIt) {
   back.push_back(std::move(late));
   back.push_back(std::move(writer));
   for (auto& gone : back) leave(*gone);
+}
+
+class TwoCoresTest : public DeliveryTest {
+ protected:
+  TwoCoresTest() : DeliveryTest(2) {}
+};
+
+// His seat comes from the room's home behind the event, nobody else on his core speaks his protocol, and the room has so many members that it waits a
+// little between its flushes.
+TEST_F(TwoCoresTest, WhoComesByAnotherProtocolGetsTheEventHeCameWith) {
+  std::vector<std::unique_ptr<Guest>> guests;
+  for (int i = 0; i < 30; ++i) guests.push_back(ready("writer"));
+  Guest& writer = *guests[0];
+  for (const std::string name : {"a", "b", "c", "d"}) {  // home on this core or that
+    guests.push_back(ready("reader", Wire::socketio));
+    for (int i = 0; i < 30; ++i) join(*guests[i], name);
+    const std::string message = R"({"roomId":")" + part(writer.answer, {"room", "id"}) + R"(","text":"flushed"})";
+    run(writer, "send_message", message);
+    run(*guests.back(), "join", R"({"room":")" + name + "\"}");
+    pass(std::chrono::seconds(1));
+    EXPECT_EQ(seqs(*guests.back(), reader_), std::vector<std::int64_t>{seqs(writer, reader_).back()}) << name;
+  }
+  for (auto& gone : guests) leave(*gone);
 }
 
 // The members of the answer to `join`, as "username:online", in their order.
