@@ -101,6 +101,7 @@ void Clients::disconnect(Device& device) {
     }
     if (request.what == Asked::join || request.what == Asked::leave) {
       // It may be done at any time from now on.
+      if (request.what == Asked::join) connection.user.joining.insert(request.key);
       for (auto& [room, mine] : connection.user.rooms)
         if (!request.room || request.room == room) mine = {.state = State::unknown, .busy = true};
     }
@@ -225,6 +226,13 @@ void Clients::on_reply(Connection& connection, const Request& request, bool ok, 
   }
 }
 
+bool Clients::may_still_join(const User& user, RoomId room) const {
+  return std::ranges::any_of(user.joining, [&](const std::string& name) {
+    const auto known = names_.find(name);
+    return known == names_.end() || known->second == room;
+  });
+}
+
 void Clients::on_membership(Connection& connection, const Request& request, bool ok, const Value& body) {
   User& user = connection.user;
   const std::string code(find_string(body, "code").value_or(""));
@@ -235,9 +243,8 @@ void Clients::on_membership(Connection& connection, const Request& request, bool
   if (request.room) mine.busy = false;
   if (mine.busy) return;  // another request is under way
   if (request.what == Asked::leave) {
-    if (ok)
-      mine.state =
-          State::out;  // an error is not certain: a join before it may have failed in a commit that is not voided yet
+    // An error is not certain: a join before it may have failed in a commit that is not voided yet.
+    if (ok) mine.state = may_still_join(user, room) ? State::unknown : State::out;
     if (code == "conflict") mine.state = State::in;
     if (!ok) return;
     for (Device& device : user.devices)
@@ -340,6 +347,9 @@ void Clients::on_event(Connection& connection, std::string_view name, std::strin
              message ? std::string(find_string(*message, "text").value_or("")) : std::string(), text);
   truth_.delivered[{connection.user.id, room}].insert(seq);
   check_order(connection, room, seq);
+  // Who has left, by another connection it may be, misses what comes before he is in again.
+  if (name == "member_left" && id_of<base::UserTag>(*body, "userId") == connection.user.id)
+    connection.loose.insert(room);
   connection.last[room] = seq;
   connection.first.try_emplace(room, seq);
   connection.device.points[room] = seq;

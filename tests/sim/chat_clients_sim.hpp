@@ -58,6 +58,7 @@ struct User {
   std::array<Device, 2> devices;
   std::map<RoomId, Membership> rooms;
   std::set<RoomId> left;                             // once
+  std::set<std::string> joining;                     // rooms, by connections that are gone: done at any time, or never
   std::map<std::string, Send> outbox;                // sends that are not acked
   std::vector<std::pair<std::string, RoomId>> sent;  // those that are
 };
@@ -186,6 +187,7 @@ class Clients {
   // After a recovery: what was certain is so, and what was not is known now.
   void check(const Database& db) {
     for (User& user : users_) {
+      user.joining.clear();
       if (!user.id) continue;
       for (const auto& [id, row] : db.rooms) {
         const bool in = row.members.contains(user.id);
@@ -220,6 +222,7 @@ class Clients {
   void read_history(Connection& connection);
   void set_slow(Connection& connection, bool slow);
 
+  bool may_still_join(const User& user, RoomId room) const;
   void on_membership(Connection& connection, const Request& request, bool ok, const base::json::Value& body);
   void on_sent(Connection& connection, const Request& request, bool ok, const base::json::Value& body);
   void on_history(Connection& connection, const Request& request, const base::json::Value& body);
