@@ -11,7 +11,7 @@ namespace ringline::app {
 
 namespace {
 
-constexpr std::size_t kBatchEvents = 1000;
+constexpr std::size_t kBatchEvents = 32'000;  // of all rooms at once: the more, the fewer times a page is changed
 constexpr std::string_view kRelaxedMark = "relaxed";  // a run in relaxed mode has written here
 
 void log_report(const backend::JournalReport& report) {
@@ -70,6 +70,7 @@ base::Result<Booted> take_in_journals(const base::Settings& settings, const Data
     more = !events->empty();
     std::ranges::move(*events, std::back_inserter(batch));
     if (batch.empty() || (more && batch.size() < kBatchEvents)) continue;
+    std::ranges::stable_sort(batch, {}, [](const chat::Event& event) { return event.room.value; });
     if (auto taken = store.ingest(std::exchange(batch, {})); !taken) return std::unexpected(taken.error());
   }
   const backend::JournalReport& report = (*recovery)->report();

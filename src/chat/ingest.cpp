@@ -2,6 +2,7 @@
 #include "chat/ingest.hpp"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "chat/parts.hpp"
 #include "ringline/base/clock.hpp"
@@ -10,7 +11,8 @@
 namespace ringline::chat {
 
 void Ingest::add(std::uint64_t ticket, const Event& event, UserId subject) {
-  waiting_.push_back({ticket, event, subject});
+  ++waiting_;
+  order_.push_back({ticket, event.room, event.seq, subject});
   if (subject) memberships_[subject].push_back({ticket, event.room, event.kind == EventKind::member_joined});
 }
 
@@ -25,47 +27,75 @@ std::vector<std::pair<RoomId, bool>> Ingest::memberships_of(UserId user) const {
   return changes;
 }
 
-void Ingest::pump(bool now) {
-  if (running_ || waiting_.empty()) return;
-  if (!now && waiting_.size() < kBatchEvents) return;
-  if (p_.now_ms() < retry_ms_) return;
+bool Ingest::pump(bool now) {
+  const bool more = sweep();
+  if (more || running_ || waiting_ < (now ? 1 : p_.o.store_batch) || p_.now_ms() < retry_ms_) return more;
   running_ = true;
   p_.o.scope.spawn(run());
+  return false;
+}
+
+// A room that is not in memory any more had nothing to store.
+bool Ingest::is_stored(const Entry& entry) const noexcept {
+  const HomeRoom* room = p_.rooms.find(entry.room);
+  return !room || entry.seq <= room->stored_seq;
+}
+
+// Lets go of what is stored, up to the first that is not, a batch at most. True: there may be more.
+bool Ingest::sweep() {
+  std::uint64_t last_ticket = 0;
+  std::size_t swept = 0;
+  for (; swept < p_.o.store_batch && !order_.empty() && is_stored(order_.front()); ++swept) {
+    const Entry& done = order_.front();
+    last_ticket = done.ticket;
+    if (auto found = memberships_.find(done.subject); done.subject && found != memberships_.end()) {
+      std::erase_if(found->second, [&](const Change& c) { return c.ticket <= last_ticket; });
+      if (found->second.empty()) memberships_.erase(found);
+    }
+    order_.pop_front();
+  }
+  if (swept > 0) p_.o.log.on_stored(last_ticket);
+  return swept == p_.o.store_batch;
+}
+
+std::vector<Ingest::Taken> Ingest::choose(std::vector<Event>& batch) const {
+  std::vector<Taken> taken;
+  std::unordered_set<RoomId> chosen;
+  const std::size_t most = p_.o.store_batch;
+  const std::size_t looked_at = std::min(order_.size(), most);
+  batch.reserve(std::min(waiting_, most));
+  for (std::size_t i = 0; i < looked_at && batch.size() < most; ++i) {
+    const Entry& entry = order_[i];
+    if (is_stored(entry) || !chosen.insert(entry.room).second) continue;
+    const HomeRoom& room = *p_.rooms.find(entry.room);
+    auto next = room.tail.entries().begin() + static_cast<std::ptrdiff_t>(room.stored_seq + 1 - room.tail_first());
+    for (; next != room.tail.entries().end() && batch.size() < most; ++next) batch.push_back(next->event);
+    taken.push_back({entry.room, batch.back().seq});
+  }
+  return taken;
 }
 
 base::Task<void> Ingest::run() {
   std::vector<Event> batch;
-  auto count = std::min(waiting_.size(), kBatchEvents);
-  batch.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) batch.push_back(waiting_[i].event);
+  const std::vector<Taken> taken = choose(batch);
+  const std::size_t count = batch.size();
   std::int64_t started = base::monotonic_ns();
-  auto taken = co_await p_.o.store.ingest(std::move(batch));
+  auto stored = co_await p_.o.store.ingest(std::move(batch));
   running_ = false;
-  if (!taken) {
+  if (!stored) {
     ++p_.o.metrics.store_failures;
     retry_ms_ = p_.now_ms() + kRetryMs;
-    base::log::warn("store_batch_failed", {{"events", count}, {"why", taken.error().message}});
+    base::log::warn("store_batch_failed", {{"events", count}, {"why", stored.error().message}});
     co_return;
   }
   p_.o.metrics.store_seconds.record(base::monotonic_ns() - started);
   p_.o.metrics.store_events += count;
-  std::uint64_t last_ticket = waiting_[count - 1].ticket;
-  for (std::size_t i = 0; i < count; ++i) {
-    const Waiting& done = waiting_.front();
-    if (HomeRoom* room = p_.rooms.find(done.event.room)) {
-      room->stored_seq = done.event.seq;
-      p_.rooms.trim(*room);
-    }
-    if (done.subject) {
-      if (auto found = memberships_.find(done.subject); found != memberships_.end()) {
-        std::erase_if(found->second, [&](const Change& c) { return c.ticket <= last_ticket; });
-        if (found->second.empty()) memberships_.erase(found);
-      }
-    }
-    waiting_.pop_front();
+  waiting_ -= count;
+  for (const Taken& part : taken) {
+    HomeRoom& room = *p_.rooms.find(part.room);  // it was not stored, so it stayed
+    room.stored_seq = part.last;
+    p_.rooms.trim(room);
   }
-  p_.o.log.on_stored(last_ticket);
-  pump(false);
 }
 
 }  // namespace ringline::chat

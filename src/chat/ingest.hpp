@@ -1,5 +1,6 @@
-// Ingest: takes what is committed into the store, in the log's order, in batches, one batch at a time. What waits is held by the tails; the log keeps
-// its segments until the store has them.
+// Ingest: takes what is committed into the store, in batches, one at a time: room by room, the one first that has waited longest, and of each all that
+// waits. So a batch touches few places of the database, however many rooms are busy. What waits is held by the tails; the log keeps its segments until
+// the store has all that is in them.
 #pragma once
 
 #include <cstdint>
@@ -18,31 +19,40 @@ namespace ringline::chat {
 
 class Ingest {
  public:
-  static constexpr std::size_t kBatchEvents = 1000;
   static constexpr std::int64_t kRetryMs = 1000;
 
   explicit Ingest(Shard::Parts& parts) : p_(parts) {}
 
   // `subject`: whose membership the event changes; 0: nobody's.
   void add(std::uint64_t ticket, const Event& event, UserId subject);
-  // Starts a batch when enough waits; `now`: whatever waits.
-  void pump(bool now);
-  std::size_t waiting() const noexcept { return waiting_.size(); }
-  bool running() const noexcept { return running_; }
+  // Once a turn: starts a batch when a full one waits (ShardOptions::store_batch); `now`: whatever waits. True: another turn is wanted at once.
+  bool pump(bool now);
+  std::size_t waiting() const noexcept { return waiting_; }  // events that the store has not
+  bool idle() const noexcept { return order_.empty() && !running_; }
   void rest() noexcept;  // what was needed for many at once goes
   // Changes of a user's memberships that the store may not have yet, oldest first: room, joined or left.
   std::vector<std::pair<RoomId, bool>> memberships_of(UserId user) const;
 
  private:
-  struct Waiting {
+  struct Entry {
     std::uint64_t ticket;
-    Event event;
+    RoomId room;
+    std::uint64_t seq;
     UserId subject;
   };
+  struct Taken {
+    RoomId room;
+    std::uint64_t last;
+  };
   base::Task<void> run();
+  std::vector<Taken> choose(std::vector<Event>& batch) const;
+  bool is_stored(const Entry& entry) const noexcept;
+  bool sweep();
 
   Shard::Parts& p_;
-  std::deque<Waiting, base::Apart<Waiting>> waiting_;
+  // As the log has them. Of those behind the first some may be stored: their rooms were taken with others.
+  std::deque<Entry, base::Apart<Entry>> order_;
+  std::size_t waiting_ = 0;
   struct Change {
     std::uint64_t ticket;
     RoomId room;

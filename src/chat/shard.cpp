@@ -189,8 +189,7 @@ void Shard::on_tick(std::int64_t now_ms) {
 
 std::int64_t Shard::flush() {
   std::int64_t again_ms = parts_->delivery.flush();
-  parts_->ingest.pump(false);
-  return again_ms;
+  return parts_->ingest.pump(false) ? parts_->now_ms() : again_ms;
 }
 
 void Shard::rest() noexcept {
@@ -202,7 +201,7 @@ void Shard::rest() noexcept {
 
 bool Shard::all_stored() {
   parts_->ingest.pump(true);
-  return parts_->ingest.waiting() == 0 && !parts_->ingest.running() && parts_->sequencer.idle();
+  return parts_->ingest.idle() && parts_->sequencer.idle();
 }
 
 }  // namespace ringline::chat

@@ -104,6 +104,7 @@ class Round {
                         .highest_id = db_.highest_id,
                         .starts = starts_,
                         .store_failing_percent = plan_.faults ? 2U : 0U,
+                        .store_batch = world_.chance(50) ? 1 + world_.draw(20) : 8000,
                         .settings = settings_,
                         .tokens = tokens_};
     Host host(world_, db_, crashed_, std::move(options));

@@ -33,6 +33,7 @@ struct HostOptions {
   std::uint64_t highest_id = 0;
   std::vector<backend::JournalStart> starts;
   unsigned store_failing_percent = 0;
+  std::size_t store_batch = 8000;
   const base::Settings& settings;
   const Tokens& tokens;
 };
@@ -90,6 +91,7 @@ class Host {
       shard = std::make_unique<Shard>(ShardOptions{.core = loop.core(),
                                                    .cores = options.cores,
                                                    .highest_id = options.highest_id,
+                                                   .store_batch = options.store_batch,
                                                    .settings = options.settings,
                                                    .tokens = options.tokens,
                                                    .around = *this,
