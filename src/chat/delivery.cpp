@@ -62,33 +62,47 @@ void Delivery::show(RoomId id, const PassingState& state) {
   if (LocalRoom* room = find(id)) room->states.push_back(state);
 }
 
-std::int64_t Delivery::due_ms(const LocalRoom& room) const noexcept {
+namespace {
+
+// What a member gets with the next flush.
+std::size_t bytes_waiting(const LocalRoom& room) noexcept {
+  std::size_t most = 0;
   for (const base::ChunkRef& events : room.events)
-    if (events && events->bytes.size() >= base::limits::kFlushBytes) return 0;
+    if (events) most = std::max(most, events->bytes.size());
+  return most;
+}
+
+}  // namespace
+
+std::int64_t Delivery::due_ms(const LocalRoom& room) const noexcept {
+  if (bytes_waiting(room) >= base::limits::kFlushBytes) return 0;
   auto pace = std::chrono::duration_cast<std::chrono::milliseconds>(base::limits::kFlushPace * room.seats.size());
   return room.flushed_ms + std::min(pace, p_.o.settings.flush_wait).count();
 }
 
 std::int64_t Delivery::flush() {
+  std::size_t bytes = 0;
   if (p_.now_ms() >= paced_due_ms_) {
     paced_due_ms_ = INT64_MAX;
     due_.swap(paced_);
-    flush_due(due_);
+    flush_due(due_, bytes);
     due_.clear();
   }
-  flush_due(dirty_);
+  flush_due(dirty_, bytes);
   dirty_.clear();
   return paced_due_ms_;
 }
 
-// Seats may go while a room is flushed (never rooms that are dirty), and nothing becomes dirty.
-void Delivery::flush_due(std::vector<LocalRoom*>& rooms) {
+// Seats may go while a room is flushed (never rooms that are dirty), and nothing becomes dirty. What is due beyond the turn's share goes first in the next
+// turn: rooms that were flushed together would be due together ever after, and who comes last among them would wait for all others each time.
+void Delivery::flush_due(std::vector<LocalRoom*>& rooms, std::size_t& bytes) {
   for (LocalRoom* room : rooms) {
-    if (std::int64_t due = due_ms(*room); due > p_.now_ms()) {
+    if (std::int64_t due = due_ms(*room); due > p_.now_ms() || bytes >= base::limits::kTurnBytes) {
       paced_.push_back(room);
       paced_due_ms_ = std::min(paced_due_ms_, due);
       continue;
     }
+    bytes += room->seats.size() * bytes_waiting(*room);
     flush_room(*room);
     room->dirty = false;
     if (room->seats.empty()) drop_if_empty(room->id());

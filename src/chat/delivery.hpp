@@ -131,7 +131,7 @@ class Delivery {
   LocalRoom& local(const Subscription& subscription);
   void mark_dirty(LocalRoom& room);
   std::int64_t due_ms(const LocalRoom& room) const noexcept;
-  void flush_due(std::vector<LocalRoom*>& rooms);
+  void flush_due(std::vector<LocalRoom*>& rooms, std::size_t& bytes);
   void flush_room(LocalRoom& room);
   void flush_seat(LocalRoom& room, LocalRoom::Seat& seat);
   void unseat(Session& session, std::size_t seat_index);

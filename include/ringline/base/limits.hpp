@@ -46,7 +46,7 @@ inline constexpr auto kHttpIdleTimeout = 75s;
 inline constexpr unsigned kRingEntries = 4096;
 inline constexpr unsigned kReceiveBuffers = 1024;  // provided to the kernel; a power of two
 inline constexpr std::size_t kReceiveBufferBytes = 4096;
-inline constexpr unsigned kDrainRounds = 32;         // kernel entries before the flush (measured: see loop/loop.hpp)
+inline constexpr unsigned kDrainRounds = 4;          // kernel entries before the flush (measured: see loop/loop.hpp)
 inline constexpr unsigned kDrainEnough = 8;          // fewer completions than this end the draining
 inline constexpr std::size_t kMailboxSlots = 4096;   // of each core-to-core queue
 inline constexpr std::size_t kMailboxStash = 65536;  // what waits for a slot; above it commands are `unavailable`
@@ -64,6 +64,8 @@ inline constexpr std::size_t kFeedBytes = 256 * 1024;  // likewise
 inline constexpr auto kFlushPace = 400us;              // for each member: see chat/delivery.hpp
 inline constexpr auto kFlushWait = 40ms;  // a busy room's events wait no longer than this to be sent together
 inline constexpr std::size_t kFlushBytes = 64 * 1024;  // and not at all above this
+inline constexpr std::size_t kTurnBytes =
+    2 * 1024 * 1024;  // to all members, in one turn; more rooms than that wait for the next
 inline constexpr std::size_t kJoinMessages = 50;
 inline constexpr std::size_t kJoinMembers = 100;
 inline constexpr std::size_t kReadyRooms = 500;
@@ -75,6 +77,9 @@ inline constexpr std::size_t kRoomsMadeByJoin = 10;  // of one user, by CREATE_O
 inline constexpr std::size_t kRoomCallsWaiting = 1024;  // for a room that is being loaded
 inline constexpr auto kTypingAge = 5s;
 
+// PostgreSQL.
+inline constexpr unsigned kPostgresConnections = 8;
+
 // Journal.
 inline constexpr std::size_t kJournalSegmentBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kJournalBatchBytes =
@@ -84,6 +89,7 @@ inline constexpr std::chrono::milliseconds kCommitPace = 1ms;  // from commit to
 
 // Waits of what is off the hot path.
 inline constexpr auto kStoreTimeout = 10s;
+inline constexpr std::chrono::milliseconds kPostgresStartWait = 30s;
 inline constexpr auto kDrainTime = 5s;  // SIGTERM to exit
 
 }  // namespace ringline::base::limits

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -332,6 +333,29 @@ TEST_F(DeliveryTest, JoinShowsAHundredMembersOfALargeRoom) {
   EXPECT_EQ(std::ranges::count_if(shown, [](const std::string& one) { return one.ends_with(":here"); }), 53);
   pass(std::chrono::seconds(1));
   for (unsigned i = 50; i < people.size(); ++i) leave(*people[i]);
+}
+
+TEST_F(DeliveryTest, OfRoomsThatHaveMuchToSendOneWaitsForTheNextTurn) {
+  constexpr std::size_t kMembers = 64, kTexts = 3;
+  std::vector<std::unique_ptr<Guest>> people;
+  std::array<std::string, 2> rooms;
+  for (std::size_t i = 0; i < kMembers; ++i) {
+    people.push_back(ready("p" + std::to_string(i)));
+    for (std::string& room : rooms) room = join(*people.back(), &room == rooms.data() ? "one" : "other");
+  }
+  pass(std::chrono::seconds(1));
+  std::string text;
+  while (text.size() < 3 * base::limits::kTextPoints) text += "\u20ac";  // three bytes each
+  ASSERT_GE(kMembers * kTexts * text.size(), base::limits::kTurnBytes);
+  for (const std::string& room : rooms)
+    for (std::size_t i = 0; i < kTexts; ++i)
+      begin(*people[0], "send_message", R"({"roomId":")" + room + R"(","text":")" + text + "\"}");
+  auto texts = [&] { return people.back()->bodies("message_created").size(); };
+  ASSERT_TRUE(until([&] { return texts() > 0; }));
+  EXPECT_EQ(texts(), kTexts) << "of one room, all at once";
+  ASSERT_TRUE(until([&] { return texts() == rooms.size() * kTexts; }));
+  pass(std::chrono::seconds(1));
+  for (auto& one : people) leave(*one);
 }
 
 // What `presence_changed` said last of each user, and how often something was said of him.
