@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "ringline/backend/sqlite_store.hpp"
+#include "ringline/backend/database.hpp"
 #include "ringline/base/json.hpp"
 #include "ringline/chat/objects.hpp"
 
@@ -30,7 +30,7 @@ struct Bench {
   Bench() {
     path = std::filesystem::current_path() / "store-bench-XXXXXX";
     if (::mkdtemp(path.data()) == nullptr) std::abort();
-    store = std::move(*backend::SqliteStore::open(path + "/store.db", {}));
+    store = std::move(*backend::open_sqlite(path + "/store.db", {}));
     sqlite3* db = nullptr;
     sqlite3_open((path + "/store.db").c_str(), &db);
     const std::string rows = fmt::format(
@@ -82,7 +82,7 @@ struct Bench {
   }
 
   std::string path;
-  std::unique_ptr<backend::SqliteStore> store;
+  std::unique_ptr<backend::Database> store;
   std::array<std::uint64_t, kRooms> seqs{};
   std::uint64_t made = 1'000'000;
   base::json::Writer body;

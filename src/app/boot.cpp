@@ -42,7 +42,7 @@ bool has_mark(const DataDir& data) {
 }
 
 base::Result<void> settle_durability(const base::Settings& settings, const DataDir& data, bool was_clean,
-                                     backend::SqliteStore& store) {
+                                     backend::Database& store) {
   bool was_relaxed = has_mark(data);
   if (was_relaxed && !was_clean) {
     base::log::warn(
@@ -60,7 +60,7 @@ base::Result<void> settle_durability(const base::Settings& settings, const DataD
 }  // namespace
 
 base::Result<Booted> take_in_journals(const base::Settings& settings, const DataDir& data, unsigned cores,
-                                      backend::SqliteStore& store) {
+                                      backend::Database& store) {
   auto recovery = backend::recover_journals(data.path());
   if (!recovery) return std::unexpected(recovery.error());
   std::vector<chat::Event> batch;

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "app/data_dir.hpp"
+#include "ringline/backend/database.hpp"
 #include "ringline/backend/journal.hpp"
-#include "ringline/backend/sqlite_store.hpp"
 #include "ringline/base/result.hpp"
 #include "ringline/base/settings.hpp"
 
@@ -20,6 +20,6 @@ struct Booted {
 // Reads all journals, takes in what the store lacks, removes them. Damage is logged with file, offset and range; what is intact behind it is kept.
 // After a run with DURABILITY=relaxed that did not stop cleanly, every room gets a new epoch: what clients saw may be gone.
 base::Result<Booted> take_in_journals(const base::Settings& settings, const DataDir& data, unsigned cores,
-                                      backend::SqliteStore& store);
+                                      backend::Database& store);
 
 }  // namespace ringline::app

@@ -81,11 +81,17 @@ base::Result<void> DataDir::remove_file(std::string_view name) const {
 
 base::Result<std::vector<std::string>> DataDir::jwt_secrets(const base::Settings& settings) const {
   if (!settings.jwt_secret.empty()) return settings.jwt_secret;
-  std::string kept = read_small_file(file("jwt-secret"));
-  if (!kept.empty()) return std::vector{kept};
+  auto kept = kept_token("jwt-secret");
+  if (!kept) return std::unexpected(kept.error());
+  return std::vector{*kept};
+}
+
+base::Result<std::string> DataDir::kept_token(std::string_view name) const {
+  std::string kept = read_small_file(file(name));
+  if (!kept.empty()) return kept;
   std::string fresh = base::random_token(kSecretBytes);
-  if (auto written = write_file("jwt-secret", fresh + "\n"); !written) return std::unexpected(written.error());
-  return std::vector{fresh};
+  if (auto written = write_file(name, fresh + "\n"); !written) return std::unexpected(written.error());
+  return fresh;
 }
 
 }  // namespace ringline::app

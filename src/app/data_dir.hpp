@@ -24,12 +24,15 @@ class DataDir {
 
   // JWT_SECRET, or the one made on first start and kept in `jwt-secret` (0600).
   base::Result<std::vector<std::string>> jwt_secrets(const base::Settings& settings) const;
+  // Who this host is to a database that several may reach: made on first start and kept in `host-token`.
+  base::Result<std::string> host_token() const { return kept_token("host-token"); }
   // Writes `name` whole or not at all.
   base::Result<void> write_file(std::string_view name, std::string_view content) const;
   // Gone for good when it answers.
   base::Result<void> remove_file(std::string_view name) const;
 
  private:
+  base::Result<std::string> kept_token(std::string_view name) const;
   DataDir(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
   std::string path_;
   int lock_ = -1;

@@ -61,6 +61,7 @@ unsigned raise_descriptor_limit() {
 // What each core may have of memory; rings, and the sockets between cores. More threads than processors are never all busy: they share the memory of as
 // many buffers as those would have.
 base::Result<void> prepare_cores(Process& process) {
+  std::ranges::copy(process.store.descriptors(), std::back_inserter(process.shared));
   process.tail_bytes =
       std::max(limits::kTailBytesMin, base::usable_memory() / limits::kTailMemoryShare / process.cores);
   const unsigned share = std::bit_floor(limits::kReceiveBuffers * loop::usable_cpus() / process.cores);
@@ -160,13 +161,20 @@ bool all_listening(const Process& process) {
   return true;
 }
 
+base::Result<std::unique_ptr<backend::Database>> open_database(const base::Settings& settings, const DataDir& data) {
+  constexpr std::string_view kSqlite = "sqlite:";
+  const std::string& url = settings.database_url;
+  if (url.empty()) return backend::open_sqlite(data.file("ringline.db"));
+  if (url.starts_with(kSqlite)) return backend::open_sqlite(url.substr(kSqlite.size()));
+  auto holder = data.host_token();
+  if (!holder) return std::unexpected(holder.error());
+  return backend::open_postgres(url, {.holder = *holder});  // settings let nothing else through
+}
+
 int run(const base::Settings& settings, const DataDir& data) {
   auto secrets = data.jwt_secrets(settings);
   if (!secrets) return fail(secrets.error().message);
-  constexpr std::string_view kSqlite = "sqlite:";  // what settings let through
-  std::string database =
-      settings.database_url.empty() ? data.file("ringline.db") : settings.database_url.substr(kSqlite.size());
-  auto store = backend::SqliteStore::open(std::move(database));
+  auto store = open_database(settings, data);
   if (!store) return fail(store.error().message);
   unsigned cores = std::min(settings.cores != 0 ? settings.cores : loop::usable_cpus(), base::kCoresMax);
   auto booted = take_in_journals(settings, data, cores, **store);

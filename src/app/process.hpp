@@ -1,7 +1,7 @@
 // What the cores of one process share: read-only after start, or made to be shared (mailboxes, workers, the store's threads, a few flags).
 //
 // Descriptors are not: each core's thread has a table of its own, so that the limit (RLIMIT_NOFILE) counts by core. In all tables, under the same numbers,
-// are the rings, their doorbells and the sockets of hand-over; everything else of a core is opened on its own thread, and what workers, store and log open
+// are the rings, their doorbells (the store's too) and the sockets of hand-over; everything else of a core is opened on its own thread, and what workers, store and log open
 // stays in theirs.
 #pragma once
 
@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "ringline/backend/database.hpp"
 #include "ringline/backend/journal.hpp"
-#include "ringline/backend/sqlite_store.hpp"
 #include "ringline/base/settings.hpp"
 #include "ringline/chat/tokens.hpp"
 #include "ringline/loop/loop.hpp"
@@ -27,7 +27,7 @@ class Core;
 
 struct Process {
   Process(const base::Settings& from, unsigned core_count, std::vector<std::string> secrets, loop::Workers& pool,
-          backend::SqliteStore& database)
+          backend::Database& database)
       : settings(from),
         cores(core_count),
         tokens(std::move(secrets)),
@@ -43,7 +43,7 @@ struct Process {
   const unsigned cores;
   const chat::Tokens tokens;
   loop::Workers& workers;
-  backend::SqliteStore& store;
+  backend::Database& store;
   unsigned connections_max = 0;                 // of a core
   std::uint64_t highest_id = 0;                 // of all found on disk
   std::vector<backend::JournalStart> journals;  // by core

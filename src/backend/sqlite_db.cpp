@@ -6,6 +6,8 @@
 
 namespace ringline::backend {
 
+static_assert(kNoReference == SQLITE_CONSTRAINT_FOREIGNKEY && kNotUnique == SQLITE_CONSTRAINT_UNIQUE);
+
 namespace {
 
 constexpr int kBusyMs = 5000;
@@ -58,6 +60,20 @@ base::Error sqlite_error(int code, std::string_view text) {
   }
 }
 
+Query::Query(sqlite3* db, sqlite3_stmt* statement, const SqlValues& values) noexcept : Query(db, statement) {
+  int index = 0;
+  for (const SqlValue& value : values) {
+    ++index;
+    if (const auto* number = std::get_if<std::int64_t>(&value)) {
+      bind(index, *number);
+    } else if (const auto* text = std::get_if<std::string>(&value)) {
+      bind(index, std::string_view(*text));
+    } else {
+      keep(sqlite3_bind_null(statement_, index));
+    }
+  }
+}
+
 bool Query::next() noexcept {
   if (code_ != SQLITE_OK) return false;
   int code = sqlite3_step(statement_);
@@ -93,6 +109,29 @@ base::Result<Db> Db::open(const std::string& path, Mode mode) {
   auto set = db.execute(mode == Mode::write ? kWriterSettings : kReaderSettings);
   if (!set) return std::unexpected(set.error());
   return db;
+}
+
+base::Result<Rows> Db::rows(const char* sql, const SqlValues& values) {
+  Query row(handle_.get(), prepared(sql), values);
+  const int columns = row.columns();
+  Rows rows(static_cast<unsigned>(columns));
+  while (row.next()) {
+    for (int column = 0; column < columns; ++column) {
+      switch (row.type(column)) {
+        case SQLITE_INTEGER:
+          rows.add_number(row.integer(column));
+          break;
+        case SQLITE_NULL:
+          rows.add_null();
+          break;
+        default:
+          rows.add_text(row.text(column));
+      }
+    }
+  }
+  if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
+  rows.changed = changes();
+  return rows;
 }
 
 base::Result<void> Db::execute(const char* sql) {

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "backend/sql.hpp"
 #include "ringline/base/ids.hpp"
 #include "ringline/base/result.hpp"
 
@@ -29,6 +30,7 @@ class Query {
     int index = 0;
     (bind(++index, values), ...);
   }
+  Query(sqlite3* db, sqlite3_stmt* statement, const SqlValues& values) noexcept;
   Query(const Query&) = delete;
   Query& operator=(const Query&) = delete;
   ~Query() { sqlite3_reset(statement_); }
@@ -40,6 +42,8 @@ class Query {
   std::int64_t integer(int column) const noexcept { return sqlite3_column_int64(statement_, column); }
   std::uint64_t number(int column) const noexcept { return static_cast<std::uint64_t>(integer(column)); }
   bool flag(int column) const noexcept { return integer(column) != 0; }
+  int type(int column) const noexcept { return sqlite3_column_type(statement_, column); }
+  int columns() const noexcept { return statement_ ? sqlite3_column_count(statement_) : 0; }
   // Until the next row. Null reads as empty (and as 0).
   std::string_view text(int column) const noexcept;
 
@@ -81,6 +85,8 @@ class Db {
   Query query(const char* sql, const Values&... values) {
     return Query(handle_.get(), prepared(sql), values...);
   }
+  // All rows, copied out.
+  base::Result<Rows> rows(const char* sql, const SqlValues& values);
   // A statement that gives no rows.
   template <class... Values>
   base::Result<void> run(const char* sql, const Values&... values) {

@@ -10,16 +10,15 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "backend/sqlite_queries.hpp"
+#include "backend/event_effect.hpp"
+#include "backend/sqlite_connection.hpp"
+#include "backend/store_queries.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
 
 namespace ringline::backend {
 
 using base::Errc;
-using base::json::find;
-using base::json::find_string;
-using base::json::Value;
 using chat::Event;
 using chat::EventKind;
 
@@ -38,21 +37,6 @@ struct RoomState {
   std::int64_t updated_ms = 0;
 };
 
-std::unexpected<base::Error> refused(std::string reason) { return base::fail(Errc::conflict, std::move(reason)); }
-
-template <class Tag>
-base::Id<Tag> find_id(const Value& object, std::string_view name) {
-  auto text = find_string(object, name);
-  return text ? base::Id<Tag>::parse(*text).value_or(base::Id<Tag>{}) : base::Id<Tag>{};
-}
-
-std::optional<std::string> mentions_json(const std::vector<UserId>& users) {
-  if (users.empty()) return std::nullopt;
-  std::string json;
-  for (UserId user : users) json.append(json.empty() ? "[" : ",").append(user.text());
-  return json + "]";
-}
-
 template <class Text>
 std::optional<std::string_view> unless_empty(const Text& text) {
   return text.empty() ? std::nullopt : std::optional(std::string_view(text));
@@ -60,7 +44,7 @@ std::optional<std::string_view> unless_empty(const Text& text) {
 
 class Ingest {
  public:
-  Ingest(Connection& c, Gaps gaps) : c_(c), db_(c.db), gaps_(gaps) {}
+  Ingest(SqliteConnection& c, Gaps gaps) : c_(c), db_(c.db), gaps_(gaps) {}
 
   Result<void> take(const Event& event) {
     auto loaded = room_of(event.room);
@@ -121,27 +105,22 @@ class Ingest {
 
   // Conflict: the database or the event's own form refuses it.
   Result<void> apply(const Event& event, const RoomState& room) {
-    const Value* body = json_.parse(event.body.view());
-    if (!body || !body->IsObject()) return refused("the body is not a JSON object");
-    if (event.kind == EventKind::message_created)
-      return room.ephemeral ? keep_key(event, *body) : keep_message(event, *body);
-    auto kept = keep_body(event);
-    return kept ? change(event, room, *body) : kept;
+    auto effect = effect_of(event, room.ephemeral, json_);
+    if (!effect) return std::unexpected(effect.error());
+    if (event.kind != EventKind::message_created)
+      if (auto kept = keep_body(event); !kept) return kept;
+    return std::visit([&](const auto& what) { return apply(event, room, what); }, *effect);
   }
 
-  Result<void> keep_message(const Event& event, const Value& body) {
-    const Value* object = find(body, "message");
-    auto message = object ? chat::read_message(*object) : std::nullopt;
-    if (!message) return refused("the message cannot be read");
-    if (message->room != event.room || message->seq != event.seq || message->id != event.id)
-      return refused("the message is not the event's");
-    auto reply_to = message->reply_to ? std::optional(message->reply_to) : std::nullopt;
+  Result<void> apply(const Event& event, const RoomState&, const MessageCreated& what) {
+    const chat::Message& m = what.message;
+    auto reply_to = m.reply_to ? std::optional(m.reply_to) : std::nullopt;
+    auto client_id = what.client_id ? std::optional(std::string_view(*what.client_id)) : std::nullopt;
     auto kept =
         db_.run("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)", event.room,
-                event.seq, event.id, message->sender, find_string(body, "clientId"), std::string_view(message->type),
-                std::string_view(message->text), reply_to, mentions_json(message->mentions),
-                unless_empty(message->extra), message->created_ms, message->edited_ms, message->deleted_ms);
-    return kept ? note_writer(message->sender) : kept;
+                event.seq, event.id, m.sender, client_id, std::string_view(m.type), std::string_view(m.text), reply_to,
+                mentions_json(m.mentions), unless_empty(m.extra), m.created_ms, m.edited_ms, m.deleted_ms);
+    return kept ? note_writer(m.sender) : kept;
   }
 
   // Once a batch and user: he is not removed with idle guests.
@@ -150,9 +129,8 @@ class Ingest {
     return db_.run("UPDATE users SET wrote = 1 WHERE id = ?1 AND wrote = 0", user);
   }
 
-  Result<void> keep_key(const Event& event, const Value& body) {
-    auto client_id = find_string(body, "clientId");
-    if (!client_id) return {};
+  Result<void> apply(const Event& event, const RoomState&, const EphemeralSend& what) {
+    if (!what.client_id) return {};
     auto removed = db_.run(
         "DELETE FROM ephemeral_sends WHERE (room_id, sender_id, client_id) IN"
         " (SELECT room_id, sender_id, client_id FROM ephemeral_sends WHERE created_ms < ?1"
@@ -160,7 +138,7 @@ class Ingest {
         base::wall_ms() - kEphemeralKeyMs, kEphemeralKeysRemoved);
     if (!removed) return removed;
     auto kept = db_.run("INSERT INTO ephemeral_sends VALUES (?1, ?2, ?3, ?4, ?5, ?6)", event.room, event.actor,
-                        *client_id, event.seq, event.id, event.at_ms);
+                        *what.client_id, event.seq, event.id, event.at_ms);
     return kept ? note_writer(event.actor) : kept;
   }
 
@@ -169,78 +147,38 @@ class Ingest {
                    static_cast<int>(event.kind), event.body.view());
   }
 
-  // What an event that is not a new message does to its room.
-  Result<void> change(const Event& event, const RoomState& room, const Value& body) {
-    switch (event.kind) {
-      case EventKind::member_joined:
-        return add_member(event, room, body);
-      case EventKind::member_left:
-        return remove_member(event, body);
-      case EventKind::role_changed:
-        return set_role(event, body);
-      case EventKind::room_updated:
-        return update_room(event, room, body);
-      case EventKind::room_deleted:
-        return delete_room(event);
-      case EventKind::room_created:
-      case EventKind::message_created:
-      case EventKind::message_edited:
-      case EventKind::message_deleted:
-      case EventKind::reaction_added:
-      case EventKind::reaction_removed:
-      case EventKind::message_pinned:
-      case EventKind::message_unpinned:
-        return {};
-    }
-    return refused("the event is of an unknown kind");
-  }
-
   // Who joins has read what was there before.
-  Result<void> add_member(const Event& event, const RoomState& room, const Value& body) {
-    const Value* member = find(body, "member");
-    const Value* user = member && member->IsObject() ? find(*member, "user") : nullptr;
-    UserId id = user && user->IsObject() ? find_id<base::UserTag>(*user, "id") : UserId{};
-    auto name = member && member->IsObject() ? find_string(*member, "role") : std::nullopt;
-    auto role = name ? chat::member_role(*name) : std::nullopt;
-    if (!id || !role) return refused("the member cannot be read");
-    return db_.run("INSERT INTO members VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0) ON CONFLICT DO NOTHING", event.room, id,
-                   static_cast<int>(*role), event.at_ms, event.seq, room.message_count);
+  Result<void> apply(const Event& event, const RoomState& room, const MemberJoined& what) {
+    return db_.run("INSERT INTO members VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0) ON CONFLICT DO NOTHING", event.room,
+                   what.user, static_cast<int>(what.role), event.at_ms, event.seq, room.message_count);
   }
 
-  Result<void> remove_member(const Event& event, const Value& body) {
-    UserId id = find_id<base::UserTag>(body, "userId");
-    if (!id) return refused("the member cannot be read");
-    return db_.run("DELETE FROM members WHERE room_id = ?1 AND user_id = ?2", event.room, id);
+  Result<void> apply(const Event& event, const RoomState&, const MemberLeft& what) {
+    return db_.run("DELETE FROM members WHERE room_id = ?1 AND user_id = ?2", event.room, what.user);
   }
 
-  Result<void> set_role(const Event& event, const Value& body) {
-    UserId id = find_id<base::UserTag>(body, "userId");
-    auto name = find_string(body, "role");
-    auto role = name ? chat::member_role(*name) : std::nullopt;
-    if (!id || !role) return refused("the role cannot be read");
-    return db_.run("UPDATE members SET role = ?3 WHERE room_id = ?1 AND user_id = ?2", event.room, id,
-                   static_cast<int>(*role));
+  Result<void> apply(const Event& event, const RoomState&, const RoleChanged& what) {
+    return db_.run("UPDATE members SET role = ?3 WHERE room_id = ?1 AND user_id = ?2", event.room, what.user,
+                   static_cast<int>(what.role));
   }
 
   // A name that became another room's meanwhile is refused: the room keeps the name it had.
-  Result<void> update_room(const Event& event, const RoomState& room, const Value& body) {
-    const Value* object = find(body, "room");
-    if (!object || !object->IsObject()) return refused("the room cannot be read");
-    auto name = find_string(*object, "name").value_or("");
-    bool is_private = base::json::find_bool(*object, "private").value_or(false);
+  Result<void> apply(const Event& event, const RoomState& room, const RoomUpdated& what) {
     return db_.run(
         "UPDATE rooms SET name = ?2, name_folded = ?3, description = ?4, avatar_url = ?5, private = ?6"
         " WHERE id = ?1 AND deleted_ms = 0",
-        event.room, name, public_name(room.type, is_private, name), find_string(*object, "description").value_or(""),
-        find_string(*object, "avatarUrl").value_or(""), is_private);
+        event.room, what.name, public_name(room.type, what.is_private, what.name), what.description, what.avatar_url,
+        what.is_private);
   }
 
-  Result<void> delete_room(const Event& event) {
+  Result<void> apply(const Event& event, const RoomState&, const RoomDeleted&) {
     auto done = db_.run("DELETE FROM members WHERE room_id = ?1", event.room);
     if (!done) return done;
     return db_.run("UPDATE rooms SET deleted_ms = ?2, name_folded = NULL, direct_key = NULL WHERE id = ?1", event.room,
                    event.at_ms);
   }
+
+  Result<void> apply(const Event&, const RoomState&, const NothingMore&) { return {}; }
 
   // What was said in an ephemeral room is not kept here either.
   Result<void> set_aside(const Event& event, const RoomState& room, const std::string& reason) {
@@ -258,7 +196,7 @@ class Ingest {
                    base::wall_ms(), body, reason);
   }
 
-  Connection& c_;
+  SqliteConnection& c_;
   Db& db_;
   Gaps gaps_;
   base::json::Reader json_;
@@ -268,11 +206,11 @@ class Ingest {
 
 }  // namespace
 
-Result<void> ingest(Connection& c, const std::vector<Event>& events, Gaps gaps) {
-  Ingest work(c, gaps);
+Task<Result<void>> SqliteConnection::ingest(const std::vector<Event>& events, Gaps gaps) {
+  Ingest work(*this, gaps);
   for (const Event& event : events)
-    if (auto taken = work.take(event); !taken) return taken;
-  return work.finish();
+    if (auto taken = work.take(event); !taken) co_return taken;
+  co_return work.finish();
 }
 
 }  // namespace ringline::backend

@@ -3,9 +3,9 @@
 
 #include <filesystem>
 
-#include "backend/schema/migrations.hpp"
-#include "backend/sqlite_queries.hpp"
-#include "ringline/backend/sqlite_store.hpp"
+#include "backend/schema/sqlite.hpp"
+#include "backend/sqlite_connection.hpp"
+#include "ringline/backend/database.hpp"
 #include "ringline/base/clock.hpp"
 
 namespace ringline::backend {
@@ -36,11 +36,11 @@ Result<std::size_t> examine(Db& db, const std::string& path) {
     return refuse(path, "cannot be read: is it an SQLite file, and is it whole?");
   bool fresh = *application == 0 && *version == 0 && *tables == 0;
   if (!fresh && *application != kApplicationId) return refuse(path, "belongs to another program");
-  if (*version < 0 || static_cast<std::size_t>(*version) > kMigrations.size())
+  if (*version < 0 || static_cast<std::size_t>(*version) > kSqliteMigrations.size())
     return refuse(
         path, fmt::format(
                   "was written by a newer Ringline (schema {}, this one knows {}): start that one, or restore a backup",
-                  *version, kMigrations.size()));
+                  *version, kSqliteMigrations.size()));
   return static_cast<std::size_t>(*version);
 }
 
@@ -56,7 +56,7 @@ Result<void> check_whole(Db& db, const std::string& path) {
 
 Result<void> migrate(Db& db, std::size_t step) {
   auto done = db.execute("BEGIN IMMEDIATE");
-  if (done) done = db.execute(kMigrations[step]);
+  if (done) done = db.execute(kSqliteMigrations[step]);
   if (done)
     done = db.run("UPDATE rooms SET created_ms = ?2, updated_ms = ?2 WHERE id = ?1 AND created_ms = 0", kLobby,
                   base::wall_ms());
@@ -69,7 +69,7 @@ Result<void> migrate(Db& db, std::size_t step) {
 
 }  // namespace
 
-Result<Connection> open_writer(const std::string& path) {
+Result<SqliteConnection> open_writer(const std::string& path) {
   auto db = Db::open(path, Db::Mode::write);
   if (!db) {
     bool foreign = db.error().sys == SQLITE_NOTADB;
@@ -79,26 +79,19 @@ Result<Connection> open_writer(const std::string& path) {
   auto steps = examine(*db, path);
   if (!steps) return std::unexpected(steps.error());
   if (auto whole = check_whole(*db, path); !whole) return std::unexpected(whole.error());
-  for (std::size_t step = *steps; step < kMigrations.size(); ++step) {
+  for (std::size_t step = *steps; step < kSqliteMigrations.size(); ++step) {
     auto migrated = migrate(*db, step);
     if (!migrated)
       return refuse(
           path, fmt::format("could not be brought from schema {} to {}: {}", step, step + 1, migrated.error().message));
   }
-  return Connection(std::move(*db));
+  return SqliteConnection(std::move(*db));
 }
 
-Result<std::uint64_t> highest_id(Connection& c) {
-  Query row = c.db.query("SELECT value FROM meta WHERE name = 'highest_id'");
-  if (row.next()) return row.number(0);
-  if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
-  return base::fail(base::Errc::internal, "the database has lost its highest id");
-}
+Task<Result<Rows>> SqliteConnection::execute(const char* sql, SqlValues values) { co_return db.rows(sql, values); }
 
-Result<void> keep_highest_id(Connection& c) {
-  return c.db.run("UPDATE meta SET value = ?1 WHERE name = 'highest_id' AND value < ?1", c.newest_id);
+Result<void> SqliteConnection::keep_highest_id() {
+  return db.run("UPDATE meta SET value = ?1 WHERE name = 'highest_id' AND value < ?1", newest_id_);
 }
-
-Result<void> bump_epochs(Connection& c) { return c.db.run("UPDATE rooms SET epoch = epoch + 1"); }
 
 }  // namespace ringline::backend

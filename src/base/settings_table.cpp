@@ -142,7 +142,11 @@ std::string show_client_origin(const Settings& s) { return join_list(s.client_or
 // What follows `sqlite:` is a path, also in the URL form with empty host.
 std::string set_database(Settings& s, std::string_view text) {
   constexpr std::string_view kSqlite = "sqlite:";
-  if (!text.starts_with(kSqlite)) return "sqlite: or sqlite:PATH; PostgreSQL is not built yet";
+  if (text.starts_with("postgresql://") || text.starts_with("postgres://")) {
+    s.database_url = text;
+    return {};
+  }
+  if (!text.starts_with(kSqlite)) return "sqlite:, sqlite:PATH or postgresql://USER@HOST/DATABASE";
   std::string_view path = text.substr(kSqlite.size());
   if (path.starts_with("///")) path.remove_prefix(2);
   s.database_url = path.empty() ? std::string() : std::string(kSqlite).append(path);
@@ -201,7 +205,7 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kNet, "DRAIN_TIME", "DURATION", kDuration<&S::drain_time, ms(0ms), ms(600s)>, "From SIGTERM to the end"),
     row(kNet, "RINGLINE_ENV", "NAME", {set_environment, show_environment}, "production refuses weak secrets and pages of other origins"),
     row(kData, "DATA_DIR", "PATH", kText<&S::data_dir>, "Folder for all data"),
-    row(kData, "DATABASE_URL", "URL", {set_database, show_database}, "sqlite:PATH; unset: SQLite in DATA_DIR", Secrecy::masked),
+    row(kData, "DATABASE_URL", "URL", {set_database, show_database}, "sqlite:PATH or postgresql://USER:PASSWORD@HOST/DATABASE; unset: SQLite in DATA_DIR", Secrecy::masked),
     row(kData, "REDIS_URL", "URL", kText<&S::redis_url>, "For many hosts; not built yet", Secrecy::masked),
     row(kData, "DURABILITY", "MODE", {set_durability, show_durability}, "strict: synced before it is acked; relaxed: a crash may lose the last messages"),
     row(kData, "JOURNAL_SEGMENT", "SIZE", kSize<&S::journal_segment_bytes, kSegmentBytesMin, kSegmentBytesMax>, "Size of a journal file"),

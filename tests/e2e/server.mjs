@@ -1,6 +1,7 @@
 // The real server as a child of a test: started on a free port with a data folder of its own, stopped with SIGTERM, killed, started again.
 // It never outlives its test, and one that ends badly or prints a sanitizer's report fails whoever stops it.
 //
+// RINGLINE_TEST_POSTGRES: the URL of a PostgreSQL to keep all in, each data folder's in a schema of its own, instead of SQLite.
 // RINGLINE_BIN: the binary. RINGLINE_TEST_DIR: where data folders are made (the system's temporary folder). RINGLINE_KEEP=1 leaves them there.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -25,6 +26,18 @@ export const kGuard = (() => {
     return [];
   }
 })();
+
+const schemas = new Map();  // by data folder
+function database(dataDir) {
+  const url = process.env.RINGLINE_TEST_POSTGRES;
+  if (!url) return {};
+  if (!schemas.has(dataDir)) {
+    const name = `test_${process.pid}_${schemas.size}`;
+    execFileSync('psql', ['-qc', `CREATE SCHEMA ${name}`, url]);
+    schemas.set(dataDir, `${url}${url.includes('?') ? '&' : '?'}options=-csearch_path%3D${name}`);
+  }
+  return { DATABASE_URL: schemas.get(dataDir) };
+}
 
 const alive = new Set();
 const folders = new Set();
@@ -55,6 +68,8 @@ class Server {
     this.port = 0;
   }
 
+  // Of the database, with RINGLINE_TEST_POSTGRES: the first column of all rows, with commas.
+  sql(statement) { return execFileSync('psql', ['-qtAc', statement, schemas.get(this.dataDir)], { encoding: 'utf8' }).trim().replaceAll('\n', ','); }
   get url() { return `http://127.0.0.1:${this.port}`; }
   get pid() { return this.#child?.pid; }
   get running() { return this.#child !== null; }
@@ -75,7 +90,7 @@ class Server {
     const command = [...kGuard, ...limit, kBinary, ...args];
     // After a restart it listens where it did, as it would in production: stock clients come back to the same address.
     const env = { ...process.env, HOST: '127.0.0.1', PORT: String(this.port), CORES: String(this.options.cores), PIN_CORES: 'off',
-      DATA_DIR: this.dataDir, ...this.options.env };
+      DATA_DIR: this.dataDir, ...database(this.dataDir), ...this.options.env };
     const child = spawn(command[0], command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     alive.add(child);

@@ -79,6 +79,7 @@ inline constexpr auto kTypingAge = 5s;
 
 // PostgreSQL.
 inline constexpr unsigned kPostgresConnections = 8;
+inline constexpr std::chrono::milliseconds kPostgresLease = 30s;  // of a host that is not heard of
 
 // Journal.
 inline constexpr std::size_t kJournalSegmentBytes = 64 * 1024 * 1024;

@@ -1,4 +1,4 @@
-// Port: the database, off the hot path. SQLite embedded (backend/sqlite_store.hpp), PostgreSQL with several hosts.
+// Port: the database, off the hot path: SQLite embedded, PostgreSQL with several hosts (backend/database.hpp).
 //
 // Every call is a coroutine: it starts on a core, works elsewhere, and resumes on that core. Every call has a deadline (limits::kStoreTimeout) and answers
 // `unavailable` after it. Unique names (users, public rooms, direct rooms) have their one authority here.

@@ -4,26 +4,26 @@
 
 #include <fstream>
 
-#include "backend/schema/migrations.hpp"
-#include "sqlite_support.hpp"
+#include "backend/schema/sqlite.hpp"
+#include "store_support.hpp"
 
 namespace ringline::backend::test {
 namespace {
 
-class Open : public StoreTest {
+class Open : public SqliteTest {
  protected:
   Open() {
     client_.reset();
     store_.reset();
   }
   std::string refusal(const std::string& file) {
-    auto opened = SqliteStore::open(file);
+    auto opened = open_sqlite(file);
     return opened ? "opened" : opened.error().message;
   }
 };
 
 TEST_F(Open, AFileOfOursAgain) {
-  EXPECT_EQ(raw("PRAGMA user_version"), std::to_string(kMigrations.size()));
+  EXPECT_EQ(raw("PRAGMA user_version"), std::to_string(kSqliteMigrations.size()));
   EXPECT_EQ(raw("PRAGMA journal_mode"), "wal");
   EXPECT_EQ(refusal(path()), "opened");
   EXPECT_EQ(raw("SELECT count(*) FROM rooms"), "1");

@@ -7,12 +7,12 @@
 #include <barrier>
 #include <thread>
 
-#include "sqlite_support.hpp"
+#include "store_support.hpp"
 
 namespace ringline::backend::test {
 namespace {
 
-class Threads : public StoreTest {
+class Threads : public SqliteTest {
  protected:
   static Task<void> sign_in(chat::Store& store, std::uint64_t id, unsigned& done) {
     auto made = co_await store.create_guest(account(id, "guest", true));
@@ -172,7 +172,7 @@ TEST_F(Threads, AKilledProcessLosesNothingThatWasAnswered) {
     ASSERT_EQ(::pipe(pipe_ends), 0);
     pid_t child = ::fork();
     if (child == 0) {
-      auto store = SqliteStore::open(path());
+      auto store = open_sqlite(path());
       for (std::uint64_t seq = answered + 1;; seq += 10) {
         std::vector<Event> batch;
         for (std::uint64_t i = 0; i < 10; ++i)
@@ -193,7 +193,7 @@ TEST_F(Threads, AKilledProcessLosesNothingThatWasAnswered) {
     while (::read(pipe_ends[0], &last, sizeof last) == sizeof last) {
     }
     ::close(pipe_ends[0]);
-    auto store = SqliteStore::open(path());
+    auto store = open_sqlite(path());
     ASSERT_TRUE(store) << store.error().message;
     answered = std::stoull(raw("SELECT ingested_seq FROM rooms WHERE id = 100"));
     EXPECT_GE(answered, last);

@@ -95,7 +95,7 @@ TestServer::TestServer(Setup setup)
   settings_.rate_limit_guests = 0;
   settings_.rate_limit_messages = 0;
   setup_.adjust(settings_);
-  store_ = must(backend::SqliteStore::open((directory_ / "store.db").string()));
+  store_ = must(backend::open_sqlite((directory_ / "store.db").string()));
   // Not by the test's own thread: a ring that ends interrupts, a while later, the blocking calls of who prepared it.
   std::thread([this] {
     for (unsigned core = 0; core < setup_.cores; ++core) {

@@ -21,8 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "ringline/backend/database.hpp"
 #include "ringline/backend/journal.hpp"
-#include "ringline/backend/sqlite_store.hpp"
 #include "ringline/base/random.hpp"
 #include "ringline/chat/shard.hpp"
 #include "ringline/chat/tokens.hpp"
@@ -94,7 +94,7 @@ class TestServer {
   std::filesystem::path directory_;
   chat::Tokens tokens_{std::vector<std::string>{"test secret, long enough for everything"}};
   loop::Workers workers_{1, "net-test", 64};
-  std::unique_ptr<backend::SqliteStore> store_;
+  std::unique_ptr<backend::Database> store_;
   loop::Mailboxes mailboxes_;
   std::unique_ptr<HandOverPorts> ports_;
   std::vector<std::unique_ptr<loop::Ring>> rings_;

@@ -1,5 +1,5 @@
 // Taking events in: again, in parts, with holes, with rows that are refused; what they do to rooms and members.
-#include "sqlite_support.hpp"
+#include "store_support.hpp"
 
 namespace ringline::backend::test {
 namespace {
@@ -22,7 +22,7 @@ class Ingest : public StoreTest {
   UserId bob_;
 };
 
-TEST_F(Ingest, WhatIsThereIsPassedOver) {
+TEST_P(Ingest, WhatIsThereIsPassedOver) {
   std::vector<Event> batch{message(kRoom, 1, ann_, "one", "a"), message(kRoom, 2, ann_, "two"), joined(3, bob_)};
   ASSERT_TRUE(ingest(batch));
   ASSERT_TRUE(ingest(batch));
@@ -37,7 +37,7 @@ TEST_F(Ingest, WhatIsThereIsPassedOver) {
   EXPECT_EQ(raw("SELECT last_seq FROM rooms WHERE id = 100"), "4");
 }
 
-TEST_F(Ingest, AHoleIsAnErrorAndNothingOfTheBatchIsTaken) {
+TEST_P(Ingest, AHoleIsAnErrorAndNothingOfTheBatchIsTaken) {
   add_room(101, "Other", ann_);
   auto taken =
       ingest({message(RoomId{101}, 1, ann_, "x"), message(kRoom, 1, ann_, "one"), message(kRoom, 4, ann_, "four")});
@@ -48,7 +48,7 @@ TEST_F(Ingest, AHoleIsAnErrorAndNothingOfTheBatchIsTaken) {
   EXPECT_EQ(run(store().load_room(RoomId{101}))->room.last_seq, 0U);
 }
 
-TEST_F(Ingest, AHoleAtStartUpBeginsANewEpoch) {
+TEST_P(Ingest, AHoleAtStartUpBeginsANewEpoch) {
   ASSERT_TRUE(ingest({message(kRoom, 1, ann_, "one")}));
   ASSERT_TRUE(store_->ingest(
       {message(kRoom, 2, ann_, "two"), message(kRoom, 5, ann_, "five"), message(kRoom, 6, ann_, "six")}));
@@ -61,7 +61,7 @@ TEST_F(Ingest, AHoleAtStartUpBeginsANewEpoch) {
   EXPECT_EQ(run(store().load_room(kLobby))->room.epoch, 1U);
 }
 
-TEST_F(Ingest, MembersComeAndGo) {
+TEST_P(Ingest, MembersComeAndGo) {
   ASSERT_TRUE(ingest({message(kRoom, 1, ann_, "one"), joined(2, bob_)}));
   auto room = run(store().load_room(kRoom));
   ASSERT_EQ(room->members.size(), 2U);
@@ -77,7 +77,7 @@ TEST_F(Ingest, MembersComeAndGo) {
   EXPECT_TRUE(run(store().rooms_of(bob_))->empty());
 }
 
-TEST_F(Ingest, ARoomChanges) {
+TEST_P(Ingest, ARoomChanges) {
   auto updated = [&](std::uint64_t seq, const char* name, const char* is_private) {
     return event(kRoom, seq, EventKind::room_updated, ann_,
                  std::string(R"(,"room":{"name":")") + name + R"(","description":"new","avatarUrl":null,"private":)" +
@@ -96,7 +96,7 @@ TEST_F(Ingest, ARoomChanges) {
   EXPECT_TRUE(run(store().load_room(kRoom))->room.is_private);
 }
 
-TEST_F(Ingest, WhatIsRefusedIsADeadLetterAndLeavesNoHole) {
+TEST_P(Ingest, WhatIsRefusedIsADeadLetterAndLeavesNoHole) {
   Event rubbish = event(kRoom, 2, EventKind::message_created, ann_, "");
   rubbish.body = base::Blob::copy_of("{not json");
   std::vector<Event> batch{message(kRoom, 1, ann_, "one", "same"),
@@ -106,10 +106,10 @@ TEST_F(Ingest, WhatIsRefusedIsADeadLetterAndLeavesNoHole) {
                            joined(5, UserId{404}),
                            message(kRoom, 6, ann_, "last")};
   ASSERT_TRUE(ingest(batch));
-  EXPECT_EQ(raw("SELECT group_concat(seq) FROM (SELECT seq FROM dead_letters ORDER BY seq)"), "2,3,4,5");
+  EXPECT_EQ(raw("SELECT seq FROM dead_letters ORDER BY seq"), "2,3,4,5");
   EXPECT_EQ(raw("SELECT reason FROM dead_letters WHERE seq = 2"), "the body is not a JSON object");
   EXPECT_NE(raw("SELECT reason FROM dead_letters WHERE seq = 3").find("UNIQUE"), std::string::npos);
-  EXPECT_NE(raw("SELECT reason FROM dead_letters WHERE seq = 4").find("FOREIGN KEY"), std::string::npos);
+  EXPECT_NE(raw("SELECT upper(reason) FROM dead_letters WHERE seq = 4").find("FOREIGN KEY"), std::string::npos);
   EXPECT_EQ(raw("SELECT body FROM dead_letters WHERE seq = 2"), "{not json");
   EXPECT_EQ(ingested(), 6U);
   auto events = run(store().events_after(kRoom, 0, 100));
@@ -118,20 +118,20 @@ TEST_F(Ingest, WhatIsRefusedIsADeadLetterAndLeavesNoHole) {
   EXPECT_EQ(run(store().history({.room = kRoom}))->messages.size(), 2U);
 }
 
-TEST_F(Ingest, AnEventOfNoRoomIsADeadLetter) {
+TEST_P(Ingest, AnEventOfNoRoomIsADeadLetter) {
   ASSERT_TRUE(ingest({message(RoomId{999}, 7, ann_, "lost"), message(kRoom, 1, ann_, "kept")}));
   EXPECT_EQ(raw("SELECT room_id || ' ' || seq || ' ' || reason FROM dead_letters"), "999 7 no such room");
   EXPECT_EQ(ingested(), 1U);
 }
 
-TEST_F(Ingest, AMessageThatIsNotItsEventsIsRefused) {
+TEST_P(Ingest, AMessageThatIsNotItsEventsIsRefused) {
   Event odd = message(kRoom, 1, ann_, "one");
   odd.id = EventId{4242};
   ASSERT_TRUE(ingest({odd}));
   EXPECT_EQ(raw("SELECT reason FROM dead_letters"), "the message is not the event's");
 }
 
-TEST_F(Ingest, AnEphemeralRoomKeepsKeysAndNoContent) {
+TEST_P(Ingest, AnEphemeralRoomKeepsKeysAndNoContent) {
   add_room(101, "Gone", ann_, true);
   const RoomId gone{101};
   std::int64_t before = base::wall_ms() - 1;
@@ -159,7 +159,7 @@ TEST_F(Ingest, AnEphemeralRoomKeepsKeysAndNoContent) {
               "0");
 }
 
-TEST_F(Ingest, OldKeysOfEphemeralRoomsGo) {
+TEST_P(Ingest, OldKeysOfEphemeralRoomsGo) {
   add_room(101, "Gone", ann_, true);
   std::vector<Event> batch;
   for (std::uint64_t seq = 1; seq <= 10; ++seq) {
@@ -167,22 +167,26 @@ TEST_F(Ingest, OldKeysOfEphemeralRoomsGo) {
     batch.back().at_ms = base::wall_ms() - 26 * 3600 * 1000;
   }
   ASSERT_TRUE(ingest(batch));
-  EXPECT_EQ(raw("SELECT count(*) FROM ephemeral_sends"), "1");
+  Event now = message(RoomId{101}, 11, ann_, "x", "now");
+  now.at_ms = base::wall_ms();
+  ASSERT_TRUE(ingest({now}));
+  EXPECT_EQ(raw("SELECT client_id FROM ephemeral_sends"), "now");
 }
 
-TEST_F(Ingest, TheHighestIdCountsWhatIsGoneToo) {
-  EXPECT_EQ(*store_->highest_id(), 100U);
+TEST_P(Ingest, TheHighestIdCountsWhatIsGoneToo) {
   Event one = message(kRoom, 1, ann_, "one");
   ASSERT_TRUE(store_->ingest({one}));
-  EXPECT_EQ(*store_->highest_id(), one.id.value);
+  EXPECT_GE(*store_->highest_id(), one.id.value);
   std::int64_t now = base::wall_ms();
   chat::SessionRow session{
       .id = SessionId{one.id.value + 5}, .user = ann_, .created_ms = now, .expires_ms = now + 1000};
   ASSERT_TRUE(run(store().create_session(session)));
   ASSERT_TRUE(run(store().end_session(session.id)));
   reopen();
-  EXPECT_EQ(*store_->highest_id(), one.id.value + 5);
+  EXPECT_GE(*store_->highest_id(), one.id.value + 5);
 }
+
+ON_EVERY_ENGINE(Ingest);
 
 }  // namespace
 }  // namespace ringline::backend::test

@@ -1,16 +1,16 @@
 // Accounts, guests and sessions.
-#include "sqlite_support.hpp"
+#include "store_support.hpp"
 
 namespace ringline::backend::test {
 namespace {
 
 using Accounts = StoreTest;
 
-TEST_F(Accounts, AreFoundByIdAndByNameRegardlessOfCase) {
+TEST_P(Accounts, AreFoundByIdAndByNameRegardlessOfCase) {
   Account made = account(5, "Ärger");
   made.user.email = "a@example.org";
   made.user.role = chat::UserRole::moderator;
-  made.user.bio = std::string("zero\0byte", 9);
+  made.user.bio = "a \"quoted\" \\ bio";
   ASSERT_TRUE(run(store().create_account(made)));
   for (auto found : {run(store().find_account(UserId{5})), run(store().find_account_by_name("äRGER"))}) {
     ASSERT_TRUE(found);
@@ -26,7 +26,7 @@ TEST_F(Accounts, AreFoundByIdAndByNameRegardlessOfCase) {
   EXPECT_EQ(run(store().find_account_by_name("nobody")).error().code, Errc::not_found);
 }
 
-TEST_F(Accounts, ANameIsTakenOnce) {
+TEST_P(Accounts, ANameIsTakenOnce) {
   add_user(5, "Ann");
   auto again = run(store().create_account(account(6, "aNN")));
   ASSERT_FALSE(again);
@@ -34,7 +34,7 @@ TEST_F(Accounts, ANameIsTakenOnce) {
   EXPECT_EQ(run(store().find_account(UserId{6})).error().code, Errc::not_found);
 }
 
-TEST_F(Accounts, AGuestWhoseNameIsTakenGetsTheNextNumber) {
+TEST_P(Accounts, AGuestWhoseNameIsTakenGetsTheNextNumber) {
   add_user(5, "Ann");
   add_user(6, "ann-3");
   EXPECT_EQ(run(store().create_guest(account(10, "Ann", true)))->user.username, "Ann-2");
@@ -46,7 +46,7 @@ TEST_F(Accounts, AGuestWhoseNameIsTakenGetsTheNextNumber) {
   EXPECT_TRUE(run(store().find_account(UserId{12}))->user.guest);
 }
 
-TEST_F(Accounts, ANumberedNameStaysWithinTheLengthOfAName) {
+TEST_P(Accounts, ANumberedNameStaysWithinTheLengthOfAName) {
   std::string longest;
   for (int i = 0; i < 64; ++i) longest += "ü";
   EXPECT_EQ(run(store().create_guest(account(10, longest, true)))->user.username, longest);
@@ -54,7 +54,7 @@ TEST_F(Accounts, ANumberedNameStaysWithinTheLengthOfAName) {
             longest.substr(0, std::size_t{62} * 2) + "-2");
 }
 
-TEST_F(Accounts, AGuestBecomesAnAccountUnderHisId) {
+TEST_P(Accounts, AGuestBecomesAnAccountUnderHisId) {
   ASSERT_TRUE(run(store().create_guest(account(10, "guest-1", true))));
   add_user(5, "Ann");
   auto taken = run(store().promote_guest(UserId{10}, account(10, "ann")));
@@ -69,7 +69,7 @@ TEST_F(Accounts, AGuestBecomesAnAccountUnderHisId) {
   EXPECT_EQ(run(store().promote_guest(UserId{99}, account(99, "Cy"))).error().code, Errc::not_found);
 }
 
-TEST_F(Accounts, PasswordAndLastSeenAreKept) {
+TEST_P(Accounts, PasswordAndLastSeenAreKept) {
   add_user(5, "Ann");
   ASSERT_TRUE(run(store().set_password_hash(UserId{5}, "other")));
   ASSERT_TRUE(run(store().set_last_seen(UserId{5}, kNow + 9)));
@@ -96,7 +96,7 @@ class Sessions : public StoreTest {
   }
 };
 
-TEST_F(Sessions, AreThereUntilTheyEndOrExpire) {
+TEST_P(Sessions, AreThereUntilTheyEndOrExpire) {
   add_user(5, "Ann");
   ASSERT_TRUE(run(store().create_session(session(20))));
   ASSERT_TRUE(run(store().create_session(session(21))));
@@ -113,15 +113,15 @@ TEST_F(Sessions, AreThereUntilTheyEndOrExpire) {
   EXPECT_EQ(run(store().sessions_of(UserId{5}))->at(0).id, SessionId{21});
 }
 
-TEST_F(Sessions, ANewOneRemovesExpiredOnes) {
+TEST_P(Sessions, ANewOneRemovesExpiredOnes) {
   add_user(5, "Ann");
   for (std::uint64_t id = 20; id < 30; ++id) ASSERT_TRUE(run(store().create_session(session(id, -1))));
   EXPECT_EQ(raw("SELECT count(*) FROM sessions"), "1");
 }
 
-TEST_F(Sessions, NeedAUser) { EXPECT_EQ(run(store().create_session(session(20))).error().code, Errc::not_found); }
+TEST_P(Sessions, NeedAUser) { EXPECT_EQ(run(store().create_session(session(20))).error().code, Errc::not_found); }
 
-TEST_F(Sessions, RotateOnceAGeneration) {
+TEST_P(Sessions, RotateOnceAGeneration) {
   add_user(5, "Ann");
   ASSERT_TRUE(run(store().create_session(session(20))));
   std::int64_t now = base::wall_ms();
@@ -154,10 +154,10 @@ class IdleGuests : public Sessions {
     EXPECT_TRUE(removed);
     return removed.value_or(chat::IdleGuests{});
   }
-  std::string left() { return raw("SELECT group_concat(id) FROM (SELECT id FROM users WHERE id != 5 ORDER BY id)"); }
+  std::string left() { return raw("SELECT id FROM users WHERE id != 5 ORDER BY id"); }
 };
 
-TEST_F(IdleGuests, AreRemovedWhenNothingOfTheirsIsKept) {
+TEST_P(IdleGuests, AreRemovedWhenNothingOfTheirsIsKept) {
   add_guest(10, 40);
   add_guest(11, 29);  // was seen not so long ago
   UserId wrote = add_guest(12, 40), made_room = add_guest(13, 40), direct = add_guest(14, 40), kept = add_guest(15, 40);
@@ -179,10 +179,10 @@ TEST_F(IdleGuests, AreRemovedWhenNothingOfTheirsIsKept) {
   EXPECT_EQ(run(store().find_account(UserId{10})).error().code, Errc::not_found);
   EXPECT_EQ(run(store().history({.room = RoomId{1000}}))->messages.size(), 1U) << "with its sender";
   EXPECT_EQ(remove().removed, 0U);
-  EXPECT_EQ(raw("PRAGMA foreign_key_check"), "");
+  if (engine_ == Engine::sqlite) EXPECT_EQ(raw("PRAGMA foreign_key_check"), "");
 }
 
-TEST_F(IdleGuests, InRoomsLeaveThemFirst) {
+TEST_P(IdleGuests, InRoomsLeaveThemFirst) {
   UserId guest = add_guest(10, 40);
   add_room(1000, "room", UserId{5});
   const std::string member = R"(,"member":{"user":{"id":"10"},"role":"member"})";
@@ -195,10 +195,10 @@ TEST_F(IdleGuests, InRoomsLeaveThemFirst) {
   }
   ASSERT_TRUE(ingest({event(RoomId{1000}, 2, EventKind::member_left, guest, R"(,"userId":"10","reason":"left")")}));
   EXPECT_EQ(remove().removed, 1U);
-  EXPECT_EQ(left(), "NULL");
+  EXPECT_EQ(left(), "");
 }
 
-TEST_F(IdleGuests, WereSeenWhenTheirLastSessionWasUsed) {
+TEST_P(IdleGuests, WereSeenWhenTheirLastSessionWasUsed) {
   UserId guest = add_guest(10, 40), ended = add_guest(11, 40);
   chat::SessionRow old = session(500, -1);
   old.user = guest;
@@ -215,7 +215,7 @@ TEST_F(IdleGuests, WereSeenWhenTheirLastSessionWasUsed) {
   EXPECT_EQ(left(), "10,11");
 }
 
-TEST_F(IdleGuests, GoInBatchesAndForeignKeysHoldAfterwards) {
+TEST_P(IdleGuests, GoInBatchesAndForeignKeysHoldAfterwards) {
   for (std::uint64_t id = 10; id < 35; ++id) add_guest(id, 40);
   EXPECT_EQ(remove(10).removed, 10U);
   EXPECT_EQ(remove(10).removed, 10U);
@@ -224,6 +224,10 @@ TEST_F(IdleGuests, GoInBatchesAndForeignKeysHoldAfterwards) {
   of_nobody.user = UserId{10};
   EXPECT_EQ(run(store().create_session(of_nobody)).error().code, Errc::not_found);
 }
+
+ON_EVERY_ENGINE(Accounts);
+ON_EVERY_ENGINE(IdleGuests);
+ON_EVERY_ENGINE(Sessions);
 
 }  // namespace
 }  // namespace ringline::backend::test

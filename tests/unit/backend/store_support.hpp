@@ -1,18 +1,22 @@
-// What the store's tests share: a store in a directory of its own, a loop to wait on, events as the sequencer writes them.
+// What the stores' tests share: a store of its own (SQLite: in a directory; PostgreSQL: in a schema of the database RINGLINE_TEST_POSTGRES), a loop to wait
+// on, events as the sequencer writes them. Tests of what both engines do run on both; without that variable on SQLite alone.
 #pragma once
 
 #include <gtest/gtest.h>
+#include <libpq-fe.h>
 #include <sqlite3.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "ringline/backend/sqlite_store.hpp"
+#include "ringline/backend/database.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/json.hpp"
+#include "ringline/base/utf8.hpp"
 #include "ringline/loop/loop.hpp"
 
 namespace ringline::backend::test {
@@ -133,14 +137,62 @@ inline Event message(RoomId room, std::uint64_t seq, UserId sender, std::string 
   return event(room, seq, EventKind::message_created, sender, part);
 }
 
-class StoreTest : public testing::Test {
- protected:
-  StoreTest() { reopen(); }
+enum class Engine : std::uint8_t { sqlite, postgres };
+inline std::vector<Engine> engines() {
+  if (::getenv("RINGLINE_TEST_POSTGRES") == nullptr) return {Engine::sqlite};
+  return {Engine::sqlite, Engine::postgres};
+}
+inline std::string engine_name(const testing::TestParamInfo<Engine>& info) {
+  return info.param == Engine::sqlite ? "Sqlite" : "Postgres";
+}
+#define ON_EVERY_ENGINE(suite) INSTANTIATE_TEST_SUITE_P(Engines, suite, testing::ValuesIn(engines()), engine_name)
 
-  void reopen(SqliteOptions options = {}) {
+// A schema of the test's own, gone with it.
+class Schema {
+ public:
+  Schema() {
+    static unsigned count = 0;
+    name_ = "test_" + std::to_string(::getpid()) + "_" + std::to_string(++count);
+    run(server(), "CREATE SCHEMA " + name_);
+  }
+  ~Schema() { run(server(), "SET client_min_messages = error; DROP SCHEMA " + name_ + " CASCADE"); }
+  Schema(const Schema&) = delete;
+  Schema& operator=(const Schema&) = delete;
+
+  std::string url() const {
+    const std::string base = server();
+    return base + (base.find('?') == base.npos ? "?" : "&") + "options=-csearch_path%3D" + name_;
+  }
+  // The first column of all rows, with commas.
+  std::string raw(const std::string& sql) const { return run(url(), sql); }
+
+ private:
+  static std::string server() { return ::getenv("RINGLINE_TEST_POSTGRES"); }
+  static std::string run(const std::string& url, const std::string& sql) {
+    PGconn* connection = PQconnectdb(url.c_str());
+    PGresult* result = PQexec(connection, sql.c_str());
+    std::string text = PQresultErrorMessage(result);
+    for (int row = 0; row < PQntuples(result); ++row)
+      text += (row > 0 ? "," : "") + std::string(PQgetisnull(result, row, 0) ? "NULL" : PQgetvalue(result, row, 0));
+    PQclear(result);
+    PQfinish(connection);
+    return text;
+  }
+  std::string name_;
+};
+
+class StoreFixture : public testing::Test {
+ protected:
+  explicit StoreFixture(Engine engine) : engine_(engine) {
+    if (engine == Engine::postgres) schema_.emplace();
+    reopen();
+  }
+
+  void reopen() { reopen({}); }
+  void reopen(SqliteOptions options) {
     client_.reset();
     store_.reset();
-    auto opened = SqliteStore::open(path(), options);
+    auto opened = engine_ == Engine::sqlite ? open_sqlite(path(), options) : open_postgres(schema_->url());
     if (!opened) {
       ADD_FAILURE() << opened.error().message;
       std::abort();
@@ -175,13 +227,15 @@ class StoreTest : public testing::Test {
   }
   Result<void> ingest(std::vector<Event> events) { return run(store().ingest(std::move(events))); }
 
-  // The first column of the first row, read past the store.
+  // The first column of all rows, with commas, read past the store.
   std::string raw(const std::string& sql) {
+    if (schema_) return schema_->raw(sql);
     sqlite3* db = nullptr;
     sqlite3_open(path().c_str(), &db);
     std::string text;
     auto take = [](void* to, int, char** values, char**) {
-      *static_cast<std::string*>(to) = values[0] ? values[0] : "NULL";
+      auto& all = *static_cast<std::string*>(to);
+      all += (all.empty() ? "" : ",") + std::string(values[0] ? values[0] : "NULL");
       return 0;
     };
     char* error = nullptr;
@@ -192,10 +246,21 @@ class StoreTest : public testing::Test {
     return text;
   }
 
+  const Engine engine_;
+  std::optional<Schema> schema_;
   Directory directory_;
   HandLoop loop_;
-  std::unique_ptr<SqliteStore> store_;
+  std::unique_ptr<Database> store_;
   std::unique_ptr<chat::Store> client_;
+};
+
+class StoreTest : public StoreFixture, public testing::WithParamInterface<Engine> {
+ protected:
+  StoreTest() : StoreFixture(GetParam()) {}
+};
+class SqliteTest : public StoreFixture {
+ protected:
+  SqliteTest() : StoreFixture(Engine::sqlite) {}
 };
 
 }  // namespace ringline::backend::test

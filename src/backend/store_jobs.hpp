@@ -1,7 +1,7 @@
-// Work for the store's threads, and how its answer comes home.
+// Work for a database's threads, and how its answer comes home.
 //
-// A Call is made on a loop, runs on a thread of the store, and its answer goes back through the client's Door as mail. Of what it holds the loop's thread
-// touches only `waiter_`, the store's thread only the rest, and the mail is what orders the two.
+// A Call is made on a loop, runs on a thread of the database, and its answer goes back through the client's Door as mail. Of what it holds the loop's thread
+// touches only `waiter_`, the database's thread only the rest, and the mail is what orders the two.
 #pragma once
 
 #include <coroutine>
@@ -11,7 +11,7 @@
 #include <optional>
 #include <utility>
 
-#include "backend/sqlite_queries.hpp"
+#include "backend/sql.hpp"
 #include "ringline/loop/loop.hpp"
 
 namespace ringline::backend {
@@ -23,26 +23,30 @@ class Job {
   Job& operator=(const Job&) = delete;
   virtual ~Job() = default;
 
-  virtual const base::Error* run(Connection& c) = 0;  // null: it went well; otherwise what it wrote is taken back
-  virtual void lose(const base::Error& why) = 0;      // the transaction around it failed: this is the answer instead
-  virtual void deliver() = 0;                         // last, once
+  // Null: it went well; otherwise what it wrote is to be taken back. May be run again then.
+  virtual Task<const base::Error*> run(Sql& db) = 0;
+  virtual void lose(const base::Error& why) = 0;  // the transaction around it failed: this is the answer instead
+  virtual void deliver() = 0;                     // last, once
 
-  // Writes in a transaction of its own, in which foreign keys are not enforced: deleting a user would look through all messages for one of his.
+  // On SQLite: writes in a transaction of its own, in which foreign keys are not enforced: deleting a user would look through all messages for one of his.
   bool unchecked = false;
 };
 using JobRef = std::shared_ptr<Job>;
 
+// Not a coroutine itself: what it captured stays in the job while the task that it gives runs.
 template <class T>
-using Work = std::move_only_function<Result<T>(Connection&)>;
+using Work = std::move_only_function<Task<Result<T>>(Sql&)>;
 
 template <class T>
 class JobOf : public Job {
  public:
   explicit JobOf(Work<T> work) : work_(std::move(work)) {}
 
-  const base::Error* run(Connection& c) override {
-    answer_.emplace(work_(c));
-    return answer_->has_value() ? nullptr : &answer_->error();
+  Task<const base::Error*> run(Sql& db) override {
+    Task<Result<T>> work = work_(db);
+    Result<T> answer = co_await std::move(work);
+    answer_.emplace(std::move(answer));
+    co_return answer_->has_value() ? nullptr : &answer_->error();
   }
   void lose(const base::Error& why) override { answer_.emplace(std::unexpected(why)); }
 

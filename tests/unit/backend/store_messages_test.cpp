@@ -1,7 +1,7 @@
 // Windows of history at their edges, events in order, sends by their clientId.
 #include <map>
 
-#include "sqlite_support.hpp"
+#include "store_support.hpp"
 
 namespace ringline::backend::test {
 namespace {
@@ -37,7 +37,7 @@ class Messages : public StoreTest {
   UserId ann_;
 };
 
-TEST_F(Messages, HistoryWindows) {
+TEST_P(Messages, HistoryWindows) {
   EXPECT_EQ(page(From::newest, 0, 3), "<16 18 20");
   EXPECT_EQ(page(From::newest, 0, 10), "2 4 6 8 10 12 14 16 18 20");
   EXPECT_EQ(page(From::newest, 0, 9), "<4 6 8 10 12 14 16 18 20");
@@ -66,14 +66,14 @@ TEST_F(Messages, HistoryWindows) {
   EXPECT_EQ(page(From::around_id, UINT64_MAX, 3), "not_found");
 }
 
-TEST_F(Messages, HistoryOfAnEmptyRoomIsEmpty) {
+TEST_P(Messages, HistoryOfAnEmptyRoomIsEmpty) {
   auto got = run(store().history({.room = kLobby}));
   ASSERT_TRUE(got);
   EXPECT_TRUE(got->messages.empty());
   EXPECT_FALSE(got->has_before || got->has_after);
 }
 
-TEST_F(Messages, KeepEveryField) {
+TEST_P(Messages, KeepEveryField) {
   Message sent{.id = EventId{777'777},
                .room = kRoom,
                .seq = 21,
@@ -105,7 +105,7 @@ TEST_F(Messages, KeepEveryField) {
   EXPECT_EQ(read.created_ms, sent.created_ms);
 }
 
-TEST_F(Messages, EventsFollowInOrderAsTheyWereSent) {
+TEST_P(Messages, EventsFollowInOrderAsTheyWereSent) {
   std::vector<Event> sent;
   for (std::uint64_t seq = 1; seq <= 20; ++seq)
     sent.push_back(seq % 2 == 0 ? message(kRoom, seq, ann_, "text " + std::to_string(seq), "key-" + std::to_string(seq))
@@ -126,14 +126,14 @@ TEST_F(Messages, EventsFollowInOrderAsTheyWereSent) {
   EXPECT_EQ(run(store().events_after(RoomId{999}, 0, 7)).error().code, Errc::not_found);
 }
 
-TEST_F(Messages, AreInTheEpochOfNow) {
+TEST_P(Messages, AreInTheEpochOfNow) {
   ASSERT_TRUE(store_->bump_epochs());
   EXPECT_EQ(run(store().load_room(kRoom))->room.epoch, 2U);
   auto got = run(store().events_after(kRoom, 1, 1));
   EXPECT_NE(got->at(0).body.find(R"("epoch":2,)"), std::string::npos);
 }
 
-TEST_F(Messages, AreFoundByClientIdOfTheirSenderInTheirRoom) {
+TEST_P(Messages, AreFoundByClientIdOfTheirSenderInTheirRoom) {
   UserId bob = add_user(6, "bob");
   auto found = run(store().find_by_client_id(kRoom, ann_, "key-4"));
   ASSERT_TRUE(found && *found);
@@ -144,7 +144,7 @@ TEST_F(Messages, AreFoundByClientIdOfTheirSenderInTheirRoom) {
   EXPECT_FALSE(*run(store().find_by_client_id(kLobby, ann_, "key-4")));
 }
 
-TEST_F(Messages, RecentKeysAreNewestFirst) {
+TEST_P(Messages, RecentKeysAreNewestFirst) {
   auto keys = run(store().recent_client_keys(kRoom, kNow + 16, 100));
   ASSERT_TRUE(keys);
   EXPECT_EQ(*keys, (std::vector<std::uint64_t>{chat::client_key(ann_, "key-20"), chat::client_key(ann_, "key-18"),
@@ -152,6 +152,8 @@ TEST_F(Messages, RecentKeysAreNewestFirst) {
   EXPECT_EQ(run(store().recent_client_keys(kRoom, 0, 4))->size(), 4U);
   EXPECT_TRUE(run(store().recent_client_keys(kLobby, 0, 4))->empty());
 }
+
+ON_EVERY_ENGINE(Messages);
 
 }  // namespace
 }  // namespace ringline::backend::test

@@ -1,5 +1,5 @@
 // Rooms: names and pairs are unique, what a home core loads, lists.
-#include "sqlite_support.hpp"
+#include "store_support.hpp"
 
 namespace ringline::backend::test {
 namespace {
@@ -14,7 +14,7 @@ class Rooms : public StoreTest {
   UserId bob_;
 };
 
-TEST_F(Rooms, TheLobbyIsThere) {
+TEST_P(Rooms, TheLobbyIsThere) {
   EXPECT_EQ(*run(store().find_room_by_name("Lobby")), kLobby);
   auto lobby = run(store().load_room(kLobby));
   ASSERT_TRUE(lobby);
@@ -26,7 +26,7 @@ TEST_F(Rooms, TheLobbyIsThere) {
   EXPECT_FALSE(lobby->last_message);
 }
 
-TEST_F(Rooms, AreLoadedWithMembersAndLastMessage) {
+TEST_P(Rooms, AreLoadedWithMembersAndLastMessage) {
   chat::Room made = add_room(100, "Team", ann_);
   EXPECT_EQ(made.last_seq, 0U);
   ASSERT_TRUE(ingest({message(RoomId{100}, 1, ann_, "one"), message(RoomId{100}, 2, ann_, "two"),
@@ -46,7 +46,7 @@ TEST_F(Rooms, AreLoadedWithMembersAndLastMessage) {
   EXPECT_EQ(run(store().load_room(RoomId{101})).error().code, Errc::not_found);
 }
 
-TEST_F(Rooms, APublicNameIsTakenOnceAndAPrivateOneNever) {
+TEST_P(Rooms, APublicNameIsTakenOnceAndAPrivateOneNever) {
   add_room(100, "Team", ann_);
   chat::Room second{.id = RoomId{101}, .name = "tEAM", .created_by = ann_};
   EXPECT_EQ(run(store().create_room(second, {}, {})).error().code, Errc::conflict);
@@ -57,7 +57,7 @@ TEST_F(Rooms, APublicNameIsTakenOnceAndAPrivateOneNever) {
   EXPECT_EQ(run(store().find_room_by_name("other")).error().code, Errc::not_found);
 }
 
-TEST_F(Rooms, ADirectRoomOfTwoIsOne) {
+TEST_P(Rooms, ADirectRoomOfTwoIsOne) {
   chat::Room direct{.id = RoomId{100}, .type = chat::RoomType::direct, .is_private = true, .created_by = ann_};
   std::vector<chat::Member> both{{.user = ann_}, {.user = bob_}};
   auto first = run(store().create_room(direct, both, "5:6"));
@@ -70,14 +70,14 @@ TEST_F(Rooms, ADirectRoomOfTwoIsOne) {
   EXPECT_EQ(second->members.size(), 2U);
 }
 
-TEST_F(Rooms, AMemberThatIsNoUserUndoesTheWhole) {
+TEST_P(Rooms, AMemberThatIsNoUserUndoesTheWhole) {
   chat::Room room{.id = RoomId{100}, .name = "Team", .created_by = ann_};
   std::vector<chat::Member> members{{.user = ann_}, {.user = UserId{77}}};
   EXPECT_EQ(run(store().create_room(room, members, {})).error().code, Errc::not_found);
   EXPECT_EQ(run(store().find_room_by_name("team")).error().code, Errc::not_found);
 }
 
-TEST_F(Rooms, PublicOnesAreListedNewestFirstInPages) {
+TEST_P(Rooms, PublicOnesAreListedNewestFirstInPages) {
   add_room(100, "Apples", ann_);
   add_room(101, "Pears", ann_);
   add_room(102, "Pineapples", bob_);
@@ -99,7 +99,7 @@ TEST_F(Rooms, PublicOnesAreListedNewestFirstInPages) {
   EXPECT_EQ(bad.error().field, "cursor");
 }
 
-TEST_F(Rooms, OfAUserAreInOrderOfActivity) {
+TEST_P(Rooms, OfAUserAreInOrderOfActivity) {
   add_room(100, "a", ann_);
   add_room(101, "b", ann_);
   add_room(102, "c", bob_);
@@ -112,6 +112,8 @@ TEST_F(Rooms, OfAUserAreInOrderOfActivity) {
   EXPECT_EQ(run(store().load_room(RoomId{100})).error().code, Errc::not_found);
   EXPECT_EQ(add_room(104, "A", bob_).id, RoomId{104});  // the name is free again
 }
+
+ON_EVERY_ENGINE(Rooms);
 
 }  // namespace
 }  // namespace ringline::backend::test

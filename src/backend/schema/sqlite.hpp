@@ -9,7 +9,7 @@
 
 namespace ringline::backend {
 
-inline constexpr auto kMigrations = std::to_array<const char*>({
+inline constexpr auto kSqliteMigrations = std::to_array<const char*>({
     R"sql(
 CREATE TABLE meta (
   name TEXT PRIMARY KEY,

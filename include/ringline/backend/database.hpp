@@ -1,0 +1,73 @@
+// Database: the Store port on an engine. One object a process; each core has a client of it.
+//
+// SQLite: one thread writes: what waits for it is taken together into one transaction, a savepoint each, and synced once, so a thousand sign-ins at once
+// cost a few syncs and not a thousand. A few threads read, each on a connection of its own (WAL: readers and the writer do not wait for each other).
+// PostgreSQL: one thread with a loop of its own (offload) and a few connections; a call has one of them for one transaction. While the server is away calls
+// answer `unavailable` at once, and each connection is tried again, waiting longer from time to time.
+//
+// Lifetimes: a call's answer is posted to its client's loop, where a waiter takes it that has not given up meanwhile (`timeout`; the job itself runs to its
+// end). A client may be destroyed while jobs of it run, and must be before its loop is; then answers are dropped. The database goes last, and finishes
+// what is queued.
+//
+// Ephemeral rooms: their messages are counted and their seqs taken, but no content is stored: `history` has none, `events_after` answers not_found where one
+// would be. Of a send with a clientId the bare key (sender, clientId, id, seq, time) is kept for 25 h, so that nothing is taken twice; what
+// find_by_client_id gives back for it has no text.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ringline/base/limits.hpp"
+#include "ringline/base/result.hpp"
+#include "ringline/chat/store.hpp"
+#include "ringline/loop/loop.hpp"
+
+namespace ringline::backend {
+
+// The public room that the first migration makes.
+inline constexpr base::RoomId kLobby{1};
+
+class Database {
+ public:
+  virtual ~Database() = default;
+
+  virtual std::unique_ptr<chat::Store> client(loop::Loop& loop) = 0;
+  // False after a write that the disk did not take, until one is taken again; or while the server is away.
+  virtual bool healthy() const noexcept = 0;
+  // From any thread: what is kept for the next use goes.
+  virtual void rest() = 0;
+  // What a thread with descriptors of its own has to keep to be able to call (loop/thread.hpp).
+  virtual std::vector<loop::Fd> descriptors() const = 0;
+
+  // For start-up: these block.
+  virtual base::Result<std::uint64_t> highest_id() = 0;  // at least that of all that was ever stored here
+  virtual base::Result<void> bump_epochs() = 0;          // of every room: relaxed mode, after an unclean stop
+  // Of journals: events that are missing before one that is there are lost; the room gets a new epoch.
+  virtual base::Result<void> ingest(std::vector<chat::Event> events) = 0;
+};
+
+struct SqliteOptions {
+  unsigned readers = 2;
+  std::chrono::milliseconds timeout = base::limits::kStoreTimeout;
+};
+// Makes the file if it is missing, brings its schema up to date. Refused with a message for people: a file of something else, of a newer Ringline,
+// damaged, or in a place that cannot be written.
+base::Result<std::unique_ptr<Database>> open_sqlite(std::string path, SqliteOptions options = {});
+
+struct PostgresOptions {
+  unsigned connections = base::limits::kPostgresConnections;
+  std::chrono::milliseconds timeout = base::limits::kStoreTimeout;
+  std::chrono::milliseconds start_wait = base::limits::kPostgresStartWait;  // for a server that is not there yet
+  // Who holds the database, while this one is open and for kPostgresLease after it was last heard of: another is refused, as each host numbers the events
+  // of all rooms itself. The same one may come back at once. Empty: nobody does.
+  std::string holder = {};
+};
+// `url`: postgresql://…, with several hosts where one may take over from another (libpq, "Connection URIs"); each is tried in turn. Brings the schema up
+// to date, in the first schema of the search path. Refused with a message for people: what cannot be reached within `start_wait`, or was made by a newer
+// Ringline that this one may not work beside.
+base::Result<std::unique_ptr<Database>> open_postgres(std::string url, PostgresOptions options = {});
+
+}  // namespace ringline::backend

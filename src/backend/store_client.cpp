@@ -1,0 +1,185 @@
+// The Store port of one core: each call is packed into a job for the database's threads and awaited on the core's loop.
+#include <semaphore>
+
+#include "backend/sql_database.hpp"
+#include "backend/store_queries.hpp"
+#include "ringline/base/memory.hpp"
+
+namespace ringline::backend {
+
+using chat::Account;
+using chat::Event;
+using chat::HistoryPage;
+using chat::HistoryQuery;
+using chat::Member;
+using chat::Message;
+using chat::Room;
+using chat::RoomPage;
+using chat::SessionRow;
+using chat::StoredEvent;
+using chat::StoredRoom;
+
+namespace {
+
+class StoreClient final : public chat::Store {
+ public:
+  StoreClient(SqlDatabase& database, loop::Loop& loop)
+      : database_(database), loop_(loop), door_(std::make_shared<Door>(loop)) {}
+  ~StoreClient() override { door_->shut(); }
+
+  Task<Result<Account>> create_account(Account account) override {
+    return write<Account>([account = std::move(account)](Sql& db) { return backend::create_account(db, account); });
+  }
+  Task<Result<Account>> create_guest(Account account) override {
+    return write<Account>([account = std::move(account)](Sql& db) { return backend::create_guest(db, account); });
+  }
+  Task<Result<Account>> promote_guest(UserId guest, Account account) override {
+    return write<Account>(
+        [guest, account = std::move(account)](Sql& db) { return backend::promote_guest(db, guest, account); });
+  }
+  Task<Result<Account>> find_account(UserId id) override {
+    return read<Account>([id](Sql& db) { return backend::find_account(db, id); });
+  }
+  Task<Result<Account>> find_account_by_name(std::string name) override {
+    return read<Account>([name = std::move(name)](Sql& db) { return backend::find_account_by_name(db, name); });
+  }
+  Task<Result<void>> set_password_hash(UserId id, std::string hash) override {
+    return write<void>([id, hash = std::move(hash)](Sql& db) { return backend::set_password_hash(db, id, hash); });
+  }
+  Task<Result<void>> set_last_seen(UserId id, std::int64_t at_ms) override {
+    return write<void>([id, at_ms](Sql& db) { return backend::set_last_seen(db, id, at_ms); });
+  }
+  Task<Result<chat::IdleGuests>> remove_idle_guests(std::int64_t not_seen_since_ms, std::size_t limit) override {
+    auto call = std::make_shared<Call<chat::IdleGuests>>(
+        door_, [=](Sql& db) { return backend::remove_idle_guests(db, not_seen_since_ms, limit); });
+    call->unchecked = true;
+    return run(std::move(call), &SqlDatabase::write);
+  }
+
+  Task<Result<void>> create_session(SessionRow session) override {
+    return write<void>([session = std::move(session)](Sql& db) { return backend::create_session(db, session); });
+  }
+  Task<Result<SessionRow>> find_session(SessionId id) override {
+    return read<SessionRow>([id](Sql& db) { return backend::find_session(db, id); });
+  }
+  Task<Result<std::vector<SessionRow>>> sessions_of(UserId user) override {
+    return read<std::vector<SessionRow>>([user](Sql& db) { return backend::sessions_of(db, user); });
+  }
+  Task<Result<SessionRow>> rotate_session(SessionId id, std::uint64_t generation, std::int64_t now_ms,
+                                          std::int64_t expires_ms) override {
+    return write<SessionRow>([=](Sql& db) { return backend::rotate_session(db, id, generation, now_ms, expires_ms); });
+  }
+  Task<Result<void>> end_session(SessionId id) override {
+    return write<void>([id](Sql& db) { return backend::end_session(db, id); });
+  }
+
+  Task<Result<StoredRoom>> create_room(Room room, std::vector<Member> members, std::string direct_key) override {
+    return write<StoredRoom>([room = std::move(room), members = std::move(members), direct_key = std::move(direct_key)](
+                                 Sql& db) { return backend::create_room(db, room, members, direct_key); });
+  }
+  Task<Result<StoredRoom>> load_room(RoomId id) override {
+    return read<StoredRoom>([id](Sql& db) { return backend::load_room(db, id); });
+  }
+  Task<Result<RoomId>> find_room_by_name(std::string name) override {
+    return read<RoomId>([name = std::move(name)](Sql& db) { return backend::find_room_by_name(db, name); });
+  }
+  Task<Result<RoomPage>> list_public_rooms(std::string query, std::string cursor, std::size_t limit) override {
+    return read<RoomPage>([query = std::move(query), cursor = std::move(cursor), limit](Sql& db) {
+      return backend::list_public_rooms(db, query, cursor, limit);
+    });
+  }
+  Task<Result<std::vector<RoomId>>> rooms_of(UserId user) override {
+    return read<std::vector<RoomId>>([user](Sql& db) { return backend::rooms_of(db, user); });
+  }
+  Task<Result<std::uint64_t>> rooms_made_by(UserId user) override {
+    return read<std::uint64_t>([user](Sql& db) { return backend::rooms_made_by(db, user); });
+  }
+
+  Task<Result<void>> ingest(std::vector<Event> events) override {
+    return write<void>([events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::refuse); });
+  }
+  Task<Result<HistoryPage>> history(HistoryQuery query) override {
+    return read<HistoryPage>([query](Sql& db) { return backend::history(db, query); });
+  }
+  Task<Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after, std::size_t limit) override {
+    return read<std::vector<StoredEvent>>([=](Sql& db) { return backend::events_after(db, room, after, limit); });
+  }
+  Task<Result<std::optional<Message>>> find_by_client_id(RoomId room, UserId sender, std::string client_id) override {
+    return read<std::optional<Message>>([room, sender, client_id = std::move(client_id)](Sql& db) {
+      return backend::find_by_client_id(db, room, sender, client_id);
+    });
+  }
+  Task<Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms,
+                                                              std::size_t limit) override {
+    return read<std::vector<std::uint64_t>>(
+        [=](Sql& db) { return backend::recent_client_keys(db, room, since_ms, limit); });
+  }
+
+  bool healthy() const noexcept override { return database_.healthy(); }
+
+ private:
+  template <class T>
+  Task<Result<T>> write(Work<T> work) {
+    return run(std::allocate_shared<Call<T>>(base::Apart<Call<T>>{}, door_, std::move(work)), &SqlDatabase::write);
+  }
+  template <class T>
+  Task<Result<T>> read(Work<T> work) {
+    return run(std::allocate_shared<Call<T>>(base::Apart<Call<T>>{}, door_, std::move(work)), &SqlDatabase::read);
+  }
+
+  // Given to the threads when the task starts, not when it is made.
+  template <class T>
+  Task<Result<T>> run(std::shared_ptr<Call<T>> call, bool (SqlDatabase::*submit)(JobRef)) {
+    if (!(database_.*submit)(call))
+      co_return base::fail_later(base::Errc::unavailable, 1000, "too much waits for the database; try again");
+    Wait<T> wait(loop_, database_.timeout(), *call);
+    Result<T> answer = co_await wait;
+    co_return answer;
+  }
+
+  SqlDatabase& database_;
+  loop::Loop& loop_;
+  std::shared_ptr<Door> door_;
+};
+
+// A job that a thread of start-up waits for.
+template <class T>
+class BlockingJob final : public JobOf<T> {
+ public:
+  using JobOf<T>::JobOf;
+  void deliver() override { done_.release(); }
+  Result<T> wait() {
+    done_.acquire();
+    return std::move(*this->answer_);
+  }
+
+ private:
+  std::binary_semaphore done_{0};
+};
+
+template <class T>
+Result<T> write_now(SqlDatabase& database, Work<T> work) {
+  auto job = std::make_shared<BlockingJob<T>>(std::move(work));
+  if (!database.write(job)) return base::fail_later(base::Errc::unavailable, 1000, "too much is waiting");
+  return job->wait();
+}
+
+}  // namespace
+
+std::unique_ptr<chat::Store> SqlDatabase::client(loop::Loop& loop) {
+  return std::make_unique<StoreClient>(*this, loop);
+}
+
+Result<std::uint64_t> SqlDatabase::highest_id() {
+  return write_now<std::uint64_t>(*this, [](Sql& db) { return backend::highest_id(db); });
+}
+
+Result<void> SqlDatabase::bump_epochs() {
+  return write_now<void>(*this, [](Sql& db) { return backend::bump_epochs(db); });
+}
+
+Result<void> SqlDatabase::ingest(std::vector<Event> events) {
+  return write_now<void>(*this, [events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::new_epoch); });
+}
+
+}  // namespace ringline::backend

@@ -1,0 +1,64 @@
+// What is done for each call of the port: functions on a connection, inside a transaction of the caller's. What they are given lives until they are done.
+// A failure may leave half of what a function wrote: the caller takes it back.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/sql.hpp"
+#include "ringline/chat/store.hpp"
+
+namespace ringline::backend {
+
+using base::RoomId;
+using base::SessionId;
+using base::UserId;
+
+// ---- Accounts and sessions (store_accounts.cpp).
+Task<Result<chat::Account>> create_account(Sql& db, const chat::Account& account);
+Task<Result<chat::Account>> create_guest(Sql& db, chat::Account account);
+Task<Result<chat::Account>> promote_guest(Sql& db, UserId guest, const chat::Account& account);
+Task<Result<chat::Account>> find_account(Sql& db, UserId id);
+Task<Result<chat::Account>> find_account_by_name(Sql& db, std::string_view name);
+Task<Result<void>> set_password_hash(Sql& db, UserId id, std::string_view hash);
+Task<Result<void>> set_last_seen(Sql& db, UserId id, std::int64_t at_ms);
+// May run without foreign keys (Job::unchecked): it has looked for what refers to whom it deletes.
+Task<Result<chat::IdleGuests>> remove_idle_guests(Sql& db, std::int64_t not_seen_since_ms, std::size_t limit);
+Task<Result<void>> create_session(Sql& db, const chat::SessionRow& session);
+Task<Result<chat::SessionRow>> find_session(Sql& db, SessionId id);
+Task<Result<std::vector<chat::SessionRow>>> sessions_of(Sql& db, UserId user);
+Task<Result<chat::SessionRow>> rotate_session(Sql& db, SessionId id, std::uint64_t generation, std::int64_t now_ms,
+                                              std::int64_t expires_ms);
+Task<Result<void>> end_session(Sql& db, SessionId id);
+
+// ---- Rooms (store_rooms.cpp).
+Task<Result<chat::StoredRoom>> create_room(Sql& db, const chat::Room& room, const std::vector<chat::Member>& members,
+                                           std::string_view direct_key);
+Task<Result<chat::StoredRoom>> load_room(Sql& db, RoomId id);
+Task<Result<RoomId>> find_room_by_name(Sql& db, std::string_view name);
+Task<Result<chat::RoomPage>> list_public_rooms(Sql& db, std::string_view query, std::string_view cursor,
+                                               std::size_t limit);
+Task<Result<std::vector<RoomId>>> rooms_of(Sql& db, UserId user);
+Task<Result<std::uint64_t>> rooms_made_by(Sql& db, UserId user);
+Task<Result<void>> bump_epochs(Sql& db);
+Task<Result<std::uint64_t>> highest_id(Sql& db);
+
+// ---- Messages and events, out (store_messages.cpp). In: sqlite_ingest.cpp, postgres_ingest.cpp.
+Task<Result<chat::HistoryPage>> history(Sql& db, chat::HistoryQuery query);
+Task<Result<std::optional<chat::Message>>> last_message(Sql& db, RoomId room);
+Task<Result<std::vector<chat::StoredEvent>>> events_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit);
+Task<Result<std::optional<chat::Message>>> find_by_client_id(Sql& db, RoomId room, UserId sender,
+                                                             std::string_view client_id);
+Task<Result<std::vector<std::uint64_t>>> recent_client_keys(Sql& db, RoomId room, std::int64_t since_ms,
+                                                            std::size_t limit);
+
+// ---- Shared by them: a user in the columns of RINGLINE_USER_COLUMNS, the first being `column`; and the name under which a public room is unique.
+#define RINGLINE_USER_COLUMNS                                                                                     \
+  "u.id, u.username, u.display_name, u.avatar_url, u.bio, u.email, u.role, u.guest, u.created_ms, u.updated_ms, " \
+  "u.last_seen_ms"
+inline constexpr unsigned kUserColumns = 11;
+chat::User read_user(const Rows::Row& row, unsigned column);
+std::optional<std::string> public_name(chat::RoomType type, bool is_private, std::string_view name);
+
+}  // namespace ringline::backend

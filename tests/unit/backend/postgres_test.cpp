@@ -1,0 +1,178 @@
+// What is PostgreSQL's alone: the URL, partitions, two hosts at once, text that it cannot keep, schemas of other versions. All but the first two need
+// RINGLINE_TEST_POSTGRES.
+#include <gmock/gmock.h>
+
+#include "backend/postgres_open.hpp"
+#include "store_support.hpp"
+
+namespace ringline::backend::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+std::vector<std::string> names(const std::string& url) {
+  auto targets = read_postgres_url(url);
+  std::vector<std::string> found;
+  if (!targets) return {targets.error().message};
+  for (const PostgresTarget& target : *targets) found.push_back(target.name);
+  return found;
+}
+
+TEST(PostgresUrl, NamesTheServersThatAreTriedInTurn) {
+  EXPECT_THAT(names("postgresql://u:p@a/d"), ElementsAre("a:5432"));
+  EXPECT_THAT(names("postgresql://u@a:1,b:2,[::1]:3/d?target_session_attrs=any"), ElementsAre("a:1", "b:2", "::1:3"));
+  EXPECT_THAT(names("postgresql://u@a,b/d?port=7"), ElementsAre("a:7", "b:7"));
+  EXPECT_THAT(names("postgresql:///d?host=/run/postgresql"), ElementsAre("/run/postgresql:5432"));
+  const std::vector<std::string> refused = names("postgresql://u:hidden@[::1/d");
+  EXPECT_THAT(refused, ElementsAre(HasSubstr("DATABASE_URL cannot be read")));
+  EXPECT_THAT(refused, ElementsAre(Not(HasSubstr("hidden"))));
+}
+
+TEST(PostgresPartitions, AreOfThisMonthAndTheNextTwo) {
+  constexpr std::int64_t kDecember2020 = 1'607'000'000'000;
+  EXPECT_THAT(
+      partition_statements(kDecember2020),
+      ElementsAre(HasSubstr("messages_2020_12 "), HasSubstr("messages_2021_01 "), HasSubstr("messages_2021_02 ")));
+  EXPECT_THAT(partition_statements(base::kIdEpochMs).front(), HasSubstr("FROM (0) TO (11234023833600000)"));
+}
+
+class Postgres : public StoreFixture {
+ protected:
+  Postgres() : StoreFixture(engines().back()) {}
+  void SetUp() override {
+    if (engine_ != Engine::postgres) GTEST_SKIP() << "no RINGLINE_TEST_POSTGRES";
+  }
+};
+
+TEST_F(Postgres, MessagesGoIntoThePartitionOfTheirMonth) {
+  UserId ann = add_user(5, "ann");
+  const std::uint64_t now = base::IdMaker(0, 0).next(base::wall_ms());
+  add_room(now, "Team", ann);
+  Message sent{.id = EventId{now + 5}, .room = RoomId{now}, .seq = 1, .sender = ann, .text = "hello"};
+  sent.created_ms = kNow;
+  base::json::Writer out;
+  chat::write_message(out, sent);
+  Event head = event(RoomId{now}, 1, EventKind::message_created, ann, R"(,"message":)" + std::string(out.view()));
+  head.id = sent.id;
+  ASSERT_TRUE(ingest({head}));
+  EXPECT_EQ(raw("SELECT reason FROM dead_letters"), "");
+  EXPECT_EQ(raw("SELECT count(*) FROM messages"), "1");
+  EXPECT_EQ(raw("SELECT count(*) FROM messages_other"), "0");
+}
+
+// Two hosts, each with connections of its own: names are given once, and the same events once.
+TEST_F(Postgres, TwoHostsAgree) {
+  auto other = open_postgres(schema_->url());
+  ASSERT_TRUE(other) << other.error().message;
+  auto client = (*other)->client(*loop_);
+  std::vector<std::string> given;
+  auto make = [](chat::Store& store, std::uint64_t id, std::vector<std::string>& names) -> Task<void> {
+    auto made = co_await store.create_guest(account(id, "guest", true));
+    if (made) names.push_back(base::fold_case(made->user.username));
+  };
+  base::Scope scope;
+  for (std::uint64_t id = 1000; id < 1100; ++id) scope.spawn(make(id % 2 == 0 ? store() : *client, id, given));
+  loop_.settle(scope);
+  std::ranges::sort(given);
+  EXPECT_EQ(given.size(), 100U);
+  EXPECT_EQ(std::ranges::unique(given).size(), 0U);
+
+  UserId ann = add_user(5, "ann");
+  add_room(100, "Team", ann);
+  std::vector<Event> batch;
+  for (std::uint64_t seq = 1; seq <= 500; ++seq)
+    batch.push_back(message(RoomId{100}, seq, ann, "text", "key-" + std::to_string(seq)));
+  unsigned taken = 0;
+  auto take = [](chat::Store& store, std::vector<Event> events, unsigned& done) -> Task<void> {
+    auto ok = co_await store.ingest(std::move(events));
+    if (ok) ++done;
+  };
+  for (int time = 0; time < 4; ++time) {
+    scope.spawn(take(store(), batch, taken));
+    scope.spawn(take(*client, batch, taken));
+  }
+  loop_.settle(scope);
+  EXPECT_EQ(taken, 8U);
+  EXPECT_EQ(raw("SELECT count(*) FROM messages"), "500");
+  EXPECT_EQ(raw("SELECT count(*) FROM dead_letters"), "0");
+}
+
+TEST_F(Postgres, TextThatItCannotKeepIsADeadLetter) {
+  UserId ann = add_user(5, "ann");
+  add_room(100, "Team", ann);
+  const std::string zero("zero\0byte", 9);
+  ASSERT_TRUE(ingest({message(RoomId{100}, 1, ann, "one"), message(RoomId{100}, 2, ann, zero),
+                      message(RoomId{100}, 3, ann, "three")}));
+  EXPECT_EQ(raw("SELECT seq FROM dead_letters"), "2");
+  EXPECT_EQ(run(store().events_after(RoomId{100}, 0, 10))->size(), 3U);
+  Account odd = account(6, "bob");
+  odd.user.bio = zero;
+  EXPECT_EQ(run(store().create_account(odd)).error().code, Errc::conflict);
+  EXPECT_EQ(run(store().find_account(UserId{6})).error().code, Errc::not_found);
+}
+
+TEST_F(Postgres, AClientIdThatWasUsedBeforeIsRefusedLater) {
+  UserId ann = add_user(5, "ann");
+  add_room(100, "Team", ann);
+  ASSERT_TRUE(ingest({message(RoomId{100}, 1, ann, "one", "same")}));
+  ASSERT_TRUE(ingest({message(RoomId{100}, 2, ann, "again", "same"), message(RoomId{100}, 3, ann, "two", "other")}));
+  EXPECT_EQ(raw("SELECT seq FROM dead_letters"), "2");
+  EXPECT_EQ(raw("SELECT seq FROM messages ORDER BY seq"), "1,3");
+}
+
+TEST_F(Postgres, OfANewerRinglineIsUsedWhereThatOneLetsUs) {
+  client_.reset();
+  store_.reset();
+  raw("UPDATE meta SET value = 900 WHERE name = 'schema'");
+  EXPECT_TRUE(open_postgres(schema_->url()));
+  raw("UPDATE meta SET value = 899 WHERE name = 'oldest'");
+  auto refused = open_postgres(schema_->url());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("made by a newer Ringline (schema 900"));
+}
+
+TEST_F(Postgres, ASchemaWithTablesOfOthersIsLeftAsItIs) {
+  Schema other;
+  other.raw("CREATE TABLE sessions (id int)");
+  auto refused = open_postgres(other.url());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("could not be brought from schema 0 to 1"));
+  EXPECT_EQ(other.raw("SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema()"), "1");
+}
+
+TEST_F(Postgres, IsHeldByOneHost) {
+  auto one = open_postgres(schema_->url(), {.holder = "one"});
+  ASSERT_TRUE(one) << one.error().message;
+  auto other = open_postgres(schema_->url(), {.holder = "other"});
+  ASSERT_FALSE(other);
+  EXPECT_THAT(other.error().message, HasSubstr("another Ringline host uses this database"));
+  EXPECT_TRUE(open_postgres(schema_->url(), {.holder = "one"})) << "it was killed, and is back";
+  one->reset();
+  auto next = open_postgres(schema_->url(), {.holder = "other"});
+  EXPECT_TRUE(next) << next.error().message;
+}
+
+TEST_F(Postgres, WhoLostItWritesNothingAndReadsOn) {
+  raw("INSERT INTO leases VALUES ('database', 'one', 0)");
+  auto one = open_postgres(schema_->url(), {.holder = "one"});
+  ASSERT_TRUE(one) << one.error().message;
+  auto client = (*one)->client(*loop_);
+  ASSERT_TRUE(run(client->create_account(account(5, "ann"))));
+  raw("UPDATE leases SET holder = 'other', until_ms = 9999999999999");
+  const std::int64_t deadline = base::monotonic_ms() + 20'000;
+  while ((*one)->healthy() && base::monotonic_ms() < deadline) std::this_thread::sleep_for(10ms);
+  EXPECT_FALSE(client->healthy());
+  EXPECT_EQ(run(client->create_account(account(6, "bob"))).error().code, Errc::unavailable);
+  EXPECT_TRUE(run(client->find_account(UserId{5})));
+}
+
+TEST_F(Postgres, AServerThatIsNotThereIsSaid) {
+  auto refused = open_postgres("postgresql:///x?host=/nowhere", {.start_wait = 0ms});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("PostgreSQL cannot be used"));
+}
+
+}  // namespace
+}  // namespace ringline::backend::test
