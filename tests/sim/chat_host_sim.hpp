@@ -34,6 +34,8 @@ struct HostOptions {
   std::vector<backend::JournalStart> starts;
   unsigned store_failing_percent = 0;
   std::size_t store_batch = 8000;
+  std::uint64_t segment_bytes = 64 * 1024;  // small, so that there are many
+  std::size_t batch_bytes = 16 * 1024;
   const base::Settings& settings;
   const Tokens& tokens;
 };
@@ -82,8 +84,8 @@ class Host {
     bool start(const HostOptions& options) {
       backend::JournalOptions journal_options{.data_dir = options.data_dir,
                                               .core = loop.core(),
-                                              .segment_bytes = kSegmentBytes,
-                                              .batch_bytes = kBatchBytes,
+                                              .segment_bytes = options.segment_bytes,
+                                              .batch_bytes = options.batch_bytes,
                                               .start = options.starts[loop.core()]};
       auto opened = backend::Journal::open(std::move(journal_options), loop, workers, *this);
       if (!opened) return false;
@@ -131,9 +133,6 @@ class Host {
       shard->on_tick(loop.now_ms());
       loop.timers().arm(tick, loop.now_ms() + Shard::kTickMs);
     }
-
-    static constexpr std::uint64_t kSegmentBytes = 64 * 1024;
-    static constexpr std::size_t kBatchBytes = 16 * 1024;
 
     Host& host;
     loop::Loop loop;
