@@ -61,7 +61,9 @@ class PostgresStore final : public SqlDatabase {
   Task<void> keep_open(PostgresConnection& connection);
   Task<void> make_partitions();
   Task<Result<std::uint64_t>> run_alone(const char* sql, SqlValues values);
-  Task<void> hold_lease();
+  Task<void> take_lease();
+  Task<void> keep_lease();
+  Task<bool> holds_lease();
   Task<void> sleep(std::chrono::milliseconds time);
   Task<void> shut();
 
@@ -78,6 +80,7 @@ class PostgresStore final : public SqlDatabase {
   std::vector<PostgresConnection*> idle_;
   std::deque<Waiter*> waiters_;
   std::size_t next_target_ = 0;
+  std::int64_t lease_ends_ms_ = 0;
   std::uint64_t reserved_ = 0;  // ids up to here are known to be kept
   bool trying_ = true;          // connections are being opened and none has failed yet: what waits may hope
   bool stopping_ = false;
@@ -137,7 +140,7 @@ void PostgresStore::run_thread(std::unique_ptr<loop::Ring> ring, std::latch& rea
     loop.scope().spawn(keep_open(*connections_.back()));
   }
   loop.scope().spawn(make_partitions());
-  if (!options_.holder.empty()) loop.scope().spawn(hold_lease());
+  if (!options_.holder.empty()) loop.scope().spawn(keep_lease());
   ready.count_down();
   loop.run();
 }
@@ -154,14 +157,10 @@ bool PostgresStore::submit(JobRef job, PostgresConnection::Kind kind) {
 
 Task<void> PostgresStore::serve(JobRef job, PostgresConnection::Kind kind) {
   Result<void> done = std::unexpected(away());
-  if (kind == PostgresConnection::Kind::write && taken_) {
-    job->lose({.code = base::Errc::unavailable, .message = "another host has taken the database", .field = {}});
-    pending_.fetch_sub(1);
-    job->deliver();
-    co_return;
-  }
+  bool may = true;
+  if (kind == PostgresConnection::Kind::write) may = co_await holds_lease();
   // What only reads is read again where its connection turned out to be gone.
-  for (unsigned time = 0; time < (kind == PostgresConnection::Kind::read ? 2 : 1) && !done; ++time) {
+  for (unsigned time = 0; may && time < (kind == PostgresConnection::Kind::read ? 2 : 1) && !done; ++time) {
     Waiter waiter{*this};
     PostgresConnection* connection = co_await waiter;
     if (!connection) break;
@@ -231,7 +230,11 @@ Task<void> PostgresStore::keep_open(PostgresConnection& connection) {
   std::chrono::milliseconds pause = kRetryFirst;
   for (;;) {
     co_await connection.close();
-    if (stopping_) co_return;
+    if (stopping_) {
+      trying_ = false;
+      answer_waiters();
+      co_return;
+    }
     const PostgresTarget& target = targets_[next_target_ % targets_.size()];
     auto opened = co_await connection.open(target, kConnectTimeout);
     if (opened) break;
@@ -282,17 +285,31 @@ Task<Result<std::uint64_t>> PostgresStore::run_alone(const char* sql, SqlValues 
 }
 
 // Taken at start-up. While the server is away it may run out, and another host may take it: this one then writes nothing more, and says so.
-Task<void> PostgresStore::hold_lease() {
+Task<void> PostgresStore::take_lease() {
+  const std::int64_t ends_ms = loop_->now_ms() + base::limits::kPostgresLease.count();
+  auto held =
+      co_await run_alone(kTakeLease, {sql_value(options_.holder), sql_value(base::limits::kPostgresLease.count())});
+  if (!held) co_return;
+  const bool lost = *held == 0;
+  if (lost && !taken_.exchange(true))
+    base::log::error("database_taken", {{"why", "another host uses it; what this one acks stays in its journal"}});
+  taken_ = lost;
+  if (!lost) lease_ends_ms_ = ends_ms;
+}
+
+Task<void> PostgresStore::keep_lease() {
   while (!stopping_) {
-    auto held =
-        co_await run_alone(kTakeLease, {sql_value(options_.holder), sql_value(base::limits::kPostgresLease.count())});
-    const bool taken = held && *held == 0;
-    if (taken && !taken_)
-      base::log::error("database_taken", {{"why", "another host uses it; what this one acks stays in its journal"}});
-    if (held) taken_ = taken;
-    co_await sleep(held ? std::chrono::milliseconds(kLeaseEvery) : kRetryLongest);
+    co_await take_lease();
+    co_await sleep(kLeaseEvery);
   }
   if (!taken_) (void)co_await run_alone(kTakeLease, {sql_value(options_.holder), sql_value(-1)});
+}
+
+// Where it has run out it is asked for before anything is written.
+Task<bool> PostgresStore::holds_lease() {
+  if (options_.holder.empty()) co_return true;
+  if (!taken_ && loop_->now_ms() >= lease_ends_ms_) co_await take_lease();
+  co_return !taken_ && loop_->now_ms() < lease_ends_ms_;
 }
 
 // Finishes what is queued, then closes.
