@@ -366,8 +366,8 @@ Task<Result<void>> PostgresConnection::commit(std::uint64_t& reserved) {
   if (keep != 0) queue("UPDATE meta SET value = ?1 WHERE name = 'highest_id' AND value < ?1", {sql_value(keep)});
   queue("COMMIT", {});
   auto done = co_await flush();
+  if (!done) co_return std::unexpected(done.error());  // to be rolled back
   begun_ = false;
-  if (!done) co_return std::unexpected(done.error());
   if (PQtransactionStatus(connection_.get()) != PQTRANS_IDLE)
     co_return std::unexpected(lose("a commit that left it open"));
   if (keep > reserved) reserved = keep;

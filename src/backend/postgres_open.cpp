@@ -18,6 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kTryEvery = 500ms;
+constexpr const char* kConnectSeconds = "5";  // for one server
 constexpr unsigned kMonthsAhead = 2;
 // Of all hosts one at a time changes the schema (PostgreSQL, "Advisory Locks"). Any number that nobody else takes: "RNGL".
 constexpr const char* kLockSchema = "SELECT pg_advisory_xact_lock(1380861772)";
@@ -34,7 +35,7 @@ std::string trimmed(const char* message) {
 }
 
 Result<ConnectionPtr> connect(const PostgresTarget& target) {
-  std::vector<const char*> keys{"connect_timeout"}, values{"5"};
+  std::vector<const char*> keys{"connect_timeout"}, values{kConnectSeconds};
   for (const auto& [key, value] : target.options) {
     keys.push_back(key.c_str());
     values.push_back(value.c_str());

@@ -79,7 +79,7 @@ class PostgresStore final : public SqlDatabase {
   std::vector<std::unique_ptr<PostgresConnection>> connections_;
   std::vector<PostgresConnection*> idle_;
   std::deque<Waiter*> waiters_;
-  std::size_t next_target_ = 0;
+  std::size_t good_target_ = 0;  // that was reached last
   std::int64_t lease_ends_ms_ = 0;
   std::uint64_t reserved_ = 0;  // ids up to here are known to be kept
   bool trying_ = true;          // connections are being opened and none has failed yet: what waits may hope
@@ -225,29 +225,30 @@ Task<void> PostgresStore::sleep(std::chrono::milliseconds time) {
   while (!stopping_ && loop_->now_ms() < until) co_await loop_->sleep(kStep);
 }
 
-// Until the connection is open: each try asks the next server.
+// Until the connection is open: the servers are asked in turn, from the one that was reached last.
 Task<void> PostgresStore::keep_open(PostgresConnection& connection) {
   std::chrono::milliseconds pause = kRetryFirst;
-  for (;;) {
+  const std::size_t first = good_target_;
+  std::size_t tries = 0;
+  for (;; ++tries) {
     co_await connection.close();
     if (stopping_) {
       trying_ = false;
       answer_waiters();
       co_return;
     }
-    const PostgresTarget& target = targets_[next_target_ % targets_.size()];
+    const PostgresTarget& target = targets_[(first + tries) % targets_.size()];
     auto opened = co_await connection.open(target, kConnectTimeout);
     if (opened) break;
-    ++next_target_;
-    if (open_ == 0) {
-      trying_ = false;
-      answer_waiters();
-      base::log::warn("postgres_not_reached", {{"server", target.name}, {"why", opened.error().message}});
-    }
+    if (open_ == 0) base::log::warn("postgres_not_reached", {{"server", target.name}, {"why", opened.error().message}});
+    if ((tries + 1) % targets_.size() != 0) continue;
+    trying_ = trying_ && open_ > 0;  // all were asked
+    answer_waiters();
     const auto half = static_cast<std::uint64_t>(pause.count() / 2);
     co_await sleep(pause / 2 + std::chrono::milliseconds(base::random_u64() % (2 * half)));
     pause = std::min(pause * 2, kRetryLongest);
   }
+  good_target_ = (first + tries) % targets_.size();
   trying_ = false;
   open_.fetch_add(1);
   give_back(connection);

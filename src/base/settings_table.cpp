@@ -234,12 +234,13 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kLog, "LOG_FILE", "PATH", kText<&S::log_file>, "Opened again on SIGHUP; unset: standard error"),
 });
 
+constexpr std::string_view kByParts = "PostgreSQL by its parts (DATABASE_URL names it as a whole)";
 constexpr auto kLater = std::to_array<LaterName>({
-    {"DATABASE_REPLICA_URL", "PostgreSQL", true}, {"PGHOST", "PostgreSQL", true}, {"DB_HOST", "PostgreSQL", true},
-    {"PGPORT", "PostgreSQL", false}, {"PGUSER", "PostgreSQL", false}, {"PGPASSWORD", "PostgreSQL", false},
-    {"PGDATABASE", "PostgreSQL", false}, {"PGSSLMODE", "PostgreSQL", false}, {"DB_PORT", "PostgreSQL", false},
-    {"DB_USER", "PostgreSQL", false}, {"DB_PASSWORD", "PostgreSQL", false}, {"DB_NAME", "PostgreSQL", false},
-    {"DB_SSL", "PostgreSQL", false}, {"REDIS_HOST", "Redis", true}, {"REDIS_PORT", "Redis", false},
+    {"DATABASE_REPLICA_URL", "a replica to read from", true}, {"PGHOST", kByParts, true}, {"DB_HOST", kByParts, true},
+    {"PGPORT", kByParts, false}, {"PGUSER", kByParts, false}, {"PGPASSWORD", kByParts, false},
+    {"PGDATABASE", kByParts, false}, {"PGSSLMODE", kByParts, false}, {"DB_PORT", kByParts, false},
+    {"DB_USER", kByParts, false}, {"DB_PASSWORD", kByParts, false}, {"DB_NAME", kByParts, false},
+    {"DB_SSL", kByParts, false}, {"REDIS_HOST", "Redis", true}, {"REDIS_PORT", "Redis", false},
     {"REDIS_PASSWORD", "Redis", false}, {"REDIS_TLS", "Redis", false}, {"S3_ENDPOINT", "S3", true},
     {"USE_MINIO", "S3", true}, {"S3_REGION", "S3", false}, {"S3_ACCESS_KEY", "S3", false}, {"S3_SECRET_KEY", "S3", false},
     {"S3_BUCKET", "S3", false}, {"S3_USE_PATH_STYLE", "S3", false}, {"S3_PUBLIC_URL_BASE", "S3", false},

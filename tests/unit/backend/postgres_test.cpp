@@ -168,6 +168,29 @@ TEST_F(Postgres, WhoLostItWritesNothingAndReadsOn) {
   EXPECT_TRUE(run(client->find_account(UserId{5})));
 }
 
+TEST_F(Postgres, OfSeveralServersTheOneThatIsThereIsUsed) {
+  std::string url = schema_->url();
+  const std::size_t host = url.find("host=");
+  if (host == url.npos) GTEST_SKIP() << "the URL has no parameter host";
+  auto opened = open_postgres(url.insert(host + 5, "/nowhere,"));
+  ASSERT_TRUE(opened) << opened.error().message;
+  auto client = (*opened)->client(*loop_);
+  EXPECT_TRUE(run(client->create_account(account(5, "ann"))));
+}
+
+// What is refused at the end leaves the connection usable: here it is the row that keeps the highest id.
+TEST_F(Postgres, ACommitThatFailsIsTakenBack) {
+  raw("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END'");
+  raw("CREATE TRIGGER no BEFORE UPDATE ON meta FOR EACH ROW EXECUTE FUNCTION no()");
+  auto opened = open_postgres(schema_->url(), {.connections = 1});
+  ASSERT_TRUE(opened) << opened.error().message;
+  auto client = (*opened)->client(*loop_);
+  EXPECT_FALSE(run(client->create_account(account(5, "ann"))));
+  raw("DROP TRIGGER no ON meta");
+  EXPECT_TRUE(run(client->create_account(account(5, "ann"))));
+  EXPECT_TRUE(run(client->find_account(UserId{5})));
+}
+
 TEST_F(Postgres, AServerThatIsNotThereIsSaid) {
   auto refused = open_postgres("postgresql:///x?host=/nowhere", {.start_wait = 0ms});
   ASSERT_FALSE(refused);

@@ -165,7 +165,8 @@ TEST_F(SettingsTest, what_is_not_built_yet_is_said) {
               AllOf(HasSubstr("postgresql://USER@HOST/DATABASE"), testing::Not(HasSubstr("hidden"))));
   EXPECT_EQ(error_of({}, {"DATABASE_URL=postgres://u:hidden@h/d"}), "no error");
   EXPECT_THAT(error_of({}, {"S3_ENDPOINT=http://h"}), HasSubstr("S3 is not built yet"));
-  EXPECT_THAT(error_of({}, {"DB_HOST=h"}), HasSubstr("PostgreSQL is not built yet"));
+  EXPECT_THAT(error_of({}, {"DB_HOST=h"}),
+              HasSubstr("PostgreSQL by its parts (DATABASE_URL names it as a whole) is not built"));
   EXPECT_THAT(error_of({}, {"USE_MINIO=true"}), HasSubstr("S3 is not built yet"));
   EXPECT_EQ(error_of({}, {"USE_MINIO=false", "S3_REGION=x", "WEBRTC_STUN=stun:h"}), "no error");
   EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h"}), HasSubstr("JWT_SECRET: set it together with REDIS_URL"));
