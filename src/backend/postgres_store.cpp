@@ -127,7 +127,7 @@ PostgresStore::~PostgresStore() {
 
 void PostgresStore::run_thread(std::unique_ptr<loop::Ring> ring, std::latch& ready) {
   loop::begin_thread("offload");
-  loop::give_way();  // as SQLite's writing thread: the store may lag, chat may not
+  loop::give_way(loop::Niceness::background);  // as SQLite's writing thread: the store may lag, chat may not
   const auto begun = ring->begin();
   ASSERT(begun);  // it was prepared
   loop::Mailboxes mailboxes(1);

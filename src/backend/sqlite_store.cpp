@@ -70,7 +70,7 @@ SqliteStore::SqliteStore(SqliteConnection writer, std::vector<SqliteConnection> 
       reading_(static_cast<unsigned>(readers_.size()), "store-read", base::limits::kWorkerJobs) {
   for (SqliteConnection& reader : readers_) idle_.push_back(&reader);
   // The store may lag behind the journal, chat may not lag behind the store. What it lags is bounded (limits::kTailMemoryShare).
-  bool taken = writing_.submit([] { loop::give_way(); });
+  bool taken = writing_.submit([] { loop::give_way(loop::Niceness::background); });
   ASSERT(taken);
 }
 

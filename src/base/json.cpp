@@ -144,11 +144,10 @@ const Value* Reader::parse(std::string_view text) {
   if (impl_->text.capacity() > kTextBytesKept && text.size() <= kTextBytesKept) impl_->text = {};
   impl_->text.assign(text);
   // Of ASCII nothing is to be validated, which would look at each byte once more.
-  constexpr unsigned kFlags = rapidjson::kParseIterativeFlag;
   if (is_ascii(text)) {
-    impl_->document.ParseInsitu<kFlags>(impl_->text.data());
+    impl_->document.ParseInsitu(impl_->text.data());
   } else {
-    impl_->document.ParseInsitu<kFlags | rapidjson::kParseValidateEncodingFlag>(impl_->text.data());
+    impl_->document.ParseInsitu<rapidjson::kParseValidateEncodingFlag>(impl_->text.data());
   }
   if (!impl_->document.HasParseError()) {
     if (!found.has_exponent || is_finite(impl_->document)) return &impl_->document;
@@ -192,13 +191,15 @@ namespace {
 
 constexpr std::size_t kIdDigitsMax = 20;
 bool has_escape(std::string_view text) noexcept {
-  std::uint64_t bytes = kEachByte * ' ';
-  for (; text.size() >= sizeof bytes; text.remove_prefix(sizeof bytes)) {
-    std::memcpy(&bytes, text.data(), sizeof bytes);
+  std::uint64_t bytes = 0;
+  if (text.size() < sizeof bytes)
+    return std::ranges::any_of(text,
+                               [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < ' '; });
+  for (std::size_t at = 0; at + sizeof bytes < text.size(); at += sizeof bytes) {
+    std::memcpy(&bytes, text.data() + at, sizeof bytes);
     if (has_escape(bytes)) return true;
   }
-  bytes = kEachByte * ' ';
-  text.copy(reinterpret_cast<char*>(&bytes), text.size());
+  std::memcpy(&bytes, text.data() + text.size() - sizeof bytes, sizeof bytes);
   return has_escape(bytes);
 }
 

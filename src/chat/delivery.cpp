@@ -2,10 +2,16 @@
 #include "chat/delivery.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include "chat/parts.hpp"
+#include "ringline/base/fetch.hpp"
 
 namespace ringline::chat {
+
+namespace {
+constexpr std::size_t kSeatsFetched = 4;  // of a room, into the cache for its flush: of many small rooms none is there
+}
 
 void Delivery::mark_dirty(LocalRoom& room) {
   if (room.dirty) return;
@@ -40,6 +46,8 @@ void Delivery::deliver(const Delivered& event) {
       if (held.user == event.subject) held.left = true;
   }
   mark_dirty(*room);
+  for (const LocalRoom::Seat& seat : std::span(room->seats).first(std::min(room->seats.size(), kSeatsFetched)))
+    base::fetch_lines(seat.session, sizeof *seat.session);
   if (!event.subject) return;
   // He gets nothing of what follows, not even in this turn.
   flush_room(*room);

@@ -126,6 +126,7 @@ class Delivery {
 
   std::size_t rooms() const noexcept { return rooms_.size(); }
   LocalRoom* find(RoomId id) noexcept { return rooms_.find(id); }
+  void fetch(RoomId id) const noexcept { rooms_.fetch(id); }
 
  private:
   LocalRoom& local(const Subscription& subscription);

@@ -74,13 +74,10 @@ void route(Parts& here, Call& call) {
       return call.command->handler(here, call);
     case Place::user_home:
       return hop(here, here.home(call.actor->id), call, &run_at_home);
-    case Place::room_home: {
-      auto room = room_of(*call.data);
-      if (!room)
+    case Place::room_home:
+      if (!call.room_id)
         return answer(here, call.to, base::fail_field("roomId", "must be a room's id, as a string of digits").error());
-      call.room_id = *room;
-      return hop(here, here.home(*room), call, &run_in_room);
-    }
+      return hop(here, here.home(call.room_id), call, &run_in_room);
   }
 }
 
@@ -98,6 +95,10 @@ void dispatch(Parts& here, Call& call) {
   if (!here.o.around.can_post())
     return answer(here, call.to, base::fail_later(Errc::unavailable, 1000, "the server is busy; try again").error());
   if (!call.data->IsObject()) return answer(here, call.to, base::fail_field("data", "must be an object").error());
+  if (call.command->place == Place::room_home) {
+    call.room_id = room_of(*call.data).value_or(RoomId{});
+    here.rooms.fetch(call.room_id);  // wanted once the sender is counted
+  }
   if (call.command->rate == Rate::message) return hop(here, here.home(call.actor->id), call, &take_allowance);
   route(here, call);
 }

@@ -87,6 +87,7 @@ class People {
   // A guest or account that was just made: needs no loading.
   void introduce(const User& user, SessionId session);
   HomeUser* find(UserId id) noexcept { return users_.find(id); }
+  void fetch(UserId id) const noexcept { users_.fetch(id); }
 
   // A connection signs in.
   base::Task<Admission> admit(UserId user, SessionId session, ConnectionId connection);

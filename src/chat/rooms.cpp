@@ -17,7 +17,6 @@ constexpr std::int64_t kBeginEveryMs = 1000;          // a try for rooms that co
 constexpr std::int64_t kPresenceEveryMs = 5000;       // room_presence of large rooms
 constexpr std::int64_t kEvictAfterMs = 10 * 60 * 1000;
 constexpr std::int64_t kEvictEveryMs = 30 * 1000;
-constexpr std::size_t kTailEventsTight = 64;  // a room keeps when the core's tails are above half of their bound
 constexpr std::int64_t kTailAgeMs = base::limits::kTailAge / std::chrono::milliseconds(1);
 constexpr std::int64_t kSettleEveryMs = 60'000;  // a room with a tail is asked whether it is quiet
 
@@ -241,8 +240,8 @@ void Rooms::stop_typing(HomeRoom& room, UserId user) {
 
 // Drops from the tail what the store has and what nobody is likely to ask for again.
 void Rooms::trim(HomeRoom& room) {
-  bool tight = p_.o.metrics.tail_bytes > p_.o.tail_bytes / 2;
-  std::size_t keep = tight ? kTailEventsTight : base::limits::kTailEvents;
+  bool tight = p_.o.metrics.tail_bytes > std::min(base::limits::kTailBytesTight, p_.o.tail_bytes / 2);
+  std::size_t keep = tight ? base::limits::kTailEventsTight : base::limits::kTailEvents;
   std::int64_t old = base::wall_ms() - kTailAgeMs;
   while (room.tail.size() > keep) {
     const Event& first = room.tail.front().event;

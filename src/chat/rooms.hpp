@@ -139,6 +139,7 @@ class Rooms {
   explicit Rooms(Shard::Parts& parts) : p_(parts) {}
 
   HomeRoom* find(RoomId id) noexcept { return rooms_.find(id); }
+  void fetch(RoomId id) const noexcept { rooms_.fetch(id); }
   using Waiting = std::move_only_function<void(base::Result<HomeRoom*>)>;
   // Runs `then` with the room, at once if it is in memory.
   void with(RoomId id, Waiting then);

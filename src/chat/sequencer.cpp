@@ -6,6 +6,7 @@
 
 #include "chat/parts.hpp"
 #include "ringline/base/clock.hpp"
+#include "ringline/base/fetch.hpp"
 
 namespace ringline::chat {
 
@@ -74,11 +75,17 @@ bool Sequencer::answer_duplicate(HomeRoom& room, UserId sender, std::string_view
   return false;
 }
 
+// Of many rooms none is in the cache.
+void Sequencer::fetch(const Pending& pending) const noexcept {
+  base::fetch_lines(pending.room, sizeof *pending.room);
+  p_.delivery.fetch(pending.entry.event.room);
+}
+
 void Sequencer::on_committed(std::uint64_t last) {
   outgoing_.resize(p_.o.cores);
   const std::int64_t now_ns = base::monotonic_ns();
   while (!pending_.empty() && pending_.front().ticket <= last) {
-    if (pending_.size() > kFetchAhead) __builtin_prefetch(pending_[kFetchAhead].room);
+    if (pending_.size() > kFetchAhead) fetch(pending_[kFetchAhead]);
     commit(pending_.front(), now_ns);
     pending_.pop_front();
   }

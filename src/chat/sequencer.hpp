@@ -57,6 +57,7 @@ class Sequencer {
 
   void begin_body(HomeRoom& room, const Person& actor, Event& event);
   bool append();  // the last of pending_, which goes if the log refuses it
+  void fetch(const Pending& pending) const noexcept;
   void commit(Pending& pending, std::int64_t now_ns);
   void settle(HomeRoom& room, UserId subject);
   void answer_message(const Pending& pending);

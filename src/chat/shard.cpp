@@ -40,6 +40,10 @@ Shard::Shard(ShardOptions options) : parts_(std::make_unique<Parts>(*this, optio
 
 Shard::~Shard() = default;
 
+void Shard::expect(const Session& session) const noexcept {
+  if (session.state == Session::State::ready) parts_->people.fetch(session.user->id);
+}
+
 void Shard::command(Session& session, const ReplyTag& tag, std::string_view name, const Value* data) {
   const Command* command = find_command(name);
   auto refuse = [&](const Error& error) {

@@ -12,6 +12,7 @@
 #include "asan.hpp"
 #include "ring_impl.hpp"
 #include "ringline/base/clock.hpp"
+#include "ringline/base/fetch.hpp"
 
 namespace ringline::loop {
 namespace {
@@ -213,11 +214,10 @@ namespace {
 constexpr unsigned kFetchAhead = 4;  // completions
 
 // An operation lies in what it belongs to, and of many connections none is in the cache: it is fetched while those before it are handled. (Of the
-// ring's own requests there is nothing at that address, which a fetch does not mind.)
+// ring's own requests there is nothing at that address.)
 void fetch(std::uint64_t address) noexcept {
-  constexpr unsigned kCacheLine = 64, kLines = 4;
-  for (unsigned line = 0; line < kLines; ++line)
-    __builtin_prefetch(reinterpret_cast<const void*>(static_cast<std::uintptr_t>(address + line * kCacheLine)));
+  constexpr std::size_t kBytes = 4 * base::kCacheLineBytes;
+  base::fetch_lines(reinterpret_cast<const void*>(static_cast<std::uintptr_t>(address)), kBytes);
 }
 
 }  // namespace

@@ -17,8 +17,6 @@
 namespace ringline::loop {
 namespace {
 
-constexpr int kNiceness = 19;
-
 // Read once: a thread's own affinity is one processor after it was pinned.
 const std::vector<unsigned>& allowed() {
   static const std::vector<unsigned> cpus = [] {
@@ -48,7 +46,7 @@ void pin_thread(unsigned index) {
 }
 
 // On Linux a nice value is a thread's own; 0 is the calling one (setpriority(2), "C library/kernel differences").
-void give_way() { static_cast<void>(::setpriority(PRIO_PROCESS, 0, kNiceness)); }
+void give_way(Niceness how) { static_cast<void>(::setpriority(PRIO_PROCESS, 0, static_cast<int>(how))); }
 
 void begin_thread(const std::string& name) {
   ::pthread_setname_np(::pthread_self(), name.substr(0, 15).c_str());

@@ -20,6 +20,7 @@ Workers::Workers(unsigned threads, std::string name, std::size_t jobs_max) : job
   for (unsigned i = 0; i < threads; ++i) {
     threads_.emplace_back([this, name] {
       begin_thread(name);
+      give_way(Niceness::worker);
       work();
     });
   }

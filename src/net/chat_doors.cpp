@@ -112,6 +112,7 @@ class PlainSpeaker final : public Speaker, public ChatOutlet {
 
   void on_message(std::string_view payload, bool binary) override {
     if (binary) return transport_of_.close(protocol::close_code::kUnsupported, "text frames only");
+    core_.shard->expect(session_);
     plain::Command command = plain::decode(core_.reader, payload);
     chat::ReplyTag tag(command.id.view());
     if (!command.bad_field.empty()) {

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "ringline/base/assert.hpp"
+#include "ringline/base/fetch.hpp"
 #include "ringline/base/ids.hpp"
 
 namespace ringline::base {
@@ -78,6 +79,15 @@ class IdMap {
     return slot == capacity_ ? nullptr : slots_[slot];
   }
   const T* find(Key id) const noexcept { return const_cast<IdMap&>(*this).find(id); }
+
+  // Into the cache, for a `find` that comes soon: what most likely is the entry of that id.
+  void fetch(Key id) const noexcept {
+    if (capacity_ == 0) return;
+    std::uint64_t hash = mix(id.value);
+    std::uint32_t slot = home_of(hash);
+    while (slots_[slot] && mark(slot) != mark_of(hash)) slot = after(slot);
+    fetch_lines(slots_[slot], sizeof(T));
+  }
 
   // The entry of that id, made of the arguments if there was none; and whether it was made.
   template <class... Arguments>

@@ -55,6 +55,10 @@ inline constexpr std::size_t kWorkerJobs = 4096;
 // Rooms.
 inline constexpr std::size_t kTailEvents = 1000;  // at hand for resume, or
 inline constexpr auto kTailAge = 5min;            // whichever is more; none of a room that was quiet for so long
+// With more than so much in the tails of a core, or half of their bound, each keeps only its last few: memory that is taken anew all the time costs more
+// than reading what somebody asks for from the store.
+inline constexpr std::size_t kTailBytesTight = 128 * 1024 * 1024;
+inline constexpr std::size_t kTailEventsTight = 64;
 // The tails of all cores take a quarter of memory at most, each core's at least so much; above it sends are `unavailable`.
 inline constexpr std::size_t kTailMemoryShare = 4;
 inline constexpr std::size_t kTailBytesMin = 64 * 1024 * 1024;

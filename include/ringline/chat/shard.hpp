@@ -107,6 +107,8 @@ class Shard final : public RoomLogListener {
 
   // From connections of this core. `connect` may be called once a session; its end is Outlet::signed_in or ::refused.
   void connect(Session& session, const ReplyTag& tag, ConnectData data);
+  // A command of it is about to be read: what it will need is fetched into the cache meanwhile.
+  void expect(const Session& session) const noexcept;
   // `data` lives until this returns; null counts as {}. Exactly one Outlet::reply follows, unless the connection is gone.
   void command(Session& session, const ReplyTag& tag, std::string_view name, const base::json::Value* data);
   void drained(Session& session);       // the outlet has room again

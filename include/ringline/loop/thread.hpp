@@ -1,6 +1,7 @@
 // Threads and processors.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,10 @@ namespace ringline::loop {
 unsigned usable_cpus();
 // Pins the calling thread to the `index`-th of those, counted from 0 and around. What the process may use is taken as of the first call of either.
 void pin_thread(unsigned index);
-// The calling thread gives way where a processor is wanted by others too: it gets about a tenth of one that a core's thread would fill (nice(2): 10).
-void give_way();
+// How much the calling thread gives way where a core's thread wants the same processor: its share of that is about a quarter, or a seventieth (nice(2);
+// sched(7), "The nice value").
+enum class Niceness : std::uint8_t { worker = 5, background = 19 };
+void give_way(Niceness how);
 // What each thread but the first begins with: its name in ps and gdb, cut to 15 bytes; and signals are not its (base/signals.hpp).
 void begin_thread(const std::string& name);
 // False under TSan, which knows one table a process: there, unshare_descriptors does nothing.

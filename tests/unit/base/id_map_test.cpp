@@ -32,8 +32,10 @@ TEST(IdMap, holds_what_was_put_in) {
   EXPECT_TRUE(map.empty());
   EXPECT_EQ(map.find(UserId{1}), nullptr);
   EXPECT_FALSE(map.erase(UserId{1}));
+  map.fetch(UserId{1});  // what is not there, as little as what is, changes nothing
   EXPECT_TRUE(map.emplace(UserId{1}, UserId{1}, "one").second);
   EXPECT_FALSE(map.emplace(UserId{1}, UserId{1}, "another").second);
+  map.fetch(UserId{1});
   EXPECT_EQ(map.find(UserId{1})->value, "one");
   EXPECT_EQ(map.emplace(UserId{2}, UserId{2}).first.value, "");
   EXPECT_EQ(map.find(UserId{3}), nullptr);
