@@ -40,7 +40,8 @@ def conditions(results):
     yield f'{machine["processor"]}, {machine["cores"]} cores, {machine["memoryGiB"]} GiB, kernel {machine["kernel"]}, {machine["system"]}.'
     yield (f'Servers on core {plan["serverCore"]}, the load tool on core {plan["loadCore"]}; texts of {plan["size"]} bytes; every send is answered where '
            f'the server answers. {plan["pairs"]} alternating slices of {plan["seconds"]:g} s unless the table says otherwise: median (lowest-highest).')
-    yield 'The servers\' core is kept from halting, by a process that runs only when nothing else wants to.'
+    yield ('The servers\' core is kept from halting, by a process that runs only when nothing else wants to. Before each slice and each step of a search the '
+           'rate rises from nothing for some seconds; clients acknowledge what they get when they read it (TCP_QUICKACK).')
     yield (f'Journal on {disk["fileSystem"]}, median commit of 4 KiB {disk["commitMicros"]:.0f} µs before the run. Ringline is durable in every slice: '
            'fsync before delivery.')
     if plan['quick']:

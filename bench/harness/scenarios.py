@@ -120,7 +120,7 @@ def steady(bench, *flags):
 
 def seeking(bench, start, *flags):
     return ['--busy-poll', '--search', '--rate', start, '--p99-ms', bench.options.p99_ms, '--seconds', bench.options.step_seconds, '--warmup',
-            small(bench, 1, 0.2), *small(bench, [], ['--rate-max', start]), *flags]
+            small(bench, 4, 0.2), *small(bench, [], ['--rate-max', start]), *flags]
 
 
 def highest(bench, found, servers, start, flags):

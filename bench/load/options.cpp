@@ -115,7 +115,7 @@ void add_run(CLI::App& app, Options& o) {
       ->check(positive)
       ->capture_default_str()
       ->group("Run");
-  app.add_option("--warmup", o.warmup, "Time at the same rate before it that is not measured")
+  app.add_option("--warmup", o.warmup, "Time before it that is not measured, in which the rate rises from nothing")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str()
       ->group("Run");

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "ringline/base/clock.hpp"
 
@@ -44,7 +45,7 @@ StepResult StepRunner::run(const StepPlan& plan) {
   start_ns_ = base::monotonic_ns() + kLead;
   from_ns_ = start_ns_ + ns_of(plan.warmup);
   to_ns_ = from_ns_ + ns_of(plan.seconds);
-  messages_ = static_cast<std::uint64_t>(plan.rate * (plan.warmup + plan.seconds));
+  messages_ = static_cast<std::uint64_t>(plan.rate * (plan.warmup / 2 + plan.seconds));
   crowd_.ledger().set_bound(ns_of(options_.p99_ms / 1000));
   crowd_.ledger().measure(from_ns_, to_ns_);
   begin_ = take_sample(start_ns_);
@@ -65,8 +66,7 @@ StepResult StepRunner::run(const StepPlan& plan) {
     if (interrupted()) result.interrupted = true;
     if (plan.give_up && hopeless(now_ns)) result.gave_up = true;
     if (result.interrupted || result.gave_up || crowd_.failed() > 0) break;
-    std::int64_t next_ns =
-        closed_loop || sent_ == messages_ ? to_ns_ : start_ns_ + ns_of(static_cast<double>(sent_) / plan.rate);
+    std::int64_t next_ns = closed_loop || sent_ == messages_ ? to_ns_ : intended_ns(sent_);
     if (options_.churn > 0) next_ns = std::min(next_ns, now_ns + kDrainTurn);
     driver_.turn(next_ns);
   }
@@ -78,12 +78,21 @@ StepResult StepRunner::run(const StepPlan& plan) {
   return result;
 }
 
+// The rate rises evenly over the warm-up: no crowd goes from nothing to everything at once. (TCP acknowledges each of the first packets after a pause by
+// itself, and what that costs would otherwise all come at the start.)
+std::int64_t StepRunner::intended_ns(std::uint64_t message) const {
+  const double rising = plan_.rate * plan_.warmup / 2;
+  const auto n = static_cast<double>(message);
+  return n < rising ? start_ns_ + ns_of(std::sqrt(2 * n * plan_.warmup / plan_.rate))
+                    : from_ns_ + ns_of((n - rising) / plan_.rate);
+}
+
 void StepRunner::send_due(std::int64_t now_ns) {
   while (sent_ < messages_) {
-    const std::int64_t intended_ns = start_ns_ + ns_of(static_cast<double>(sent_) / plan_.rate);
-    if (intended_ns > now_ns) return;
-    lag_.record(now_ns - intended_ns);
-    crowd_.send_next(intended_ns);
+    const std::int64_t due_ns = intended_ns(sent_);
+    if (due_ns > now_ns) return;
+    lag_.record(now_ns - due_ns);
+    crowd_.send_next(due_ns);
     ++sent_;
   }
 }

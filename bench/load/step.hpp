@@ -56,6 +56,7 @@ class StepRunner {
   StepResult run(const StepPlan& plan);
 
  private:
+  std::int64_t intended_ns(std::uint64_t message) const;
   void send_due(std::int64_t now_ns);
   void sample(std::int64_t now_ns);
   void come_and_go(std::int64_t now_ns);

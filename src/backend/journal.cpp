@@ -95,7 +95,9 @@ void Journal::on_turn_end() {
 
 // A commit costs the core as much as several messages do. Who sends alone has his at once; where many send, they share one.
 std::int64_t Journal::commit_due_ms() const noexcept {
-  return records_written_ > 1 ? write_start_ms_ + base::limits::kCommitPace.count() : 0;
+  if (records_written_ <= 1) return 0;
+  const bool many = records_written_ >= base::limits::kCommitMany;
+  return write_start_ms_ + (many ? base::limits::kCommitPaceOfMany : base::limits::kCommitPace).count();
 }
 
 void Journal::start_commit() {

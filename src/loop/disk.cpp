@@ -20,7 +20,7 @@ namespace {
 
 constexpr mode_t kFileMode = 0600;  // journals hold people's messages
 constexpr mode_t kDirectoryMode = 0700;
-constexpr std::size_t kZeroBytes = 256 * 1024;  // written at once by preallocate
+constexpr std::size_t kZeroBytes = 1024 * 1024;  // written at once by preallocate: each write costs the core 0.2 ms
 constexpr std::size_t kDirectAlignment = 4096;
 
 std::unexpected<base::Error> failed(const char* what, const std::string& name, int sys) {
