@@ -59,6 +59,13 @@ base::Result<void> settle_durability(const base::Settings& settings, const DataD
 
 }  // namespace
 
+std::string sqlite_file(const base::Settings& settings) {
+  constexpr std::string_view kSqlite = "sqlite:";
+  const std::string& url = settings.database_url;
+  if (url.empty()) return settings.data_dir + "/ringline.db";
+  return url.starts_with(kSqlite) ? url.substr(kSqlite.size()) : std::string();
+}
+
 base::Result<Booted> take_in_journals(const base::Settings& settings, const DataDir& data, unsigned cores,
                                       backend::Database& store) {
   auto recovery = backend::recover_journals(data.path());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "app/data_dir.hpp"
@@ -16,6 +17,9 @@ struct Booted {
   std::uint64_t highest_id = 0;                 // of store and journals
   std::vector<backend::JournalStart> journals;  // by core
 };
+
+// The file of SQLite, where that is the store: DATABASE_URL=sqlite:PATH, or in DATA_DIR without a URL. Empty: the store is PostgreSQL.
+std::string sqlite_file(const base::Settings& settings);
 
 // Reads all journals, takes in what the store lacks, removes them. Damage is logged with file, offset and range; what is intact behind it is kept.
 // After a run with DURABILITY=relaxed that did not stop cleanly, every room gets a new epoch: what clients saw may be gone.

@@ -17,6 +17,7 @@
 #include "app/boot.hpp"
 #include "app/core.hpp"
 #include "app/data_dir.hpp"
+#include "app/dead_letters.hpp"
 #include "ringline/backend/journal_format.hpp"
 #include "ringline/backend/journal_recovery.hpp"
 #include "ringline/base/clock.hpp"
@@ -162,13 +163,10 @@ bool all_listening(const Process& process) {
 }
 
 base::Result<std::unique_ptr<backend::Database>> open_database(const base::Settings& settings, const DataDir& data) {
-  constexpr std::string_view kSqlite = "sqlite:";
-  const std::string& url = settings.database_url;
-  if (url.empty()) return backend::open_sqlite(data.file("ringline.db"));
-  if (url.starts_with(kSqlite)) return backend::open_sqlite(url.substr(kSqlite.size()));
+  if (const std::string file = sqlite_file(settings); !file.empty()) return backend::open_sqlite(file);
   auto holder = data.host_token();
   if (!holder) return std::unexpected(holder.error());
-  return backend::open_postgres(url, {.holder = *holder});  // settings let nothing else through
+  return backend::open_postgres(settings.database_url, {.holder = *holder});  // settings let nothing else through
 }
 
 int run(const base::Settings& settings, const DataDir& data) {
@@ -233,6 +231,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (settings->mode == base::RunMode::dump_journal) return app::dump(*settings);
+  if (settings->mode == base::RunMode::dead_letters) return app::run_dead_letters(*settings);
   base::give_pages_back_at_once();
   app::ignore_write_signals();
   if (auto logging = base::log::start(*settings); !logging) return app::fail(logging.error().message);

@@ -12,6 +12,9 @@ class SqlDatabase : public Database {
   Result<std::uint64_t> highest_id() final;
   Result<void> bump_epochs() final;
   Result<void> ingest(std::vector<chat::Event> events) final;
+  Result<std::vector<DeadLetter>> dead_letters(const chat::Event& after, std::size_t limit) final;
+  Result<std::string> retry_dead_letter(const chat::Event& event) final;
+  Result<void> drop_dead_letter(const chat::Event& event) final;
 
   // From any thread. False: too much is waiting (limits::kWorkerJobs). A transaction each: one that may write, and one that sees one state of all.
   virtual bool write(JobRef job) = 0;

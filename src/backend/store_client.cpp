@@ -142,7 +142,7 @@ class StoreClient final : public chat::Store {
   std::shared_ptr<Door> door_;
 };
 
-// A job that a thread of start-up waits for.
+// A job that a thread of start-up, or of a command, waits for.
 template <class T>
 class BlockingJob final : public JobOf<T> {
  public:
@@ -158,10 +158,14 @@ class BlockingJob final : public JobOf<T> {
 };
 
 template <class T>
-Result<T> write_now(SqlDatabase& database, Work<T> work) {
+Result<T> call_now(SqlDatabase& database, bool (SqlDatabase::*submit)(JobRef), Work<T> work) {
   auto job = std::make_shared<BlockingJob<T>>(std::move(work));
-  if (!database.write(job)) return base::fail_later(base::Errc::unavailable, 1000, "too much is waiting");
+  if (!(database.*submit)(job)) return base::fail_later(base::Errc::unavailable, 1000, "too much is waiting");
   return job->wait();
+}
+template <class T>
+Result<T> write_now(SqlDatabase& database, Work<T> work) {
+  return call_now<T>(database, &SqlDatabase::write, std::move(work));
 }
 
 }  // namespace
@@ -180,6 +184,19 @@ Result<void> SqlDatabase::bump_epochs() {
 
 Result<void> SqlDatabase::ingest(std::vector<Event> events) {
   return write_now<void>(*this, [events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::new_epoch); });
+}
+
+Result<std::vector<DeadLetter>> SqlDatabase::dead_letters(const Event& after, std::size_t limit) {
+  return call_now<std::vector<DeadLetter>>(
+      *this, &SqlDatabase::read, [&after, limit](Sql& db) { return backend::dead_letters(db, after, limit); });
+}
+
+Result<std::string> SqlDatabase::retry_dead_letter(const Event& event) {
+  return write_now<std::string>(*this, [&event](Sql& db) { return backend::retry_dead_letter(db, event); });
+}
+
+Result<void> SqlDatabase::drop_dead_letter(const Event& event) {
+  return write_now<void>(*this, [&event](Sql& db) { return backend::drop_dead_letter(db, event); });
 }
 
 }  // namespace ringline::backend

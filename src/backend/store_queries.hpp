@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/sql.hpp"
+#include "ringline/backend/database.hpp"
 #include "ringline/chat/store.hpp"
 
 namespace ringline::backend {
@@ -52,6 +53,11 @@ Task<Result<std::optional<chat::Message>>> find_by_client_id(Sql& db, RoomId roo
                                                              std::string_view client_id);
 Task<Result<std::vector<std::uint64_t>>> recent_client_keys(Sql& db, RoomId room, std::int64_t since_ms,
                                                             std::size_t limit);
+
+// ---- Dead letters (dead_letters.cpp).
+Task<Result<std::vector<DeadLetter>>> dead_letters(Sql& db, const chat::Event& after, std::size_t limit);
+Task<Result<std::string>> retry_dead_letter(Sql& db, const chat::Event& event);
+Task<Result<void>> drop_dead_letter(Sql& db, const chat::Event& event);
 
 // ---- Shared by them: a user in the columns of RINGLINE_USER_COLUMNS, the first being `column`; and the name under which a public room is unique.
 #define RINGLINE_USER_COLUMNS                                                                                     \

@@ -203,6 +203,7 @@ Result<Settings> load_settings(int argc, const char* const* argv, const char* co
   if (!flags) return std::unexpected(flags.error());
   Settings settings;
   settings.mode = flags->mode;
+  settings.dead_letters = flags->dead_letters;
   if (settings.mode == RunMode::done) return settings;
 
   GivenByName all;

@@ -40,6 +40,35 @@ std::string near(const std::string& wrong) {
   return row ? "; did you mean " + flag_of(*row) + "?" : std::string();
 }
 
+// `fallthrough`: a command takes the same flags.
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& help) {
+  return app.add_subcommand(name, help)->fallthrough();
+}
+
+struct DeadLetterCommands {
+  CLI::App* all;
+  CLI::App* retry;
+  CLI::App* drop;
+};
+
+DeadLetterCommands add_dead_letters(CLI::App& app, DeadLetterCommand& command, bool& every) {
+  CLI::App* all = add_command(app, "dead-letters",
+                              "What the database refused of events, with the reason: list, retry or drop it, and end. "
+                              "The server may run meanwhile")
+                      ->group("Commands")
+                      ->require_subcommand(1);
+  const auto choose = [&command](CLI::App* one) {
+    one->add_option("ROOM", command.room, "Only of the room with this id");
+    one->add_option("SEQ", command.seq, "Only of the event with this seq");
+    return one;
+  };
+  choose(add_command(*all, "list", "Print them"));
+  CLI::App* retry = choose(add_command(*all, "retry", "Do what they should have done; those that are done are gone"));
+  CLI::App* drop = choose(add_command(*all, "drop", "Forget them: those of ROOM, or with --all every one"));
+  drop->add_flag("--all", every, "Every one");
+  return {.all = all, .retry = retry, .drop = drop};
+}
+
 }  // namespace
 
 Result<Flags> read_flags(int argc, const char* const* argv) {
@@ -52,12 +81,12 @@ Result<Flags> read_flags(int argc, const char* const* argv) {
   app.set_help_flag("-h,--help", "Print this and end")->group("Commands");
   app.set_version_flag("--version", "ringline " + std::string(version()), "Print the version and end")
       ->group("Commands");
-  // `fallthrough`: it takes the same flags.
-  const CLI::App* dump = app.add_subcommand("journal-dump",
-                                            "Print what the journals in DATA_DIR hold, for people, and end. The server "
-                                            "may run meanwhile")
-                             ->fallthrough()
+  const CLI::App* dump = add_command(app, "journal-dump",
+                                     "Print what the journals in DATA_DIR hold, for people, and end. The server may "
+                                     "run meanwhile")
                              ->group("Commands");
+  bool every = false;
+  const DeadLetterCommands dead = add_dead_letters(app, flags.dead_letters, every);
   bool check = false;
   app.add_flag("--check-config", check, "Check the settings, print them and end")->group("Commands");
   app.add_option("--config", flags.config_path, "Settings file; also RINGLINE_CONFIG")
@@ -82,6 +111,11 @@ Result<Flags> read_flags(int argc, const char* const* argv) {
   if (const auto extra = app.remaining(); !extra.empty())
     return fail_field("flags", "unknown flag " + extra.front() + near(extra.front()) + " (see --help)");
   if (*dump) flags.mode = RunMode::dump_journal;
+  if (*dead.all) flags.mode = RunMode::dead_letters;
+  if (*dead.retry) flags.dead_letters.action = DeadLetterCommand::Action::retry;
+  if (*dead.drop) flags.dead_letters.action = DeadLetterCommand::Action::drop;
+  if (*dead.drop && flags.dead_letters.room == 0 && !every)
+    return fail_field("flags", "dead-letters drop: say ROOM, ROOM SEQ or --all (see --help)");
   if (check) flags.mode = RunMode::check_config;
   for (const SettingRow& row : setting_rows()) {
     const std::string flag = flag_of(row);

@@ -16,6 +16,7 @@ struct FlagValue {
 
 struct Flags {
   RunMode mode = RunMode::serve;
+  DeadLetterCommand dead_letters = {};
   std::string config_path;
   std::vector<FlagValue> values;
 };

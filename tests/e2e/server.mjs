@@ -4,12 +4,13 @@
 // RINGLINE_TEST_POSTGRES: the URL of a PostgreSQL to keep all in, each data folder's in a schema of its own, instead of SQLite.
 // RINGLINE_BIN: the binary. RINGLINE_TEST_DIR: where data folders are made (the system's temporary folder). RINGLINE_KEEP=1 leaves them there.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 export const kBinary = process.env.RINGLINE_BIN ?? fileURLToPath(new URL('../../build/release/src/app/ringline', import.meta.url));
 const kStartMs = 60_000;  // sanitizers are slow
@@ -27,6 +28,11 @@ export const kGuard = (() => {
   }
 })();
 
+const kSqlite = `
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1], timeout=20) as db:
+    for row in db.execute(sys.argv[2]): print(row[0])
+`;
 const schemas = new Map();  // by data folder
 function database(dataDir) {
   const url = process.env.RINGLINE_TEST_POSTGRES;
@@ -68,8 +74,14 @@ class Server {
     this.port = 0;
   }
 
-  // Of the database, with RINGLINE_TEST_POSTGRES: the first column of all rows, with commas.
-  sql(statement) { return execFileSync('psql', ['-qtAc', statement, schemas.get(this.dataDir)], { encoding: 'utf8' }).trim().replaceAll('\n', ','); }
+  // Of the database, past the server: the first column of all rows, with commas.
+  sql(statement) {
+    const url = schemas.get(this.dataDir);
+    const [program, ...args] = url ? ['psql', '-qtAc', statement, url] : ['python3', '-c', kSqlite, join(this.dataDir, 'ringline.db'), statement];
+    return execFileSync(program, args, { encoding: 'utf8' }).trim().replaceAll('\n', ',');
+  }
+  // A command of the same program on the same data: {stdout, stderr}; an error has `code` too.
+  command(...args) { return promisify(execFile)(kBinary, args, { env: { ...process.env, DATA_DIR: this.dataDir, ...database(this.dataDir) } }); }
   get url() { return `http://127.0.0.1:${this.port}`; }
   get pid() { return this.#child?.pid; }
   get running() { return this.#child !== null; }

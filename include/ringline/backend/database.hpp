@@ -30,6 +30,14 @@ namespace ringline::backend {
 // The public room that the first migration makes.
 inline constexpr base::RoomId kLobby{1};
 
+// What an event should have done in the database and could not. (The event itself is kept, so that no seq is missing; unless it was of a room that was
+// not there.)
+struct DeadLetter {
+  chat::Event event;
+  std::int64_t refused_ms = 0;
+  std::string reason;
+};
+
 class Database {
  public:
   virtual ~Database() = default;
@@ -47,6 +55,13 @@ class Database {
   virtual base::Result<void> bump_epochs() = 0;          // of every room: relaxed mode, after an unclean stop
   // Of journals: events that are missing before one that is there are lost; the room gets a new epoch.
   virtual base::Result<void> ingest(std::vector<chat::Event> events) = 0;
+
+  // For the command: these block; a server may be at work on the database meanwhile. A letter is known by its event's room, seq and id.
+  // In that order, at most `limit` behind `after`.
+  virtual base::Result<std::vector<DeadLetter>> dead_letters(const chat::Event& after, std::size_t limit) = 0;
+  // What it should have done is done now, and it is gone: empty. Or it is still refused: the reason. not_found: it went meanwhile.
+  virtual base::Result<std::string> retry_dead_letter(const chat::Event& event) = 0;
+  virtual base::Result<void> drop_dead_letter(const chat::Event& event) = 0;
 };
 
 struct SqliteOptions {

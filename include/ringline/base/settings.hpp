@@ -16,10 +16,18 @@ namespace ringline::base {
 enum class Durability : std::uint8_t { strict, relaxed };
 enum class LogLevel : std::uint8_t { debug, info, warn, error };
 // done: --help or --version was answered
-enum class RunMode : std::uint8_t { serve, check_config, dump_journal, done };
+enum class RunMode : std::uint8_t { serve, check_config, dump_journal, dead_letters, done };
+
+// Of the command dead-letters.
+struct DeadLetterCommand {
+  enum class Action : std::uint8_t { list, retry, drop } action = Action::list;
+  std::uint64_t room = 0;  // 0: of all rooms
+  std::uint64_t seq = 0;   // 0: of all events
+};
 
 struct Settings {
   RunMode mode = RunMode::serve;
+  DeadLetterCommand dead_letters;
   bool production = false;  // RINGLINE_ENV=production: refuses default secrets, other origins, plain cookies
 
   // Listening.
