@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -96,8 +97,8 @@ void Journal::on_turn_end() {
 // A commit costs the core as much as several messages do. Who sends alone has his at once; where many send, they share one.
 std::int64_t Journal::commit_due_ms() const noexcept {
   if (records_written_ <= 1) return 0;
-  const bool many = records_written_ >= base::limits::kCommitMany;
-  return write_start_ms_ + (many ? base::limits::kCommitPaceOfMany : base::limits::kCommitPace).count();
+  const std::int64_t pace_ms = records_written_ / base::limits::kCommitRecords;
+  return write_start_ms_ + std::clamp<std::int64_t>(pace_ms, 1, base::limits::kCommitPaceMax.count());
 }
 
 void Journal::start_commit() {

@@ -1,7 +1,7 @@
 // See journal_format.hpp.
 #include "ringline/backend/journal_format.hpp"
 
-#include <zlib.h>
+#include <libdeflate.h>
 
 #include <array>
 #include <bit>
@@ -35,7 +35,7 @@ T get(std::span<const std::byte> in, std::size_t at) noexcept {
 }
 
 std::uint32_t checksum(std::span<const std::byte> bytes, std::uint32_t before = 0) noexcept {
-  return static_cast<std::uint32_t>(::crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+  return ::libdeflate_crc32(before, bytes.data(), bytes.size());
 }
 
 std::uint32_t segment_checksum(std::span<const std::byte> head) noexcept {

@@ -90,9 +90,9 @@ inline constexpr std::size_t kJournalSegmentBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kJournalBatchBytes =
     4 * 1024 * 1024;  // waiting for one commit; above it sends are `unavailable`
 inline constexpr std::size_t kJournalRecordBytes = 256 * 1024;
-inline constexpr std::chrono::milliseconds kCommitPace = 1ms;  // from commit to commit, where one had several records
-inline constexpr std::uint32_t kCommitMany = 64;               // records: some 20,000 a second
-inline constexpr std::chrono::milliseconds kCommitPaceOfMany = 3ms;  // where one had so many
+// From commit to commit, where one had several records: a millisecond for each so many, at least one.
+inline constexpr std::uint32_t kCommitRecords = 32;
+inline constexpr std::chrono::milliseconds kCommitPaceMax = 5ms;
 
 // Waits of what is off the hot path.
 inline constexpr auto kStoreTimeout = 10s;
