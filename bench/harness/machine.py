@@ -32,7 +32,7 @@ def describe():
 
 
 def file_system(folder):
-    return subprocess.run(['stat', '-f', '-c', '%T', folder], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(['findmnt', '-nro', 'FSTYPE', '--target', folder], check=True, capture_output=True, text=True).stdout.split()[-1]
 
 
 def on_memory(folder):

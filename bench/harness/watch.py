@@ -7,7 +7,7 @@ import time
 import urllib.request
 
 EVERY_SECONDS = 1
-TIMEOUT_SECONDS = 2
+TIMEOUT_SECONDS = 10
 
 
 def resident_mib(pids):
