@@ -1,4 +1,5 @@
-// Dead letters: seen, tried again (not over what later events said), dropped. They are written where events are taken in (sqlite_ingest.cpp, postgres_ingest.cpp).
+// Dead letters: seen, tried again (not over what later events said), dropped. They are written where events are taken in (sqlite_ingest.cpp,
+// postgres_ingest.cpp).
 #include <fmt/format.h>
 
 #include <variant>
@@ -57,17 +58,18 @@ bool replaces(const EventEffect& later, const EventEffect& earlier) {
 // The seq of a later event that says otherwise; 0: there is none.
 Task<Result<std::uint64_t>> replaced_by(Sql& db, const Event& event) {
   base::json::Reader json;
+  if (event.kind < chat::EventKind::room_updated) co_return std::uint64_t{0};  // of a message: nothing does
   const auto earlier = effect_of(event, false, json);
-  if (!earlier || event.kind == chat::EventKind::message_created) co_return std::uint64_t{0};
-  auto rows = co_await db.query("SELECT seq, kind, body FROM room_events WHERE room_id = ?1 AND seq > ?2 ORDER BY seq",
-                                event.room, event.seq);
+  if (!earlier) co_return std::uint64_t{0};
+  auto rows = co_await db.query(
+      "SELECT seq, kind, body FROM room_events WHERE room_id = ?1 AND seq > ?2 AND kind >= ?3 ORDER BY seq", event.room,
+      event.seq, static_cast<int>(chat::EventKind::room_updated));
   if (!rows) co_return std::unexpected(rows.error());
   for (const Rows::Row row : *rows) {
     const Event later{.room = event.room,
                       .seq = row.number(0),
                       .kind = static_cast<chat::EventKind>(row.integer(1)),
                       .body = base::Blob::copy_of(row.text(2))};
-    if (later.kind == chat::EventKind::message_created) continue;  // refused as well
     const auto effect = effect_of(later, false, json);
     if (effect && replaces(*effect, *earlier)) co_return later.seq;
   }
@@ -108,9 +110,12 @@ Task<Result<std::string>> retry_dead_letter(Sql& db, const Event& event) {
   if (*later != 0) co_return fmt::format("event {} of the room says otherwise since: drop it", *later);
   auto rooms = co_await db.query("SELECT ingested_seq, message_count, updated_ms FROM rooms WHERE id = ?1", event.room);
   if (!rooms) co_return std::unexpected(rooms.error());
+  const std::uint64_t ingested = rooms->empty() ? 0 : rooms->front().number(0);
+  if (!rooms->empty() && event.seq > ingested + 1)
+    co_return fmt::format("events {} to {} of the room are missing", ingested + 1, event.seq - 1);
   auto dropped = co_await drop_dead_letter(db, event);
   if (!dropped) co_return std::unexpected(dropped.error());
-  const bool before = !rooms->empty() && rooms->front().number(0) >= event.seq;  // the room has gone on since
+  const bool before = ingested >= event.seq;  // the room has gone on since
   if (before) {
     auto back = co_await db.query("UPDATE rooms SET ingested_seq = ?2 - 1 WHERE id = ?1", event.room, event.seq);
     if (!back) co_return std::unexpected(back.error());
@@ -124,7 +129,7 @@ Task<Result<std::string>> retry_dead_letter(Sql& db, const Event& event) {
     const Rows::Row was = rooms->front();
     auto forth =
         co_await db.query("UPDATE rooms SET ingested_seq = ?2, message_count = ?3, updated_ms = ?4 WHERE id = ?1",
-                          event.room, was.number(0), was.number(1), was.integer(2));
+                          event.room, ingested, was.number(1), was.integer(2));
     if (!forth) co_return std::unexpected(forth.error());
   }
   auto again = co_await find_letter(db, event);
