@@ -2,6 +2,7 @@
 #include "journal_scan.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "ringline/loop/disk.hpp"
@@ -17,6 +18,10 @@ std::size_t content_of(std::span<const std::byte> bytes) noexcept {
   if (bytes.empty() ||
       (bytes.front() == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0))
     return 0;
+  static constexpr std::array<std::byte, 64> kZeros{};
+  while (bytes.size() > kZeros.size() &&
+         std::memcmp(bytes.last(kZeros.size()).data(), kZeros.data(), kZeros.size()) == 0)
+    bytes = bytes.first(bytes.size() - kZeros.size());
   while (bytes.back() == std::byte{0}) bytes = bytes.first(bytes.size() - 1);
   return bytes.size();
 }
