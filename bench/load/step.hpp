@@ -19,8 +19,8 @@ struct Percentiles {
 Percentiles percentiles_of(const Histogram& histogram);
 
 struct StepPlan {
-  double rate = 0;  // messages a second; 0: closed loop, each sender sends when it has its answer
-  double warmup = 0;
+  double rate = 0;    // messages a second; 0: closed loop, each sender sends when it has its answer
+  double warmup = 0;  // not measured: the rate rises over it
   double seconds = 0;
   bool give_up = false;  // as soon as p99 can no longer be below the bound
 };

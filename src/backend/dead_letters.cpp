@@ -2,6 +2,7 @@
 // postgres_ingest.cpp).
 #include <fmt/format.h>
 
+#include <optional>
 #include <variant>
 
 #include "backend/event_effect.hpp"
@@ -29,14 +30,12 @@ DeadLetter read_letter(const Rows::Row& row) {
           .reason = std::string(row.text(8))};
 }
 
-Task<Result<std::vector<DeadLetter>>> find_letter(Sql& db, const Event& event) {
+Task<Result<std::optional<DeadLetter>>> find_letter(Sql& db, const Event& event) {
   auto rows = co_await db.query("SELECT " RINGLINE_LETTER_COLUMNS
                                 " FROM dead_letters WHERE room_id = ?1 AND seq = ?2 AND id = ?3",
                                 event.room, event.seq, event.id);
   if (!rows) co_return std::unexpected(rows.error());
-  std::vector<DeadLetter> found;
-  for (const Rows::Row row : *rows) found.push_back(read_letter(row));
-  co_return found;
+  co_return rows->empty() ? std::nullopt : std::optional(read_letter(rows->front()));
 }
 
 // Whose membership an event changes; 0: nobody's.
@@ -102,10 +101,10 @@ Task<Result<void>> drop_dead_letter(Sql& db, const Event& event) {
 Task<Result<std::string>> retry_dead_letter(Sql& db, const Event& event) {
   auto locked = co_await db.query("UPDATE rooms SET ingested_seq = ingested_seq WHERE id = ?1", event.room);
   if (!locked) co_return std::unexpected(locked.error());
-  auto letters = co_await find_letter(db, event);
-  if (!letters) co_return std::unexpected(letters.error());
-  if (letters->empty()) co_return base::fail(Errc::not_found, "there is no such dead letter");
-  auto later = co_await replaced_by(db, letters->front().event);
+  auto letter = co_await find_letter(db, event);
+  if (!letter) co_return std::unexpected(letter.error());
+  if (!*letter) co_return base::fail(Errc::not_found, "there is no such dead letter");
+  auto later = co_await replaced_by(db, (*letter)->event);
   if (!later) co_return std::unexpected(later.error());
   if (*later != 0) co_return fmt::format("event {} of the room says otherwise since: drop it", *later);
   auto rooms = co_await db.query("SELECT ingested_seq, message_count, updated_ms FROM rooms WHERE id = ?1", event.room);
@@ -122,7 +121,7 @@ Task<Result<std::string>> retry_dead_letter(Sql& db, const Event& event) {
     auto freed = co_await db.query("DELETE FROM room_events WHERE room_id = ?1 AND seq = ?2", event.room, event.seq);
     if (!freed) co_return std::unexpected(freed.error());
   }
-  const std::vector<Event> events{letters->front().event};
+  const std::vector<Event> events{(*letter)->event};
   auto taken = co_await db.ingest(events, Gaps::refuse);
   if (!taken) co_return std::unexpected(taken.error());
   if (before) {
@@ -134,7 +133,7 @@ Task<Result<std::string>> retry_dead_letter(Sql& db, const Event& event) {
   }
   auto again = co_await find_letter(db, event);
   if (!again) co_return std::unexpected(again.error());
-  co_return again->empty() ? std::string() : again->front().reason;
+  co_return *again ? (*again)->reason : std::string();
 }
 
 }  // namespace ringline::backend

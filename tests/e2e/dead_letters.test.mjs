@@ -1,9 +1,8 @@
 // The command dead-letters, while the server runs.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from './client.mjs';
-import { startServer } from './server.mjs';
+import { startServer, until } from './server.mjs';
 
 // Leaves of a stored message what the store leaves of one that the database refused.
 function refuse(server, { data }, reason) {
@@ -19,7 +18,7 @@ test('dead-letters: listed, done after all, dropped', async () => {
     const ann = await Client.connect(server.url, { name: 'ann' });
     const { room } = await ann.command('join', { room: 'a room' });
     for (const text of ['one', 'two', 'three']) await ann.command('send_message', { roomId: room.id, text });
-    while (server.sql(`SELECT count(*) FROM messages WHERE room_id = ${room.id}`) !== '3') await sleep(20);
+    await until(() => server.sql(`SELECT count(*) FROM messages WHERE room_id = ${room.id}`) === '3', 'all are stored');
     assert.match((await server.command('dead-letters', 'list')).stdout, /no dead letters/);
 
     const event = ann.events.find((frame) => frame.event === 'message_created' && frame.data.message.text === 'two');

@@ -6,24 +6,17 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client } from './client.mjs';
 import { Http, Polling } from './polling.mjs';
 import { RawSocket } from './raw.mjs';
-import { kBinary, startServer } from './server.mjs';
+import { kBinary, startServer, until } from './server.mjs';
 
 const run = promisify(execFile);
 const kEnv = { RATE_LIMIT_GUESTS: '0', RATE_LIMIT_MESSAGES: '0' };
 
 const metric = async (server, name) => Number((await (await fetch(`${server.url}/metrics`)).text()).match(new RegExp(`^ringline_${name} (\\d+)`, 'm'))[1]);
 const logged = (server, event) => server.logs().filter((line) => line.includes(`"event":"${event}"`)).map((line) => JSON.parse(line));
-const until = async (condition, what) => {
-  for (const end = Date.now() + 15_000; !(await condition());) {
-    assert.ok(Date.now() < end, `not in time: ${what}`);
-    await sleep(20);
-  }
-};
 // Each has asked once, and is kept alive: who never says a word is closed.
 const openMany = async (server, count) => {
   const sockets = [];

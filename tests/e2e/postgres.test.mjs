@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, get } from './client.mjs';
-import { startServer } from './server.mjs';
+import { startServer, until } from './server.mjs';
 
 const kSkip = process.env.RINGLINE_TEST_POSTGRES && process.env.POSTGRES_CONTROL ? false : 'no RINGLINE_TEST_POSTGRES and POSTGRES_CONTROL';
 const kEnv = { RATE_LIMIT_MESSAGES: '0', RATE_LIMIT_GUESTS: '0', BCRYPT_COST: '4' };
@@ -18,12 +18,6 @@ async function pair(server) {
   return { ann, bob, roomId: room.id };
 }
 
-async function until(what, done, ms = 20_000) {
-  for (const end = Date.now() + ms; !(await done());) {
-    assert.ok(Date.now() < end, `in vain: ${what}`);
-    await sleep(50);
-  }
-}
 const health = async (server) => (await get(server.url, '/health')).body.components.store;
 const stored = (server) => server.sql("SELECT count(*) || ' of ' || count(DISTINCT client_id) FROM messages");
 
@@ -35,7 +29,7 @@ test('away: chat goes on, what needs the database says so, and all is there when
     control('stop');
     try {
       for (let i = 0; i < 200; ++i) await ann.command('send_message', { roomId, text: `away ${i}`, clientId: `a${i}` });
-      await until('bob has all', () => bob.messages(roomId).length === 220);
+      await until(() => bob.messages(roomId).length === 220, 'bob has all');
       assert.equal(await health(server), 'failing');
       assert.equal((await get(server.url, '/readyz')).status, 200);
       const { messages } = await bob.command('get_history', { roomId, limit: 50 });
@@ -44,8 +38,8 @@ test('away: chat goes on, what needs the database says so, and all is there when
     } finally {
       control('start');
     }
-    await until('the store is well', async () => (await health(server)) === 'ok');
-    await until('all is stored', () => stored(server) === '220 of 220');
+    await until(async () => (await health(server)) === 'ok', 'the store is well');
+    await until(() => stored(server) === '220 of 220', 'all is stored');
     const carl = await Client.connect(server.url, { name: 'carl' });
     assert.equal((await carl.command('join', { room: 'a room' })).messages.at(-1).text, 'away 199');
     assert.deepEqual(bob.messages(roomId).map((message) => message.text).slice(20), Array.from({ length: 200 }, (_, i) => `away ${i}`));
@@ -62,7 +56,7 @@ test('connections that are cut again and again lose nothing', { skip: kSkip }, a
       for (let i = 0; i < 100; ++i) await ann.command('send_message', { roomId, text: `${round} ${i}`, clientId: `${round}-${i}` });
       server.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'ringline'");
     }
-    await until('all is stored', () => stored(server) === '1000 of 1000');
+    await until(() => stored(server) === '1000 of 1000', 'all is stored');
     assert.equal(server.sql('SELECT count(*) FROM dead_letters'), '0');
     assert.equal(server.sql('SELECT ingested_seq = (SELECT max(seq) FROM messages) FROM rooms ORDER BY id DESC LIMIT 1'), 't');
   } finally {
@@ -82,7 +76,7 @@ test('killed while it is away: what was acked goes there after the next start, w
     await sleep(1000);
     control('start');
     await starting;
-    await until('all is stored', () => stored(server) === '101 of 101');
+    await until(() => stored(server) === '101 of 101', 'all is stored');
     const back = await Client.connect(server.url, { token: ann.ready.tokens.accessToken });
     assert.equal((await back.command('get_history', { roomId, limit: 1 })).messages[0].text, 'away 99');
   } finally {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { io } from 'socket.io-client';
-import { startServer } from './server.mjs';
+import { startServer, until } from './server.mjs';
 
 const kRounds = 12;
 let server;
@@ -31,13 +31,6 @@ async function guest(room, options = {}) {
 }
 
 const texts = (socket) => socket.got.map(({ event }) => event.message.text);
-async function until(condition, what) {
-  for (let i = 0; i < 500; ++i) {
-    if (condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assert.fail(`never: ${what}`);
-}
 async function send(socket, text, roomId = socket.roomId) {
   const answer = await socket.emitWithAck('send_message', { roomId, text });
   assert.equal(answer.ok, true, JSON.stringify(answer));

@@ -45,6 +45,14 @@ function database(dataDir) {
   return { DATABASE_URL: schemas.get(dataDir) };
 }
 
+// Waits for `condition`, at most `ms`; `what` it is, said if it was in vain, is a text or what gives one.
+export async function until(condition, what, ms = 20_000) {
+  for (const end = Date.now() + ms; !(await condition());) {
+    assert.ok(Date.now() < end, `not in time: ${typeof what === 'function' ? what() : what}`);
+    await sleep(10);
+  }
+}
+
 const alive = new Set();
 const folders = new Set();
 process.on('exit', () => {

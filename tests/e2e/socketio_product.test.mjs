@@ -6,7 +6,7 @@ import { io } from 'socket.io-client';
 import { Client } from './client.mjs';
 import { Http, pollingPath, websocketPath } from './polling.mjs';
 import { RawWebSocket } from './raw.mjs';
-import { startServer } from './server.mjs';
+import { startServer, until } from './server.mjs';
 import { OverPolling, heard, kFolder, kTransports, leave } from './socketio_wire.mjs';
 
 const kMissed = 20;
@@ -44,13 +44,6 @@ describe('the product with three cores', () => {
     };
     return socket;
   };
-  const until = async (condition, what, ms = 15_000) => {
-    for (const end = Date.now() + ms; !condition();) {
-      assert.ok(Date.now() < end, `not in time: ${what()}`);
-      await sleep(10);
-    }
-  };
-
   for (const [name, transports] of Object.entries(kTransports)) {
     test(`${name}: chats, both ways and with the other door`, async () => {
       const [ann, bob] = [await chatter(transports), await chatter(transports)];
