@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "ringline/backend/journal_recovery.hpp"
 #include "ringline/base/log.hpp"
 #include "ringline/loop/disk.hpp"
 
@@ -66,28 +65,40 @@ std::string sqlite_file(const base::Settings& settings) {
   return url.starts_with(kSqlite) ? url.substr(kSqlite.size()) : std::string();
 }
 
+base::Result<void> take_in(backend::Recovery& recovery, backend::Database& store,
+                           const std::function<bool(const chat::Event&)>& wanted) {
+  std::vector<chat::Event> batch;
+  for (bool more = true; more;) {
+    auto events = recovery.next();
+    if (!events) return std::unexpected(events.error());
+    more = !events->empty();
+    std::ranges::copy_if(*events, std::back_inserter(batch), wanted);
+    if (batch.empty() || (more && batch.size() < kBatchEvents)) continue;
+    std::ranges::stable_sort(batch, {}, [](const chat::Event& event) { return event.room.value; });
+    if (auto taken = store.ingest(std::exchange(batch, {})); !taken) return taken;
+  }
+  return {};
+}
+
 base::Result<Booted> take_in_journals(const base::Settings& settings, const DataDir& data, unsigned cores,
                                       backend::Database& store) {
   auto recovery = backend::recover_journals(data.path());
   if (!recovery) return std::unexpected(recovery.error());
-  std::vector<chat::Event> batch;
-  for (bool more = true; more;) {
-    auto events = (*recovery)->next();
-    if (!events) return std::unexpected(events.error());
-    more = !events->empty();
-    std::ranges::move(*events, std::back_inserter(batch));
-    if (batch.empty() || (more && batch.size() < kBatchEvents)) continue;
-    std::ranges::stable_sort(batch, {}, [](const chat::Event& event) { return event.room.value; });
-    if (auto taken = store.ingest(std::exchange(batch, {})); !taken) return std::unexpected(taken.error());
-  }
+  auto taken = take_in(**recovery, store, [](const chat::Event&) { return true; });
+  if (!taken) return std::unexpected(taken.error());
   const backend::JournalReport& report = (*recovery)->report();
   log_report(report);
   if (auto settled = settle_durability(settings, data, report.was_clean, store); !settled)
     return std::unexpected(settled.error());
   auto stored_id = store.highest_id();
   if (!stored_id) return std::unexpected(stored_id.error());
-  Booted booted{.highest_id = std::max(*stored_id, report.highest_id.value), .journals = {}};
+  Booted booted{
+      .highest_id = std::max(*stored_id, report.highest_id.value), .journals = {}, .recovered = nullptr};
   for (unsigned core = 0; core < cores; ++core) booted.journals.push_back((*recovery)->start_of(core));
+  if (store.safe_before_ms() != INT64_MAX) {
+    booted.recovered = std::move(*recovery);
+    return booted;
+  }
   if (auto removed = (*recovery)->remove_recovered(); !removed) return std::unexpected(removed.error());
   return booted;
 }

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "app/data_dir.hpp"
 #include "ringline/backend/database.hpp"
 #include "ringline/backend/journal.hpp"
+#include "ringline/backend/journal_recovery.hpp"
 #include "ringline/base/result.hpp"
 #include "ringline/base/settings.hpp"
 
@@ -16,10 +19,16 @@ namespace ringline::app {
 struct Booted {
   std::uint64_t highest_id = 0;                 // of store and journals
   std::vector<backend::JournalStart> journals;  // by core
+  // What was read, where it may not be removed yet (JournalKeeper); null: it is.
+  std::unique_ptr<backend::Recovery> recovered;
 };
 
 // The file of SQLite, where that is the store: DATABASE_URL=sqlite:PATH, or in DATA_DIR without a URL. Empty: the store is PostgreSQL.
 std::string sqlite_file(const base::Settings& settings);
+
+// Hands the store all that is `wanted` of what is still to be read, batch by batch.
+base::Result<void> take_in(backend::Recovery& recovery, backend::Database& store,
+                           const std::function<bool(const chat::Event&)>& wanted);
 
 // Reads all journals, takes in what the store lacks, removes them. Damage is logged with file, offset and range; what is intact behind it is kept.
 // After a run with DURABILITY=relaxed that did not stop cleanly, every room gets a new epoch: what clients saw may be gone.

@@ -106,8 +106,17 @@ void Core::on_turn_end() {
 void Core::on_tick() {
   shard_->on_tick(loop_.now_ms());
   process_.state[loop_.core()].journal_well.store(journal_->healthy(), std::memory_order_relaxed);
+  if (loop_.core() == 0) tend_store();
   rest_if_quiet();
   loop_.timers().arm(tick_, loop_.now_ms() + chat::Shard::kTickMs);
+}
+
+// What the store wants of us now and then: once a process.
+void Core::tend_store() {
+  process_.store.tend();
+  loop_.metrics().text_lag_messages = process_.store.texts_waiting();
+  JournalKeeper& keeper = process_.keeper;
+  if (keeper.begin() && !process_.workers.submit([&keeper] { keeper.run(); })) keeper.skip();
 }
 
 // The one place where memory that was needed once is given back: a crowd that comes at once needs several times what it needs when it is there.

@@ -66,6 +66,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
 
   void on_turn_end() override;
   void on_tick();
+  void tend_store();
   void rest_if_quiet();
   void on_flush_due() {}  // the turn that the timer brings ends with a flush
   base::Task<void> drain_and_stop();

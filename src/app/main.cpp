@@ -166,7 +166,9 @@ base::Result<std::unique_ptr<backend::Database>> open_database(const base::Setti
   if (const std::string file = sqlite_file(settings); !file.empty()) return backend::open_sqlite(file);
   auto holder = data.host_token();
   if (!holder) return std::unexpected(holder.error());
-  return backend::open_postgres(settings.database_url, {.holder = *holder});  // settings let nothing else through
+  // Settings let nothing else through.
+  return backend::open_postgres(settings.database_url,
+                                {.holder = *holder, .replica_url = settings.database_replica_url});
 }
 
 int run(const base::Settings& settings, const DataDir& data) {
@@ -178,8 +180,9 @@ int run(const base::Settings& settings, const DataDir& data) {
   auto booted = take_in_journals(settings, data, cores, **store);
   if (!booted) return fail(booted.error().message);
 
+  JournalKeeper keeper(data.path(), std::move(booted->recovered), **store);
   loop::Workers workers(kWorkers, "worker", base::limits::kWorkerJobs);
-  Process process(settings, cores, std::move(*secrets), workers, **store);
+  Process process(settings, cores, std::move(*secrets), workers, **store, keeper);
   process.highest_id = booted->highest_id;
   process.journals = booted->journals;
   process.started_ns = base::monotonic_ns();
@@ -199,6 +202,7 @@ int run(const base::Settings& settings, const DataDir& data) {
     announce_start(process, data);
     serve(process);
   }
+  keeper.stop();
   threads.clear();  // joins
   if (process.failed) return fail(process.failure);
   if (auto marked = backend::mark_clean_stop(data.path()); !marked)

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "app/journal_keeper.hpp"
 #include "ringline/backend/database.hpp"
 #include "ringline/backend/journal.hpp"
 #include "ringline/base/settings.hpp"
@@ -27,12 +28,13 @@ class Core;
 
 struct Process {
   Process(const base::Settings& from, unsigned core_count, std::vector<std::string> secrets, loop::Workers& pool,
-          backend::Database& database)
+          backend::Database& database, JournalKeeper& journal_keeper)
       : settings(from),
         cores(core_count),
         tokens(std::move(secrets)),
         workers(pool),
         store(database),
+        keeper(journal_keeper),
         mailboxes(core_count),
         loops(core_count),
         core_objects(core_count),
@@ -44,6 +46,7 @@ struct Process {
   const chat::Tokens tokens;
   loop::Workers& workers;
   backend::Database& store;
+  JournalKeeper& keeper;  // core 0's
   unsigned connections_max = 0;                 // of a core
   std::uint64_t highest_id = 0;                 // of all found on disk
   std::vector<backend::JournalStart> journals;  // by core

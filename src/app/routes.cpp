@@ -21,6 +21,7 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"GET", "/rooms/{roomId}/messages", "get_history", 200, ""},
     {"POST", "/rooms/{roomId}/messages", "send_message", 201, ""},
     {"GET", "/users/{userId}", "get_user", 200, ""},
+    {"GET", "/search/messages", "search_messages", 200, ""},
 });
 
 // Query parameters that are numbers in the data, and those with another name there.

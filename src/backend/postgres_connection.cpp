@@ -75,7 +75,8 @@ base::Error postgres_error(const PGresult* result) {
   return {.code = Errc::internal, .message = "the database failed", .field = {}};
 }
 
-Result<std::vector<PostgresTarget>> read_postgres_url(const std::string& url) {
+Result<std::vector<PostgresTarget>> read_postgres_url(const std::string& url, ServerRole role) {
+  const std::string setting = role == ServerRole::primary ? "DATABASE_URL" : "DATABASE_REPLICA_URL";
   char* message = nullptr;
   const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> parsed(PQconninfoParse(url.c_str(), &message),
                                                                             &PQconninfoFree);
@@ -84,7 +85,7 @@ Result<std::vector<PostgresTarget>> read_postgres_url(const std::string& url) {
     std::string why = message ? message : "out of memory";
     why.resize(std::min(why.size(), why.find(": \"")));  // what follows may be the URL, with its password
     while (why.ends_with('\n')) why.pop_back();
-    return base::fail(Errc::invalid, "DATABASE_URL cannot be read: " + why);
+    return base::fail(Errc::invalid, setting + " cannot be read: " + why);
   }
   std::vector<std::string> hosts, addresses, ports;
   std::vector<std::pair<std::string, std::string>> others;
@@ -113,7 +114,7 @@ Result<std::vector<PostgresTarget>> read_postgres_url(const std::string& url) {
   std::vector<PostgresTarget> targets;
   const std::size_t count = std::max({hosts.size(), addresses.size(), std::size_t{1}});
   if (ports.size() > 1 && ports.size() != count)
-    return base::fail(Errc::invalid, "DATABASE_URL names another number of ports than of hosts");
+    return base::fail(Errc::invalid, setting + " names another number of ports than of hosts");
   for (std::size_t i = 0; i < count; ++i) {
     PostgresTarget target{.options = others, .name = {}};
     auto add = [&](const char* key, const std::vector<std::string>& values) {
@@ -125,7 +126,7 @@ Result<std::vector<PostgresTarget>> read_postgres_url(const std::string& url) {
     const std::string address = add("hostaddr", addresses);
     const std::string port = add("port", ports);
     target.name = fmt::format("{}:{}", host.empty() ? address : host, port.empty() ? "5432" : port);
-    target.options.emplace_back("target_session_attrs", "read-write");
+    target.options.emplace_back("target_session_attrs", role == ServerRole::primary ? "read-write" : "any");
     target.options.emplace_back("application_name", "ringline");
     targets.push_back(std::move(target));
   }
@@ -283,6 +284,10 @@ void PostgresConnection::queue(const char* sql, SqlValues values) {
   if (send(sql, values)) ++queued_;
 }
 
+std::int64_t PostgresConnection::due_ms() const noexcept {
+  return loop_.now_ms() + timeout_.count() * (kind_ == Kind::write ? kWriteTimeouts : 1);
+}
+
 Task<Result<std::vector<Rows>>> PostgresConnection::flush() {
   if (broken_) co_return std::unexpected(refused_ ? *refused_ : unavailable("the database is away"));
   std::optional<base::Error> refused = std::exchange(refused_, std::nullopt);
@@ -292,11 +297,11 @@ Task<Result<std::vector<Rows>>> PostgresConnection::flush() {
     co_return std::vector<Rows>();
   }
   queued_ = 0;
-  const std::int64_t deadline_ms = loop_.now_ms() + timeout_.count() * (kind_ == Kind::write ? kWriteTimeouts : 1);
+  const std::int64_t deadline = due_ms();
   if (PQpipelineSync(connection_.get()) != 1) co_return std::unexpected(lose(PQerrorMessage(connection_.get())));
-  const bool sent = co_await send_all(deadline_ms);
+  const bool sent = co_await send_all(deadline);
   if (!sent) co_return std::unexpected(lose("what was sent was not taken"));
-  auto rows = co_await receive(deadline_ms);
+  auto rows = co_await receive(deadline);
   if (rows && refused) co_return std::unexpected(*refused);
   if (rows && begins) rows->erase(rows->begin());  // BEGIN's
   co_return rows;
@@ -343,6 +348,56 @@ Task<Result<std::vector<Rows>>> PostgresConnection::receive(std::int64_t deadlin
   }
   if (failed) co_return std::unexpected(*failed);
   co_return all;
+}
+
+Task<Result<void>> PostgresConnection::copy(const char* sql, std::string_view rows) {
+  ASSERT(begun_ && queued_ == 0);
+  if (broken_) co_return std::unexpected(unavailable("the database is away"));
+  PGconn* const c = connection_.get();
+  if (PQexitPipelineMode(c) != 1 || PQsendQuery(c, sql) != 1) co_return std::unexpected(lose(PQerrorMessage(c)));
+  auto done = co_await copy_in(rows, due_ms());
+  if (!broken_ && PQenterPipelineMode(c) != 1) co_return std::unexpected(lose(PQerrorMessage(c)));
+  co_return done;
+}
+
+Task<Result<void>> PostgresConnection::copy_in(std::string_view rows, std::int64_t deadline_ms) {
+  PGconn* const c = connection_.get();
+  const bool asked = co_await send_all(deadline_ms);
+  if (!asked) co_return std::unexpected(lose("what was sent was not taken"));
+  auto begun = co_await receive_copy(PGRES_COPY_IN, deadline_ms);
+  if (!begun) co_return begun;
+  constexpr std::size_t kPieceBytes = 1024 * 1024;  // its size is an int there
+  while (!rows.empty()) {
+    const std::string_view piece = rows.substr(0, kPieceBytes);
+    if (PQputCopyData(c, piece.data(), static_cast<int>(piece.size())) != 1)
+      co_return std::unexpected(lose(PQerrorMessage(c)));
+    rows.remove_prefix(piece.size());
+    const bool sent = co_await send_all(deadline_ms);
+    if (!sent) co_return std::unexpected(lose("what was sent was not taken"));
+  }
+  if (PQputCopyEnd(c, nullptr) != 1) co_return std::unexpected(lose(PQerrorMessage(c)));
+  const bool ended = co_await send_all(deadline_ms);
+  if (!ended) co_return std::unexpected(lose("what was sent was not taken"));
+  auto done = co_await receive_copy(PGRES_COMMAND_OK, deadline_ms);
+  co_return done;
+}
+
+// What the server says to a COPY: that it reads, or at the end that it has kept the rows. What it refuses is read to its end too.
+Task<Result<void>> PostgresConnection::receive_copy(ExecStatusType wanted, std::int64_t deadline_ms) {
+  std::optional<base::Error> failed;
+  for (;;) {
+    ResultPtr result;
+    const bool whole = co_await await_result(deadline_ms, result);
+    if (!whole) co_return std::unexpected(lose(PQerrorMessage(connection_.get())));
+    if (!result) break;
+    const ExecStatusType status = PQresultStatus(result.get());
+    if (status == wanted && status == PGRES_COPY_IN) co_return Result<void>();  // its end comes after the rows
+    if (status == wanted || failed) continue;
+    failed = postgres_error(result.get());
+    if (failed->code == Errc::unavailable && failed->sys != kTryAgain) broken_ = true;
+  }
+  if (failed) co_return std::unexpected(*failed);
+  co_return Result<void>();
 }
 
 Task<Result<Rows>> PostgresConnection::execute(const char* sql, SqlValues values) {

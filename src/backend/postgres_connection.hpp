@@ -22,13 +22,16 @@ namespace ringline::backend {
 // Error::sys of an `unavailable` whose transaction may be run again at once: another one was in its way.
 inline constexpr int kTryAgain = 1;
 
+// What a server must be to be used: one that takes writes, or any.
+enum class ServerRole : std::uint8_t { primary, any };
+
 // One of the servers that a URL names, as libpq takes it.
 struct PostgresTarget {
   std::vector<std::pair<std::string, std::string>> options;
   std::string name;  // HOST:PORT, for the log
 };
 // Invalid: the URL cannot be read; the message says why, without what is secret in it.
-Result<std::vector<PostgresTarget>> read_postgres_url(const std::string& url);
+Result<std::vector<PostgresTarget>> read_postgres_url(const std::string& url, ServerRole role = ServerRole::primary);
 
 struct FreeResult {
   void operator()(PGresult* result) const noexcept { PQclear(result); }
@@ -41,10 +44,11 @@ base::Error postgres_error(const PGresult* result);
 
 class PostgresConnection final : public Sql {
  public:
-  PostgresConnection(loop::Loop& loop, std::chrono::milliseconds timeout) : loop_(loop), timeout_(timeout) {}
+  PostgresConnection(loop::Loop& loop, std::chrono::milliseconds timeout, ServerRole role = ServerRole::primary)
+      : loop_(loop), timeout_(timeout), role_(role) {}
   ~PostgresConnection() override { ASSERT(!connection_ && !watch_); }
 
-  // Refuses servers that only read.
+  // Refuses servers that only read, unless `role` is any.
   Task<Result<void>> open(const PostgresTarget& target, std::chrono::milliseconds timeout);
   Task<void> close();
   bool broken() const noexcept { return broken_; }
@@ -57,12 +61,17 @@ class PostgresConnection final : public Sql {
   Task<void> rollback();
 
   Task<Result<Rows>> execute(const char* sql, SqlValues values) override;
-  Task<Result<void>> ingest(const std::vector<chat::Event>& events, Gaps gaps) override;  // postgres_ingest.cpp
+  Task<Result<void>> ingest(const std::vector<chat::Event>& events, Gaps gaps) override;        // postgres_ingest.cpp
+  Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query) override;               // postgres_search.cpp
+  bool may_lag() const noexcept override { return role_ == ServerRole::any; }
 
   // ---- Several at once.
   void queue(const char* sql, SqlValues values);
   // The rows of each, or the first error; then the transaction can only be taken back, or back to a savepoint.
   Task<Result<std::vector<Rows>>> flush();
+
+  // COPY … FROM STDIN, `rows` being what it reads. Pipelines know no COPY, so the connection leaves its pipeline meanwhile: nothing may be queued.
+  Task<Result<void>> copy(const char* sql, std::string_view rows);
 
  private:
   class Ready;
@@ -72,6 +81,9 @@ class PostgresConnection final : public Sql {
   Task<bool> send_all(std::int64_t deadline_ms);
   Task<bool> await_result(std::int64_t deadline_ms, ResultPtr& result);
   Task<Result<std::vector<Rows>>> receive(std::int64_t deadline_ms);
+  Task<Result<void>> copy_in(std::string_view rows, std::int64_t deadline_ms);
+  Task<Result<void>> receive_copy(ExecStatusType wanted, std::int64_t deadline_ms);
+  std::int64_t due_ms() const noexcept;
   Task<Result<void>> connect(const PostgresTarget& target, std::int64_t deadline_ms);
   base::Error lose(std::string_view why);
 
@@ -80,6 +92,7 @@ class PostgresConnection final : public Sql {
   };
   loop::Loop& loop_;
   std::chrono::milliseconds timeout_;
+  ServerRole role_;
   std::unique_ptr<PGconn, Finish> connection_;
   std::unique_ptr<loop::FdWatch> watch_;
   Ready* waiting_ = nullptr;

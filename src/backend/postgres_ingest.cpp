@@ -1,5 +1,5 @@
-// Taking events into PostgreSQL: a whole batch in one pipeline, rows of a table in one statement each. See also sqlite_ingest.cpp, which does the same one
-// by one: what a row does, what is refused, and what stays of that, are the same.
+// Taking events into PostgreSQL: a whole batch in one pipeline, rows of a table in one statement each, messages by a COPY behind it. See also
+// sqlite_ingest.cpp, which does the same one by one: what a row does, what is refused, and what stays of that, are the same.
 //
 // The rooms of a batch are locked first, in the order of their ids: of two hosts that would take in the same room one waits, and then finds that it is
 // done. Where the database refuses something of a batch, all of it is taken back and done again event by event, to find what it was.
@@ -7,13 +7,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <set>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "backend/event_effect.hpp"
-#include "backend/postgres_connection.hpp"
+#include "backend/postgres_rows.hpp"
 #include "backend/store_queries.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
@@ -29,67 +29,6 @@ namespace {
 constexpr std::int64_t kClientIdMs = 25 * 3600 * 1000;  // clientIds are promised for 24 h
 constexpr unsigned kEphemeralKeysRemoved = 1000;        // of those that are older, with each batch that brings some
 
-// A column as an array's text (PostgreSQL, "Array Input and Output Syntax").
-class Column {
- public:
-  void add(std::int64_t number) { next() += std::to_string(number); }
-  void add(std::uint64_t number) { add(static_cast<std::int64_t>(number)); }
-  template <class Tag>
-  void add(base::Id<Tag> id) {
-    add(id.value);
-  }
-  void add(std::string_view text) {
-    next() += '"';
-    for (char c : text) {
-      if (c == '"' || c == '\\') text_ += '\\';
-      text_ += c;
-    }
-    text_ += '"';
-  }
-  template <class Value>
-  void add(const std::optional<Value>& value) {
-    if (value) {
-      add(*value);
-    } else {
-      next() += "NULL";
-    }
-  }
-  bool empty() const noexcept { return text_.empty(); }
-  SqlValue take() {
-    std::string whole = "{" + std::exchange(text_, {}) + "}";
-    return whole;
-  }
-
- private:
-  std::string& next() {
-    if (!text_.empty()) text_ += ',';
-    return text_;
-  }
-  std::string text_;
-};
-
-// Rows of one table on their way.
-template <std::size_t columns>
-class Table {
- public:
-  template <class... Values>
-  void add(const Values&... values) {
-    static_assert(sizeof...(values) == columns);
-    std::size_t column = 0;
-    (columns_[column++].add(values), ...);
-  }
-  void queue(PostgresConnection& c, const char* sql) {
-    if (columns_[0].empty()) return;
-    SqlValues values;
-    for (Column& column : columns_) values.push_back(column.take());
-    c.queue(sql, std::move(values));
-  }
-  bool empty() const noexcept { return columns_[0].empty(); }
-
- private:
-  std::array<Column, columns> columns_;
-};
-
 struct RoomState {
   bool exists = false;
   bool ephemeral = false;
@@ -99,6 +38,7 @@ struct RoomState {
   std::uint64_t message_count = 0;
   std::int64_t updated_ms = 0;
   std::uint64_t new_epochs = 0;
+  bool has_messages = false;  // new ones, for the index of texts
 };
 using Rooms = std::unordered_map<RoomId, RoomState>;
 
@@ -115,21 +55,24 @@ class Ingest {
   Task<Result<void>> run() {
     auto locked = co_await lock_rooms();
     if (!locked) co_return locked;
-    for (const Event& event : events_) effects_.push_back(effect_of(event, rooms_[event.room].ephemeral, json_));
+    for (const Event& event : events_) {
+      const RoomState& room = rooms_[event.room];
+      const bool is_new = !room.exists || event.seq > room.ingested;  // else nobody looks at it
+      effects_.push_back(is_new ? effect_of(event, room.ephemeral, json_) : Result<EventEffect>(NothingMore{}));
+    }
     auto used = co_await find_used_keys();
     if (!used) co_return used;
     const Rooms before = rooms_;
     c_.queue("SAVEPOINT batch", {});
     for (std::size_t i = 0; i < events_.size(); ++i)
       if (auto taken = take(i); !taken) co_return taken;
-    queue_rows();
     queue_rooms();
-    auto done = co_await c_.flush();
-    if (done) co_return Result<void>();
-    if (done.error().code != Errc::conflict) co_return std::unexpected(done.error());
+    auto done = co_await write_rows();
+    if (done || done.error().code != Errc::conflict) co_return done;
     auto back = co_await c_.execute("ROLLBACK TO SAVEPOINT batch", {});
     if (!back) co_return std::unexpected(back.error());
     rooms_ = before;
+    words_ = {};
     auto singly = co_await run_singly();
     co_return singly;
   }
@@ -161,7 +104,7 @@ class Ingest {
   // Of the sends in this batch: which have a clientId that their sender used in the room before?
   Task<Result<void>> find_used_keys() {
     Column rooms, senders, keys;
-    std::uint64_t oldest = UINT64_MAX;
+    std::uint64_t oldest = UINT64_MAX, newest = 0;
     for (std::size_t i = 0; i < events_.size(); ++i) {
       const Event& event = events_[i];
       const auto* created = effects_[i] ? std::get_if<MessageCreated>(&*effects_[i]) : nullptr;
@@ -170,16 +113,17 @@ class Ingest {
       senders.add(created->message.sender);
       keys.add(std::string_view(*created->client_id));
       oldest = std::min(oldest, event.id.value);
+      newest = std::max(newest, event.id.value);
     }
     if (rooms.empty()) co_return Result<void>();
     constexpr std::uint64_t kBack = std::uint64_t{kClientIdMs}
                                     << (base::kHostBits + base::kCoreBits + base::kCounterBits);
     auto rows = co_await c_.query(
         "SELECT m.room_id, m.sender_id, m.client_id FROM unnest(?1::bigint[], ?2::bigint[], ?3::text[])"
-        " AS sent (room_id, sender_id, client_id) JOIN messages m USING (sender_id, room_id, client_id) WHERE m.id >= "
-        "?4",
+        " AS sent (room_id, sender_id, client_id) JOIN messages m USING (sender_id, room_id, client_id)"
+        " WHERE m.id BETWEEN ?4 AND ?5",
         std::get<std::string>(rooms.take()), std::get<std::string>(senders.take()), std::get<std::string>(keys.take()),
-        oldest > kBack ? oldest - kBack : 0);
+        oldest > kBack ? oldest - kBack : 0, newest);
     if (!rows) co_return std::unexpected(rows.error());
     for (const Rows::Row row : *rows) used_.emplace(row.number(0), row.number(1), std::string(row.text(2)));
     co_return Result<void>();
@@ -195,8 +139,7 @@ class Ingest {
     }
     if (event.seq <= room.ingested) return {};
     if (event.seq != room.ingested + 1 && gaps_ == Gaps::refuse)
-      return base::fail(Errc::internal, fmt::format("room {}: events {} to {} are missing before {}", event.room.value,
-                                                    room.ingested + 1, event.seq - 1, event.seq));
+      return missing(event, room);
     Result<void> applied;
     if (const auto& effect = effects_[index]; effect) {
       applied = std::visit([&](const auto& what) { return apply(event, room, what); }, *effect);
@@ -204,8 +147,23 @@ class Ingest {
       applied = std::unexpected(effect.error());
     }
     if (!applied) set_aside(event, room, applied.error().message);
+    if (applied && event.kind == EventKind::message_created && !room.ephemeral) note_words(event, room);
     advance(event, room);
     return {};
+  }
+
+  void note_words(const Event& event, RoomState& room) {
+    room.has_messages = true;
+    words_.first_id = std::min(words_.first_id, event.id.value);
+    words_.last_id = std::max(words_.last_id, event.id.value);
+    ++words_.messages;
+  }
+
+  static std::unexpected<base::Error> missing(const Event& event, const RoomState& room) {
+    std::string what = fmt::format("room {}: events {} to {} are missing before {}", event.room.value,
+                                   room.ingested + 1, event.seq - 1, event.seq);
+    return std::unexpected(
+        base::Error{.code = Errc::internal, .message = std::move(what), .field = {}, .sys = kEventsMissing});
   }
 
   static void advance(const Event& event, RoomState& room) {
@@ -224,18 +182,16 @@ class Ingest {
       const RoomState before = room;
       c_.queue("SAVEPOINT event", {});
       if (auto taken = take(i); !taken) co_return taken;
-      queue_rows();
-      auto done = co_await c_.flush();
+      auto done = co_await write_rows();
       if (!done && done.error().code == Errc::conflict) {
         auto back = co_await c_.execute("ROLLBACK TO SAVEPOINT event", {});
         if (!back) co_return std::unexpected(back.error());
         room = before;
         set_aside(event, room, done.error().message);
         advance(event, room);
-        queue_rows();
-        done = co_await c_.flush();
+        done = co_await write_rows();
       }
-      if (!done) co_return std::unexpected(done.error());
+      if (!done) co_return done;
     }
     queue_rooms();
     auto done = co_await c_.flush();
@@ -256,13 +212,20 @@ class Ingest {
     messages_.add(event.room, event.seq, event.id, m.sender, what.client_id, std::string_view(m.type),
                   std::string_view(m.text), m.reply_to ? std::optional(m.reply_to) : std::nullopt,
                   mentions_json(m.mentions), unless_empty(m.extra), m.created_ms, m.edited_ms, m.deleted_ms);
+    note_writer(m.sender);
     return {};
+  }
+
+  // He is not removed with idle guests.
+  void note_writer(UserId user) {
+    if (writers_.insert(user).second) wrote_.add(user);
   }
 
   Result<void> apply(const Event& event, const RoomState&, const EphemeralSend& what) {
     if (!what.client_id) return {};
     if (has_nul(*what.client_id)) return no_nul();
     sends_.add(event.room, event.actor, std::string_view(*what.client_id), event.seq, event.id, event.at_ms);
+    note_writer(event.actor);
     return {};
   }
 
@@ -338,12 +301,20 @@ class Ingest {
               event.at_ms, base::wall_ms(), body, reason);
   }
 
+  Task<Result<void>> write_rows() {
+    queue_rows();
+    const std::string messages = messages_.empty() ? std::string() : messages_.take();
+    auto flushed = co_await c_.flush();
+    if (!flushed) co_return std::unexpected(flushed.error());
+    if (messages.empty()) co_return Result<void>();
+    auto copied = co_await c_.copy(
+        "COPY messages (room_id, seq, id, sender_id, client_id, type, text, reply_to, mentions, extra, created_ms,"
+        " edited_ms, deleted_ms) FROM STDIN (FORMAT binary)",
+        messages);
+    co_return copied;
+  }
+
   void queue_rows() {
-    messages_.queue(c_,
-                    "WITH kept AS (INSERT INTO messages SELECT * FROM unnest(?1::bigint[], ?2::bigint[], ?3::bigint[],"
-                    " ?4::bigint[], ?5::text[], ?6::text[], ?7::text[], ?8::bigint[], ?9::text[], ?10::text[],"
-                    " ?11::bigint[], ?12::bigint[], ?13::bigint[]) RETURNING sender_id)"
-                    " UPDATE users SET wrote = 1 WHERE wrote = 0 AND id IN (SELECT sender_id FROM kept)");
     others_.queue(c_,
                   "INSERT INTO room_events SELECT * FROM unnest(?1::bigint[], ?2::bigint[], ?3::smallint[], ?4::text[])"
                   " ON CONFLICT DO NOTHING");
@@ -351,6 +322,9 @@ class Ingest {
                 "INSERT INTO dead_letters SELECT * FROM unnest(?1::bigint[], ?2::bigint[], ?3::bigint[],"
                 " ?4::smallint[], ?5::bigint[], ?6::bigint[], ?7::bigint[], ?8::text[], ?9::text[])"
                 " ON CONFLICT DO NOTHING");
+    if (!wrote_.empty())
+      c_.queue("UPDATE users SET wrote = 1 WHERE wrote = 0 AND id = ANY (?1::bigint[])", {wrote_.take()});
+    writers_.clear();
     if (sends_.empty()) return;
     c_.queue(
         "DELETE FROM ephemeral_sends WHERE (sender_id, room_id, client_id) IN"
@@ -358,21 +332,32 @@ class Ingest {
         " ORDER BY created_ms LIMIT ?2 FOR UPDATE SKIP LOCKED)",
         {sql_value(base::wall_ms() - kClientIdMs), sql_value(kEphemeralKeysRemoved)});
     sends_.queue(c_,
-                 "WITH kept AS (INSERT INTO ephemeral_sends (room_id, sender_id, client_id, seq, id, created_ms)"
+                 "INSERT INTO ephemeral_sends (room_id, sender_id, client_id, seq, id, created_ms)"
                  " SELECT * FROM unnest(?1::bigint[], ?2::bigint[], ?3::text[], ?4::bigint[], ?5::bigint[],"
-                 " ?6::bigint[]) RETURNING sender_id)"
-                 " UPDATE users SET wrote = 1 WHERE wrote = 0 AND id IN (SELECT sender_id FROM kept)");
+                 " ?6::bigint[])");
   }
 
   void queue_rooms() {
-    for (const auto& [id, room] : rooms_)
-      if (room.ingested != room.first)
-        moved_.add(id, room.ingested, room.message_count, room.updated_ms, room.new_epochs);
+    Column rooms, first_seqs, last_seqs;
+    for (const auto& [id, room] : rooms_) {
+      if (room.ingested == room.first) continue;
+      moved_.add(id, room.ingested, room.message_count, room.updated_ms, room.new_epochs);
+      if (!room.has_messages) continue;
+      rooms.add(id);
+      first_seqs.add(room.first + 1);
+      last_seqs.add(room.ingested);
+    }
     moved_.queue(c_,
                  "UPDATE rooms r SET last_seq = greatest(r.last_seq, moved.seq), ingested_seq = moved.seq,"
                  " message_count = moved.count, updated_ms = moved.updated, epoch = r.epoch + moved.epochs"
                  " FROM unnest(?1::bigint[], ?2::bigint[], ?3::bigint[], ?4::bigint[], ?5::bigint[])"
                  " AS moved (id, seq, count, updated, epochs) WHERE r.id = moved.id");
+    if (rooms.empty()) return;
+    c_.queue(
+        "INSERT INTO text_queue (rooms, first_seqs, last_seqs, first_id, last_id, messages)"
+        " VALUES (?1::bigint[], ?2::bigint[], ?3::bigint[], ?4, ?5, ?6)",
+        {rooms.take(), first_seqs.take(), last_seqs.take(), sql_value(words_.first_id), sql_value(words_.last_id),
+         sql_value(words_.messages)});
   }
 
   PostgresConnection& c_;
@@ -383,11 +368,19 @@ class Ingest {
   Rooms rooms_;
   std::set<Key> used_;  // before this batch
   std::set<Key> used_in_batch_;
-  Table<13> messages_;
+  CopyRows<13> messages_;
   Table<4> others_;
   Table<6> sends_;
   Table<9> dead_;
   Table<5> moved_;
+  std::unordered_set<UserId> writers_;  // among what is on its way
+  Column wrote_;                        // the same
+  struct Words {
+    std::uint64_t first_id = UINT64_MAX;
+    std::uint64_t last_id = 0;
+    std::uint64_t messages = 0;
+  };
+  Words words_;  // for the index of texts
 };
 
 }  // namespace

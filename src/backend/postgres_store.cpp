@@ -1,20 +1,20 @@
 // The PostgreSQL database: one thread with a loop of its own (offload), and its connections. A job has a connection for one transaction.
 //
-// What waits for a connection waits in order. While no server can be reached nothing waits: jobs are answered `unavailable` at once, and one connection after
-// the other is tried again, after kRetryFirst, then twice as long each time up to kRetryLongest, give or take a half.
+// Beside the jobs run there: the lease, the partitions of the months to come, the feeding of the index of texts, and a look at the server each second: on
+// which timeline it is, and how far its standbys are. A standby that takes over begins a new timeline, and may lack what it had not got: then what the
+// journals keep is to be taken in again (Database::rewinds).
 #include <algorithm>
 #include <atomic>
-#include <deque>
 #include <latch>
 #include <thread>
 
-#include "backend/postgres_connection.hpp"
 #include "backend/postgres_open.hpp"
+#include "backend/postgres_pool.hpp"
+#include "backend/postgres_search.hpp"
 #include "backend/sql_database.hpp"
 #include "ringline/base/assert.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
-#include "ringline/base/random.hpp"
 #include "ringline/loop/thread.hpp"
 
 namespace ringline::backend {
@@ -22,14 +22,22 @@ namespace ringline::backend {
 namespace {
 
 using namespace std::chrono_literals;
+using Kind = PostgresConnection::Kind;
 
-constexpr auto kConnectTimeout = 3000ms;
-constexpr auto kRetryFirst = 100ms;
-constexpr auto kRetryLongest = 3000ms;
 constexpr auto kStep = 50ms;  // of long waits: how soon a stop is seen
 constexpr auto kPartitionsEvery = 24h;
 constexpr auto kLeaseEvery = base::limits::kPostgresLease / 6;
-constexpr unsigned kTries = 3;  // of a transaction that others were in the way of
+constexpr auto kLookEvery = 1s;
+constexpr auto kFeedEvery = 1s;                                       // while nothing waits
+constexpr std::chrono::milliseconds kReplicaTimeout = 2s;             // then the primary is asked
+constexpr std::int64_t kRewindsEveryMs = std::chrono::minutes(1) / 1ms;  // at most, for what is missing again
+constexpr unsigned kTries = 3;                                        // of a transaction that others were in the way of
+
+// Where the server is: the file it writes (the first eight digits are its timeline), the end of its log, and how far all of its standbys have that on disk;
+// null: there is none, or it is not for us to know.
+constexpr const char* kLook =
+    "SELECT pg_walfile_name(pg_current_wal_insert_lsn()), (pg_current_wal_insert_lsn() - '0/0')::bigint,"
+    " (SELECT (min(flush_lsn) - '0/0')::bigint FROM pg_stat_replication WHERE state = 'streaming')";
 
 base::Error away() {
   return {.code = base::Errc::unavailable, .message = "the database is away", .field = {}, .retry_after_ms = 1000};
@@ -37,86 +45,80 @@ base::Error away() {
 
 class PostgresStore final : public SqlDatabase {
  public:
-  PostgresStore(std::vector<PostgresTarget> targets, PostgresOptions options, std::unique_ptr<loop::Ring> ring);
+  PostgresStore(PostgresPool::Options primary, PostgresPool::Options replica, PostgresOptions options,
+                std::unique_ptr<loop::Ring> ring);
   ~PostgresStore() override;
 
-  bool write(JobRef job) override { return submit(std::move(job), PostgresConnection::Kind::write); }
-  bool read(JobRef job) override { return submit(std::move(job), PostgresConnection::Kind::read); }
+  bool write(JobRef job) override { return submit(std::move(job), Kind::write); }
+  bool read(JobRef job) override { return submit(std::move(job), Kind::read); }
   void rest() override {}
-  bool healthy() const noexcept override {
-    return open_.load(std::memory_order_relaxed) > 0 && !taken_.load(std::memory_order_relaxed);
-  }
+  void tend() override {}
+  bool healthy() const noexcept override { return primary_->open() > 0 && !taken_.load(std::memory_order_relaxed); }
+  std::uint64_t texts_waiting() const noexcept override { return texts_waiting_.load(std::memory_order_relaxed); }
+  std::int64_t safe_before_ms() const noexcept override { return rewinds_ == retaken_ ? safe_before_ms_.load() : 0; }
+  std::uint64_t rewinds() const noexcept override { return rewinds_; }
+  void retaken(std::uint64_t rewinds) noexcept override { retaken_ = rewinds; }
   std::chrono::milliseconds timeout() const noexcept override { return options_.timeout; }
   std::vector<loop::Fd> descriptors() const override { return descriptors_; }
 
  private:
-  struct Waiter;
-
-  bool submit(JobRef job, PostgresConnection::Kind kind);
-  void run_thread(std::unique_ptr<loop::Ring> ring, std::latch& ready);
-  Task<void> serve(JobRef job, PostgresConnection::Kind kind);
-  Task<Result<void>> transact(Job& job, PostgresConnection& connection, PostgresConnection::Kind kind);
-  void give_back(PostgresConnection& connection);
-  void answer_waiters();
-  Task<void> keep_open(PostgresConnection& connection);
+  bool submit(JobRef job, Kind kind);
+  void run_thread(std::unique_ptr<loop::Ring> ring, PostgresPool::Options primary, PostgresPool::Options replica,
+                  std::latch& ready);
+  Task<void> serve(JobRef job, Kind kind);
+  Task<bool> read_on_replica(Job& job);
+  Task<Result<void>> transact(Job& job, PostgresConnection& connection, Kind kind);
   Task<void> make_partitions();
-  Task<Result<std::uint64_t>> run_alone(const char* sql, SqlValues values);
+  Task<Result<Rows>> run_alone(Kind kind, const char* sql, SqlValues values);
   Task<void> take_lease();
   Task<void> keep_lease();
   Task<bool> holds_lease();
+  Task<void> feed();
+  Task<bool> feed_once();
+  Task<void> watch();
+  Task<bool> look();
+  void note_rewind(std::string_view why);
   Task<void> sleep(std::chrono::milliseconds time);
   Task<void> shut();
 
-  const std::vector<PostgresTarget> targets_;
   const PostgresOptions options_;
   const std::vector<loop::Fd> descriptors_;
   std::atomic<std::size_t> pending_{0};
-  std::atomic<unsigned> open_{0};   // connections
   std::atomic<bool> taken_{false};  // another host has the lease: nothing is written any more
-  loop::Loop* loop_ = nullptr;      // as long as the thread runs
+  std::atomic<std::uint64_t> texts_waiting_{0};
+  std::atomic<std::uint64_t> rewinds_{0};
+  std::atomic<std::uint64_t> retaken_{0};
+  std::atomic<std::int64_t> safe_before_ms_{0};
+  loop::Loop* loop_ = nullptr;  // as long as the thread runs
+  std::unique_ptr<PostgresPool> primary_;
+  std::unique_ptr<PostgresPool> replica_;  // null: there is none
 
   // The thread's own.
-  std::vector<std::unique_ptr<PostgresConnection>> connections_;
-  std::vector<PostgresConnection*> idle_;
-  std::deque<Waiter*> waiters_;
-  std::size_t good_target_ = 0;  // that was reached last
+  struct Mark {
+    std::int64_t at_ms;
+    std::uint64_t log_end;
+  };
+  std::optional<Mark> mark_;  // what the standbys are to reach next
+  std::string timeline_;
+  std::int64_t rewound_ms_ = -kRewindsEveryMs;
   std::int64_t lease_ends_ms_ = 0;
-  std::uint64_t reserved_ = 0;  // ids up to here are known to be kept
-  bool trying_ = true;          // connections are being opened and none has failed yet: what waits may hope
+  std::uint64_t reserved_ = 0;        // ids up to here are known to be kept
+  std::int64_t text_partitions_ = 0;  // that are known to be there
   bool stopping_ = false;
 
   std::jthread thread_;  // last: it uses all of this
 };
 
-// Suspends until a connection is free, or none is open: null.
-struct PostgresStore::Waiter {
-  PostgresStore& store;
-  PostgresConnection* connection = nullptr;
-  std::coroutine_handle<> waiting{};
-
-  bool await_ready() noexcept {
-    if (!store.idle_.empty()) {
-      connection = store.idle_.back();
-      store.idle_.pop_back();
-      return true;
-    }
-    return store.open_ == 0 && !store.trying_;
-  }
-  void await_suspend(std::coroutine_handle<> handle) {
-    waiting = handle;
-    store.waiters_.push_back(this);
-  }
-  PostgresConnection* await_resume() const noexcept { return connection; }
-};
-
-PostgresStore::PostgresStore(std::vector<PostgresTarget> targets, PostgresOptions options,
+PostgresStore::PostgresStore(PostgresPool::Options primary, PostgresPool::Options replica, PostgresOptions options,
                              std::unique_ptr<loop::Ring> ring)
-    : targets_(std::move(targets)), options_(options), descriptors_([&] {
+    : options_(std::move(options)), descriptors_([&] {
         const auto own = ring->descriptors();
         return std::vector<loop::Fd>(own.begin(), own.end());
       }()) {
   std::latch ready(1);
-  thread_ = std::jthread([this, &ready, ring = std::move(ring)]() mutable { run_thread(std::move(ring), ready); });
+  thread_ = std::jthread([this, &ready, &primary, &replica, ring = std::move(ring)]() mutable {
+    run_thread(std::move(ring), std::move(primary), std::move(replica), ready);
+  });
   ready.wait();
 }
 
@@ -125,7 +127,8 @@ PostgresStore::~PostgresStore() {
   thread_.join();
 }
 
-void PostgresStore::run_thread(std::unique_ptr<loop::Ring> ring, std::latch& ready) {
+void PostgresStore::run_thread(std::unique_ptr<loop::Ring> ring, PostgresPool::Options primary,
+                               PostgresPool::Options replica, std::latch& ready) {
   loop::begin_thread("offload");
   loop::give_way(loop::Niceness::background);  // as SQLite's writing thread: the store may lag, chat may not
   const auto begun = ring->begin();
@@ -135,17 +138,17 @@ void PostgresStore::run_thread(std::unique_ptr<loop::Ring> ring, std::latch& rea
   loop::Loop* const peers[] = {&loop};
   loop.set_peers(peers);
   loop_ = &loop;
-  for (unsigned i = 0; i < options_.connections; ++i) {
-    connections_.push_back(std::make_unique<PostgresConnection>(loop, options_.timeout));
-    loop.scope().spawn(keep_open(*connections_.back()));
-  }
+  primary_ = std::make_unique<PostgresPool>(loop, std::move(primary));
+  if (!replica.targets.empty()) replica_ = std::make_unique<PostgresPool>(loop, std::move(replica));
   loop.scope().spawn(make_partitions());
+  loop.scope().spawn(watch());
   if (!options_.holder.empty()) loop.scope().spawn(keep_lease());
+  loop.scope().spawn(feed());
   ready.count_down();
   loop.run();
 }
 
-bool PostgresStore::submit(JobRef job, PostgresConnection::Kind kind) {
+bool PostgresStore::submit(JobRef job, Kind kind) {
   if (pending_.fetch_add(1) >= base::limits::kWorkerJobs) {
     pending_.fetch_sub(1);
     return false;
@@ -155,27 +158,40 @@ bool PostgresStore::submit(JobRef job, PostgresConnection::Kind kind) {
   return true;
 }
 
-Task<void> PostgresStore::serve(JobRef job, PostgresConnection::Kind kind) {
+Task<void> PostgresStore::serve(JobRef job, Kind kind) {
   Result<void> done = std::unexpected(away());
-  bool may = true;
-  if (kind == PostgresConnection::Kind::write) may = co_await holds_lease();
+  bool answered = false;
+  if (job->anywhere && replica_ && replica_->open() > 0) answered = co_await read_on_replica(*job);
+  bool may = !answered;
+  if (kind == Kind::write) may = co_await holds_lease();
   // What only reads is read again where its connection turned out to be gone.
-  for (unsigned time = 0; may && time < (kind == PostgresConnection::Kind::read ? 2 : 1) && !done; ++time) {
-    Waiter waiter{*this};
-    PostgresConnection* connection = co_await waiter;
+  for (unsigned time = 0; may && time < (kind == Kind::read ? 2 : 1) && !done; ++time) {
+    PostgresConnection* connection = co_await primary_->take();
     if (!connection) break;
     done = co_await transact(*job, *connection, kind);
     const bool lost = connection->broken();
-    give_back(*connection);
+    primary_->give_back(*connection);
     if (!lost) break;
   }
-  if (!done) job->lose(done.error());
+  if (!answered && !done) {
+    if (done.error().sys == kEventsMissing) note_rewind("events that it had are missing");
+    job->lose(done.error());
+  }
   pending_.fetch_sub(1);
   job->deliver();
 }
 
+// False: the primary is to be asked. What the replica has no such thing of may be there meanwhile.
+Task<bool> PostgresStore::read_on_replica(Job& job) {
+  PostgresConnection* connection = co_await replica_->take();
+  if (!connection) co_return false;
+  auto done = co_await transact(job, *connection, Kind::read);
+  replica_->give_back(*connection);
+  co_return done.has_value();
+}
+
 // An error here is the answer in place of the job's.
-Task<Result<void>> PostgresStore::transact(Job& job, PostgresConnection& connection, PostgresConnection::Kind kind) {
+Task<Result<void>> PostgresStore::transact(Job& job, PostgresConnection& connection, Kind kind) {
   for (unsigned time = 1;; ++time) {
     connection.begin(kind);
     const base::Error* error = co_await job.run(connection);
@@ -193,65 +209,9 @@ Task<Result<void>> PostgresStore::transact(Job& job, PostgresConnection& connect
   }
 }
 
-void PostgresStore::give_back(PostgresConnection& connection) {
-  if (connection.broken()) {
-    // What happened to it has happened to those that nobody used meanwhile. Who waits may hope for the first that is open again.
-    trying_ = true;
-    idle_.push_back(&connection);
-    for (PostgresConnection* lost : std::exchange(idle_, {})) {
-      open_.fetch_sub(1);
-      loop_->scope().spawn(keep_open(*lost));
-    }
-    return;
-  }
-  if (waiters_.empty()) {
-    idle_.push_back(&connection);
-    return;
-  }
-  Waiter* first = waiters_.front();
-  waiters_.pop_front();
-  first->connection = &connection;
-  loop_->resume(first->waiting);
-}
-
-// Where no connection is left.
-void PostgresStore::answer_waiters() {
-  if (open_ > 0 || trying_) return;
-  for (Waiter* waiter : std::exchange(waiters_, {})) loop_->resume(waiter->waiting);
-}
-
 Task<void> PostgresStore::sleep(std::chrono::milliseconds time) {
   const std::int64_t until = loop_->now_ms() + time.count();
   while (!stopping_ && loop_->now_ms() < until) co_await loop_->sleep(kStep);
-}
-
-// Until the connection is open: the servers are asked in turn, from the one that was reached last.
-Task<void> PostgresStore::keep_open(PostgresConnection& connection) {
-  std::chrono::milliseconds pause = kRetryFirst;
-  const std::size_t first = good_target_;
-  std::size_t tries = 0;
-  for (;; ++tries) {
-    co_await connection.close();
-    if (stopping_) {
-      trying_ = false;
-      answer_waiters();
-      co_return;
-    }
-    const PostgresTarget& target = targets_[(first + tries) % targets_.size()];
-    auto opened = co_await connection.open(target, kConnectTimeout);
-    if (opened) break;
-    if (open_ == 0) base::log::warn("postgres_not_reached", {{"server", target.name}, {"why", opened.error().message}});
-    if ((tries + 1) % targets_.size() != 0) continue;
-    trying_ = trying_ && open_ > 0;  // all were asked
-    answer_waiters();
-    const auto half = static_cast<std::uint64_t>(pause.count() / 2);
-    co_await sleep(pause / 2 + std::chrono::milliseconds(base::random_u64() % (2 * half)));
-    pause = std::min(pause * 2, kRetryLongest);
-  }
-  good_target_ = (first + tries) % targets_.size();
-  trying_ = false;
-  open_.fetch_add(1);
-  give_back(connection);
 }
 
 // At once is done at start-up; then once a day, by each host.
@@ -260,18 +220,17 @@ Task<void> PostgresStore::make_partitions() {
     co_await sleep(kPartitionsEvery);
     if (stopping_) co_return;
     for (const std::string& statement : partition_statements(base::wall_ms())) {
-      auto made = co_await run_alone(statement.c_str(), {});
+      auto made = co_await run_alone(Kind::write, statement.c_str(), {});
       if (!made) base::log::warn("partition_not_made", {{"why", made.error().message}});
     }
   }
 }
 
-// A statement in a transaction of its own, for the store itself: rows that it changed.
-Task<Result<std::uint64_t>> PostgresStore::run_alone(const char* sql, SqlValues values) {
-  Waiter waiter{*this};
-  PostgresConnection* connection = co_await waiter;
+// A statement in a transaction of its own, for the store itself.
+Task<Result<Rows>> PostgresStore::run_alone(Kind kind, const char* sql, SqlValues values) {
+  PostgresConnection* connection = co_await primary_->take();
   if (!connection) co_return std::unexpected(away());
-  connection->begin(PostgresConnection::Kind::write);
+  connection->begin(kind);
   auto rows = co_await connection->execute(sql, std::move(values));
   Result<void> done;
   if (rows) {
@@ -280,18 +239,18 @@ Task<Result<std::uint64_t>> PostgresStore::run_alone(const char* sql, SqlValues 
     done = std::unexpected(rows.error());
   }
   if (!done) co_await connection->rollback();
-  give_back(*connection);
+  primary_->give_back(*connection);
   if (!done) co_return std::unexpected(done.error());
-  co_return rows->changed;
+  co_return rows;
 }
 
 // Taken at start-up. While the server is away it may run out, and another host may take it: this one then writes nothing more, and says so.
 Task<void> PostgresStore::take_lease() {
   const std::int64_t ends_ms = loop_->now_ms() + base::limits::kPostgresLease.count();
-  auto held =
-      co_await run_alone(kTakeLease, {sql_value(options_.holder), sql_value(base::limits::kPostgresLease.count())});
+  auto held = co_await run_alone(Kind::write, kTakeLease,
+                                 {sql_value(options_.holder), sql_value(base::limits::kPostgresLease.count())});
   if (!held) co_return;
-  const bool lost = *held == 0;
+  const bool lost = held->changed == 0;
   if (lost && !taken_.exchange(true))
     base::log::error("database_taken", {{"why", "another host uses it; what this one acks stays in its journal"}});
   taken_ = lost;
@@ -303,7 +262,7 @@ Task<void> PostgresStore::keep_lease() {
     co_await take_lease();
     co_await sleep(kLeaseEvery);
   }
-  if (!taken_) (void)co_await run_alone(kTakeLease, {sql_value(options_.holder), sql_value(-1)});
+  if (!taken_) (void)co_await run_alone(Kind::write, kTakeLease, {sql_value(options_.holder), sql_value(-1)});
 }
 
 // Where it has run out it is asked for before anything is written.
@@ -313,13 +272,85 @@ Task<bool> PostgresStore::holds_lease() {
   co_return !taken_ && loop_->now_ms() < lease_ends_ms_;
 }
 
+// Words are taken in behind the messages, by one host at a time, a step in a transaction.
+Task<void> PostgresStore::feed() {
+  while (!stopping_) {
+    const bool more = co_await feed_once();
+    if (!more) co_await sleep(kFeedEvery);
+  }
+}
+
+Task<bool> PostgresStore::feed_once() {
+  const bool may = co_await holds_lease();
+  if (!may) co_return false;
+  PostgresConnection* connection = co_await primary_->take();
+  if (!connection) co_return false;
+  connection->begin(Kind::write);
+  auto fed = co_await feed_texts(*connection, text_partitions_);
+  Result<void> done;
+  if (fed) {
+    done = co_await connection->commit(reserved_);
+  } else {
+    done = std::unexpected(fed.error());
+  }
+  if (!done) co_await connection->rollback();
+  primary_->give_back(*connection);
+  if (!done) {
+    text_partitions_ = 0;  // what was made is taken back
+    base::log::warn("texts_not_fed", {{"why", done.error().message}});
+    co_return false;
+  }
+  texts_waiting_ = fed->waiting;
+  co_return fed->taken > 0;
+}
+
+Task<void> PostgresStore::watch() {
+  for (bool allowed = true; !stopping_;) {
+    if (allowed) allowed = co_await look();
+    safe_before_ms_ =
+        std::max(safe_before_ms_.load(), base::monotonic_ms() - base::limits::kPostgresUnsafe.count());
+    co_await sleep(kLookEvery);
+  }
+}
+
+// What was committed before it was asked is before the end of the log that it answers. False: the server does not let us see.
+Task<bool> PostgresStore::look() {
+  const std::int64_t asked_ms = base::monotonic_ms();
+  auto rows = co_await run_alone(Kind::read, kLook, {});
+  if (!rows) co_return rows.error().code == base::Errc::unavailable;
+  const Rows::Row row = rows->front();
+  const std::string timeline(row.text(0).substr(0, 8));
+  if (!timeline_.empty() && timeline != timeline_) {
+    mark_.reset();
+    note_rewind("it is on another timeline");
+  }
+  timeline_ = timeline;
+  const std::uint64_t standbys = row.number(2);
+  if (!mark_) mark_ = Mark{.at_ms = asked_ms, .log_end = row.number(1)};
+  if (standbys >= mark_->log_end) {
+    safe_before_ms_ = mark_->at_ms;
+    mark_.reset();
+  }
+  co_return true;
+}
+
+void PostgresStore::note_rewind(std::string_view why) {
+  const std::int64_t now_ms = loop_->now_ms();
+  if (rewinds_ != retaken_ || now_ms - rewound_ms_ < kRewindsEveryMs) return;
+  rewound_ms_ = now_ms;
+  ++rewinds_;
+  base::log::warn("database_rewound", {{"why", why}});
+}
+
 // Finishes what is queued, then closes.
 Task<void> PostgresStore::shut() {
   while (pending_ > 0) co_await loop_->sleep(1ms);
   stopping_ = true;
+  primary_->stop();
+  if (replica_) replica_->stop();
   while (loop_->scope().running() > 1) co_await loop_->sleep(1ms);
-  for (auto& connection : connections_) co_await connection->close();
-  connections_.clear();
+  co_await primary_->close();
+  if (replica_) co_await replica_->close();
   loop_->stop();
 }
 
@@ -327,13 +358,25 @@ Task<void> PostgresStore::shut() {
 
 base::Result<std::unique_ptr<Database>> open_postgres(std::string url, PostgresOptions options) {
   ASSERT(options.connections > 0);
+  PostgresPool::Options primary{
+      .targets = {}, .role = ServerRole::primary, .connections = options.connections, .timeout = options.timeout};
+  PostgresPool::Options replica{.targets = {},
+                                .role = ServerRole::any,
+                                .connections = options.replica_connections,
+                                .timeout = std::min(options.timeout, kReplicaTimeout)};
   auto targets = read_postgres_url(url);
   if (!targets) return std::unexpected(targets.error());
-  if (auto prepared = prepare_postgres(*targets, options.start_wait, options.holder); !prepared)
+  primary.targets = std::move(*targets);
+  if (!options.replica_url.empty()) {
+    auto others = read_postgres_url(options.replica_url, ServerRole::any);
+    if (!others) return std::unexpected(others.error());
+    replica.targets = std::move(*others);
+  }
+  if (auto prepared = prepare_postgres(primary.targets, options.start_wait, options.holder); !prepared)
     return std::unexpected(prepared.error());
   auto ring = loop::Ring::prepare({.entries = 256, .receive_buffers = 0, .receive_buffer_bytes = 0});
   if (!ring) return std::unexpected(ring.error());
-  return std::make_unique<PostgresStore>(std::move(*targets), std::move(options), std::move(*ring));
+  return std::make_unique<PostgresStore>(std::move(primary), std::move(replica), std::move(options), std::move(*ring));
 }
 
 }  // namespace ringline::backend

@@ -17,6 +17,7 @@
 #include "ringline/base/result.hpp"
 #include "ringline/base/task.hpp"
 #include "ringline/chat/event.hpp"
+#include "ringline/chat/store.hpp"
 
 namespace ringline::backend {
 
@@ -26,6 +27,10 @@ using base::Task;
 // Error::sys of a `conflict`, where a constraint was what refused a statement. The numbers are SQLite's.
 inline constexpr int kNoReference = 787;  // a foreign key: what a row refers to is not there
 inline constexpr int kNotUnique = 2067;
+// Error::sys of an `unavailable`: a replica lacks what the answer must have seen.
+inline constexpr int kBehind = 2;
+// Error::sys of an `internal`: the database lacks events before the first that was given to it.
+inline constexpr int kEventsMissing = 3;
 
 // ---- Parameters.
 using SqlValue = std::variant<std::monostate, std::int64_t, std::string>;
@@ -123,6 +128,9 @@ class Sql {
   virtual Task<Result<Rows>> execute(const char* sql, SqlValues values) = 0;
   // As chat::Store::ingest. `events` stay until it is done.
   virtual Task<Result<void>> ingest(const std::vector<chat::Event>& events, Gaps gaps) = 0;
+  virtual Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query) = 0;
+  // A replica, which may not have the last of what was committed.
+  virtual bool may_lag() const noexcept { return false; }
 
   // Ids that this transaction writes: no id that was kept here once is ever made again.
   template <class Tag>

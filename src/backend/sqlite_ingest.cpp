@@ -35,6 +35,7 @@ struct RoomState {
   std::uint64_t ingested = 0;
   std::uint64_t message_count = 0;
   std::int64_t updated_ms = 0;
+  std::uint64_t texts = 0;  // messages that were kept, for the index of texts
 };
 
 template <class Text>
@@ -60,6 +61,7 @@ class Ingest {
                                                     room.ingested + 1, event.seq - 1, event.seq));
     }
     auto taken = apply(event, room);
+    if (taken && event.kind == EventKind::message_created && !room.ephemeral) ++room.texts;
     if (!taken && taken.error().code == Errc::conflict) taken = set_aside(event, room, taken.error().message);
     if (!taken) return taken;
     room.ingested = event.seq;
@@ -75,6 +77,9 @@ class Ingest {
           "UPDATE rooms SET last_seq = max(last_seq, ?2), ingested_seq = ?2, message_count = ?3, updated_ms = ?4"
           " WHERE id = ?1",
           id, room.ingested, room.message_count, room.updated_ms);
+      if (done && room.texts > 0)
+        done = db_.run("INSERT INTO text_queue (room_id, first_seq, last_seq, messages) VALUES (?1, ?2, ?3, ?4)", id,
+                       room.first + 1, room.ingested, room.texts);
       if (!done) return done;
     }
     return {};

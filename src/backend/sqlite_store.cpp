@@ -7,7 +7,10 @@
 
 #include "backend/sql_database.hpp"
 #include "backend/sqlite_connection.hpp"
+#include "backend/sqlite_search.hpp"
 #include "ringline/base/assert.hpp"
+#include "ringline/base/clock.hpp"
+#include "ringline/base/log.hpp"
 #include "ringline/loop/thread.hpp"
 #include "ringline/loop/workers.hpp"
 
@@ -16,6 +19,7 @@ namespace ringline::backend {
 namespace {
 
 constexpr std::size_t kGroupJobs = 256;  // written by one transaction
+constexpr std::int64_t kFeedEveryMs = 3000;  // the index of texts: the more at once, the less work each is
 
 class SqliteStore final : public SqlDatabase {
  public:
@@ -24,6 +28,11 @@ class SqliteStore final : public SqlDatabase {
   bool write(JobRef job) override;
   bool read(JobRef job) override;
   void rest() override;
+  void tend() override;
+  std::uint64_t texts_waiting() const noexcept override { return texts_waiting_.load(std::memory_order_relaxed); }
+  std::int64_t safe_before_ms() const noexcept override { return INT64_MAX; }
+  std::uint64_t rewinds() const noexcept override { return 0; }
+  void retaken(std::uint64_t /*rewinds*/) noexcept override {}
   bool healthy() const noexcept override { return healthy_.load(std::memory_order_relaxed); }
   std::chrono::milliseconds timeout() const noexcept override { return options_.timeout; }
   std::vector<loop::Fd> descriptors() const override { return {}; }
@@ -33,17 +42,23 @@ class SqliteStore final : public SqlDatabase {
   void pump();
   void rest_readers();
   Result<void> write_group(std::span<const JobRef> group);
+  bool feed();
+  void feed_on();
   SqliteConnection& borrow();
   void give_back(SqliteConnection& c);
 
   const SqliteOptions options_;
   std::atomic<bool> healthy_{true};
+  std::atomic<std::uint64_t> texts_waiting_{0};
+  std::atomic<std::int64_t> feed_due_ms_{0};
+  std::atomic<bool> feed_wanted_{true};  // something may wait
   SqliteConnection writer_;  // the writing thread's
   std::vector<SqliteConnection> readers_;
   std::mutex lock_;  // of what follows
   std::deque<JobRef> queue_;
   bool pumping_ = false;
   bool resting_ = false;  // the writer is to drop its cache when nothing is queued
+  bool feeding_ = false;  // the index of texts is to be fed when nothing is queued
   std::vector<SqliteConnection*> idle_;
   loop::Workers writing_;  // last: their threads end before what they use
   loop::Workers reading_;
@@ -95,6 +110,38 @@ void SqliteStore::rest() {
   start_pump();
 }
 
+void SqliteStore::tend() {
+  if (!feed_wanted_ || base::monotonic_ms() < feed_due_ms_) return;
+  std::lock_guard guard(lock_);
+  feeding_ = true;
+  start_pump();
+}
+
+// A step. True: there is more.
+bool SqliteStore::feed() {
+  Db& db = writer_.db;
+  Result<std::uint64_t> fed = 0;
+  auto done = db.run("BEGIN IMMEDIATE");
+  if (done) fed = feed_texts(db);
+  auto waiting = done && fed ? backend::texts_waiting(db) : Result<std::uint64_t>(0);
+  if (!fed) done = std::unexpected(fed.error());
+  if (!waiting) done = std::unexpected(waiting.error());
+  if (done) done = db.run("COMMIT");
+  if (!done && db.in_transaction()) (void)db.run("ROLLBACK");
+  if (!done) base::log::warn("texts_not_fed", {{"why", done.error().message}});
+  feed_due_ms_ = base::monotonic_ms() + kFeedEveryMs;
+  if (!done) return false;
+  texts_waiting_ = *waiting;
+  feed_wanted_ = *waiting > 0;
+  return feed_wanted_;
+}
+
+// After what was queued meanwhile.
+void SqliteStore::feed_on() {
+  std::lock_guard guard(lock_);
+  feeding_ = true;
+}
+
 void SqliteStore::rest_readers() {
   std::lock_guard guard(lock_);
   for (SqliteConnection* reader : idle_) reader->db.drop_cache();
@@ -105,6 +152,7 @@ void SqliteStore::pump() {
   std::vector<JobRef> group;
   for (;;) {
     group.clear();
+    bool fed = false;
     {
       std::lock_guard guard(lock_);
       while (!queue_.empty() && group.size() < kGroupJobs) {
@@ -112,16 +160,22 @@ void SqliteStore::pump() {
         group.push_back(std::move(queue_.front()));
         queue_.pop_front();
       }
-      if (group.empty() && !std::exchange(resting_, false)) {
+      fed = group.empty() && std::exchange(feeding_, false);
+      if (group.empty() && !fed && !std::exchange(resting_, false)) {
         pumping_ = false;
         return;
       }
+    }
+    if (fed) {
+      if (feed()) feed_on();
+      continue;
     }
     if (group.empty()) {
       writer_.db.drop_cache();
       continue;
     }
     auto written = write_group(group);
+    feed_wanted_ = true;
     if (!written)
       for (const JobRef& job : group) job->lose(written.error());
     if (written || written.error().code == base::Errc::unavailable) healthy_.store(written.has_value());

@@ -15,6 +15,8 @@ using chat::Member;
 using chat::Message;
 using chat::Room;
 using chat::RoomPage;
+using chat::SearchPage;
+using chat::SearchQuery;
 using chat::SessionRow;
 using chat::StoredEvent;
 using chat::StoredRoom;
@@ -99,10 +101,17 @@ class StoreClient final : public chat::Store {
     return write<void>([events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::refuse); });
   }
   Task<Result<HistoryPage>> history(HistoryQuery query) override {
-    return read<HistoryPage>([query](Sql& db) { return backend::history(db, query); });
+    return read_anywhere<HistoryPage>([query](Sql& db) { return backend::history(db, query); });
   }
-  Task<Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after, std::size_t limit) override {
-    return read<std::vector<StoredEvent>>([=](Sql& db) { return backend::events_after(db, room, after, limit); });
+  Task<Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after, std::size_t limit,
+                                                      std::uint64_t epoch) override {
+    return read_anywhere<std::vector<StoredEvent>>(
+        [=](Sql& db) { return backend::events_after(db, room, after, limit, epoch); });
+  }
+  Task<Result<SearchPage>> search_messages(SearchQuery query) override {
+    query.indexed = database_.indexed();
+    auto searching = read_anywhere<SearchPage>([query = std::move(query)](Sql& db) { return db.search(query); });
+    return note_indexed(database_, std::move(searching));
   }
   Task<Result<std::optional<Message>>> find_by_client_id(RoomId room, UserId sender, std::string client_id) override {
     return read<std::optional<Message>>([room, sender, client_id = std::move(client_id)](Sql& db) {
@@ -116,8 +125,14 @@ class StoreClient final : public chat::Store {
   }
 
   bool healthy() const noexcept override { return database_.healthy(); }
+  std::int64_t safe_before_ms() const noexcept override { return database_.journals_safe_ms(); }
 
  private:
+  static Task<Result<SearchPage>> note_indexed(SqlDatabase& database, Task<Result<SearchPage>> searching) {
+    auto page = co_await std::move(searching);
+    if (page) database.note_indexed(page->indexed);
+    co_return page;
+  }
   template <class T>
   Task<Result<T>> write(Work<T> work) {
     return run(std::allocate_shared<Call<T>>(base::Apart<Call<T>>{}, door_, std::move(work)), &SqlDatabase::write);
@@ -125,6 +140,13 @@ class StoreClient final : public chat::Store {
   template <class T>
   Task<Result<T>> read(Work<T> work) {
     return run(std::allocate_shared<Call<T>>(base::Apart<Call<T>>{}, door_, std::move(work)), &SqlDatabase::read);
+  }
+
+  template <class T>
+  Task<Result<T>> read_anywhere(Work<T> work) {
+    auto call = std::allocate_shared<Call<T>>(base::Apart<Call<T>>{}, door_, std::move(work));
+    call->anywhere = true;
+    return run(std::move(call), &SqlDatabase::read);
   }
 
   // Given to the threads when the task starts, not when it is made.

@@ -30,6 +30,8 @@ class Job {
 
   // On SQLite: writes in a transaction of its own, in which foreign keys are not enforced: deleting a user would look through all messages for one of his.
   bool unchecked = false;
+  // Reads what a replica may answer: it says kBehind where that has less than was seen already, and is run again elsewhere.
+  bool anywhere = false;
 };
 using JobRef = std::shared_ptr<Job>;
 

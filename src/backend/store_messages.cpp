@@ -24,10 +24,6 @@ constexpr std::size_t kHistoryMax = 1000;  // messages of one page, whatever is 
 constexpr std::uint64_t kSeqMax = INT64_MAX;
 constexpr unsigned kOldRun = 1000;  // messages in a row that are too old: so are those before them
 
-// m: the message, u: its sender.
-#define MESSAGE_COLUMNS                                                                                                \
-  "m.seq, m.id, m.sender_id, u.username, u.avatar_url, m.client_id, m.type, m.text, m.reply_to, m.mentions, m.extra, " \
-  "m.created_ms, m.edited_ms, m.deleted_ms"
 #define MESSAGES "messages m JOIN users u ON u.id = m.sender_id"
 
 std::vector<UserId> read_mentions(std::string_view json) {
@@ -43,37 +39,26 @@ std::vector<UserId> read_mentions(std::string_view json) {
   return users;
 }
 
-Message read_message(const Rows::Row& row, RoomId room) {
-  Message message;
-  message.room = room;
-  message.seq = row.number(0);
-  message.id = EventId{row.number(1)};
-  message.sender = UserId{row.number(2)};
-  message.sender_username = row.text(3);
-  message.sender_avatar_url = row.text(4);
-  message.client_id = row.text(5);
-  message.type = row.text(6);
-  message.text = row.text(7);
-  message.reply_to = EventId{row.number(8)};
-  message.mentions = read_mentions(row.text(9));
-  message.extra = row.text(10);
-  message.created_ms = row.integer(11);
-  message.edited_ms = row.integer(12);
-  message.deleted_ms = row.integer(13);
-  return message;
+// Whether what this reads from has all that was there when the caller looked last.
+Task<Result<void>> check_fresh(Sql& db, RoomId room, std::uint64_t stored_seq) {
+  if (!db.may_lag()) co_return Result<void>();
+  auto rows = co_await db.query("SELECT ingested_seq FROM rooms WHERE id = ?1", room);
+  if (!rows) co_return std::unexpected(rows.error());
+  if (rows->empty() || rows->front().number(0) < stored_seq) co_return std::unexpected(behind());
+  co_return Result<void>();
 }
 
 Result<std::vector<Message>> read_all(const Result<Rows>& rows, RoomId room) {
   if (!rows) return std::unexpected(rows.error());
   std::vector<Message> messages;
   messages.reserve(rows->size());
-  for (const Rows::Row row : *rows) messages.push_back(read_message(row, room));
+  for (const Rows::Row row : *rows) messages.push_back(read_message(row, 0, room));
   return messages;
 }
 
 // With seq < before, newest first.
 Task<Result<std::vector<Message>>> older(Sql& db, RoomId room, std::uint64_t before, std::size_t limit) {
-  auto rows = co_await db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES
+  auto rows = co_await db.query("SELECT " RINGLINE_MESSAGE_COLUMNS " FROM " MESSAGES
                                 " WHERE m.room_id = ?1 AND m.seq < ?2 ORDER BY m.seq DESC LIMIT ?3",
                                 room, std::min(before, kSeqMax), limit);
   co_return read_all(rows, room);
@@ -81,7 +66,7 @@ Task<Result<std::vector<Message>>> older(Sql& db, RoomId room, std::uint64_t bef
 
 // With seq >= from, oldest first.
 Task<Result<std::vector<Message>>> newer(Sql& db, RoomId room, std::uint64_t from, std::size_t limit) {
-  auto rows = co_await db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES
+  auto rows = co_await db.query("SELECT " RINGLINE_MESSAGE_COLUMNS " FROM " MESSAGES
                                 " WHERE m.room_id = ?1 AND m.seq >= ?2 ORDER BY m.seq LIMIT ?3",
                                 room, std::min(from, kSeqMax), limit);
   co_return read_all(rows, room);
@@ -216,7 +201,33 @@ Task<Result<void>> add_ephemeral_keys(Sql& db, RoomId room, std::int64_t since_m
 
 }  // namespace
 
+base::Error behind() {
+  return {.code = Errc::unavailable, .message = "the replica lags behind", .field = {}, .sys = kBehind};
+}
+
+Message read_message(const Rows::Row& row, unsigned column, RoomId room) {
+  Message message;
+  message.room = room;
+  message.seq = row.number(column);
+  message.id = EventId{row.number(column + 1)};
+  message.sender = UserId{row.number(column + 2)};
+  message.sender_username = row.text(column + 3);
+  message.sender_avatar_url = row.text(column + 4);
+  message.client_id = row.text(column + 5);
+  message.type = row.text(column + 6);
+  message.text = row.text(column + 7);
+  message.reply_to = EventId{row.number(column + 8)};
+  message.mentions = read_mentions(row.text(column + 9));
+  message.extra = row.text(column + 10);
+  message.created_ms = row.integer(column + 11);
+  message.edited_ms = row.integer(column + 12);
+  message.deleted_ms = row.integer(column + 13);
+  return message;
+}
+
 Task<Result<HistoryPage>> history(Sql& db, HistoryQuery query) {
+  auto fresh = co_await check_fresh(db, query.room, query.stored_seq);
+  if (!fresh) co_return std::unexpected(fresh.error());
   const std::size_t limit = std::clamp<std::size_t>(query.limit, 1, kHistoryMax);
   std::uint64_t position = query.position;
   if (query.from == HistoryQuery::From::around_id) {
@@ -250,9 +261,12 @@ Task<Result<std::optional<Message>>> last_message(Sql& db, RoomId room) {
   co_return std::move(newest->front());
 }
 
-Task<Result<std::vector<StoredEvent>>> events_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit) {
+Task<Result<std::vector<StoredEvent>>> events_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit,
+                                                    std::uint64_t known_epoch) {
   auto rows = co_await db.query("SELECT epoch, ingested_seq FROM rooms WHERE id = ?1", room);
   if (!rows) co_return std::unexpected(rows.error());
+  if (db.may_lag() && (rows->empty() || rows->front().number(0) < known_epoch || rows->front().number(1) <= after))
+    co_return std::unexpected(behind());
   if (rows->empty()) co_return base::fail(Errc::not_found, "no such room");
   const std::uint64_t epoch = rows->front().number(0);
   if (after >= rows->front().number(1) || limit == 0) co_return std::vector<StoredEvent>();
@@ -268,11 +282,11 @@ Task<Result<std::vector<StoredEvent>>> events_after(Sql& db, RoomId room, std::u
 
 Task<Result<std::optional<Message>>> find_by_client_id(Sql& db, RoomId room, UserId sender,
                                                        std::string_view client_id) {
-  auto rows = co_await db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES
+  auto rows = co_await db.query("SELECT " RINGLINE_MESSAGE_COLUMNS " FROM " MESSAGES
                                 " WHERE m.room_id = ?1 AND m.sender_id = ?2 AND m.client_id = ?3",
                                 room, sender, client_id);
   if (!rows) co_return std::unexpected(rows.error());
-  if (!rows->empty()) co_return read_message(rows->front(), room);
+  if (!rows->empty()) co_return read_message(rows->front(), 0, room);
   auto ephemeral = co_await find_ephemeral(db, room, sender, client_id);
   co_return ephemeral;
 }

@@ -48,7 +48,9 @@ Task<Result<std::uint64_t>> highest_id(Sql& db);
 // ---- Messages and events, out (store_messages.cpp). In: sqlite_ingest.cpp, postgres_ingest.cpp.
 Task<Result<chat::HistoryPage>> history(Sql& db, chat::HistoryQuery query);
 Task<Result<std::optional<chat::Message>>> last_message(Sql& db, RoomId room);
-Task<Result<std::vector<chat::StoredEvent>>> events_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit);
+Task<Result<std::vector<chat::StoredEvent>>> events_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit,
+                                                          std::uint64_t known_epoch);
+base::Error behind();  // the replica's answer would lack what was seen: kBehind
 Task<Result<std::optional<chat::Message>>> find_by_client_id(Sql& db, RoomId room, UserId sender,
                                                              std::string_view client_id);
 Task<Result<std::vector<std::uint64_t>>> recent_client_keys(Sql& db, RoomId room, std::int64_t since_ms,
@@ -58,6 +60,12 @@ Task<Result<std::vector<std::uint64_t>>> recent_client_keys(Sql& db, RoomId room
 Task<Result<std::vector<DeadLetter>>> dead_letters(Sql& db, const chat::Event& after, std::size_t limit);
 Task<Result<std::string>> retry_dead_letter(Sql& db, const chat::Event& event);
 Task<Result<void>> drop_dead_letter(Sql& db, const chat::Event& event);
+
+// A message m with its sender u, the first column being `column`. (Searching: sqlite_search.cpp, postgres_search.cpp.)
+#define RINGLINE_MESSAGE_COLUMNS                                                                                       \
+  "m.seq, m.id, m.sender_id, u.username, u.avatar_url, m.client_id, m.type, m.text, m.reply_to, m.mentions, m.extra, " \
+  "m.created_ms, m.edited_ms, m.deleted_ms"
+chat::Message read_message(const Rows::Row& row, unsigned column, RoomId room);
 
 // ---- Shared by them: a user in the columns of RINGLINE_USER_COLUMNS, the first being `column`; and the name under which a public room is unique.
 #define RINGLINE_USER_COLUMNS                                                                                     \

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "ringline/base/log.hpp"
+#include "settings_database.hpp"
 #include "settings_flags.hpp"
 #include "settings_table.hpp"
 #include "settings_text.hpp"
@@ -39,7 +40,9 @@ Result<std::string> read_file(const std::string& path) {
   return bytes;
 }
 
-bool is_known(std::string_view name) noexcept { return find_row(name) != nullptr || find_later(name) != nullptr; }
+bool is_known(std::string_view name) noexcept {
+  return find_row(name) != nullptr || find_later(name) != nullptr || is_database_part(name);
+}
 
 // The setting whose value NAME_FILE says where to read; empty if `name` is not of that kind.
 std::string_view stem_of(std::string_view name) noexcept {
@@ -140,6 +143,27 @@ Result<void> add_file(const std::string& path, GivenByName& all) {
   return {};
 }
 
+// The URL goes before its parts. (libpq takes what a URL leaves open from PGUSER and the others itself, where they are in the environment.)
+Result<void> apply_database_parts(GivenByName& all) {
+  for (const DatabaseParts& parts : database_parts()) {
+    const auto host = all.find(parts.host);
+    if (host == all.end()) continue;
+    if (all.contains(parts.url)) {
+      log::warn("setting_without_effect",
+                {{"name", parts.host}, {"from", host->second.from}, {"goes_before", parts.url}});
+      continue;
+    }
+    auto url = join_database_parts(parts, [&all](std::string_view name) -> std::optional<std::string> {
+      const auto found = all.find(name);
+      return found == all.end() ? std::nullopt : std::optional(found->second.text);
+    });
+    if (!url) return std::unexpected(url.error());
+    std::string from = host->second.from;
+    all.try_emplace(std::string(parts.url), Given{std::move(*url), from.append(", ").append(parts.host)});
+  }
+  return {};
+}
+
 Result<void> apply_later(const GivenByName& all) {
   for (const auto& [name, given] : all) {
     const LaterName* later = find_later(name);
@@ -175,6 +199,9 @@ Result<void> check_together(const Settings& settings) {
   if (!settings.redis_url.empty())
     return fail_field("REDIS_URL",
                       "REDIS_URL: Redis is not built yet; take the setting away, and this host stands alone");
+  if (!settings.database_replica_url.empty() && !settings.database_url.starts_with("postgres"))
+    return fail_field("DATABASE_REPLICA_URL",
+                      "DATABASE_REPLICA_URL: a replica follows a PostgreSQL: set DATABASE_URL, or take it away");
   if (settings.data_dir.empty()) return fail_field("DATA_DIR", "DATA_DIR: a folder is needed");
   for (const std::string& secret : settings.jwt_secret) {
     if (secret.size() >= kSecretBytesMin) continue;
@@ -214,6 +241,7 @@ Result<Settings> load_settings(int argc, const char* const* argv, const char* co
   if (!path.empty())
     if (const auto added = add_file(path, all); !added) return std::unexpected(added.error());
 
+  if (const auto applied = apply_database_parts(all); !applied) return std::unexpected(applied.error());
   if (const auto applied = apply_later(all); !applied) return std::unexpected(applied.error());
   if (const auto applied = apply_rows(all, settings); !applied) return std::unexpected(applied.error());
   if (const auto checked = check_together(settings); !checked) return std::unexpected(checked.error());

@@ -154,6 +154,14 @@ std::string set_database(Settings& s, std::string_view text) {
 }
 std::string show_database(const Settings& s) { return s.database_url; }
 
+std::string set_replica(Settings& s, std::string_view text) {
+  if (!text.starts_with("postgresql://") && !text.starts_with("postgres://"))
+    return "postgresql://USER@HOST/DATABASE";
+  s.database_replica_url = text;
+  return {};
+}
+std::string show_replica(const Settings& s) { return s.database_replica_url; }
+
 std::string set_durability(Settings& s, std::string_view text) {
   if (text != "strict" && text != "relaxed") return "strict or relaxed";
   s.durability = text == "strict" ? Durability::strict : Durability::relaxed;
@@ -205,7 +213,8 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kNet, "DRAIN_TIME", "DURATION", kDuration<&S::drain_time, ms(0ms), ms(600s)>, "From SIGTERM to the end"),
     row(kNet, "RINGLINE_ENV", "NAME", {set_environment, show_environment}, "production refuses weak secrets and pages of other origins"),
     row(kData, "DATA_DIR", "PATH", kText<&S::data_dir>, "Folder for all data"),
-    row(kData, "DATABASE_URL", "URL", {set_database, show_database}, "sqlite:PATH or postgresql://USER:PASSWORD@HOST/DATABASE; unset: SQLite in DATA_DIR", Secrecy::masked),
+    row(kData, "DATABASE_URL", "URL", {set_database, show_database}, "sqlite:PATH or postgresql://USER:PASSWORD@HOST/DATABASE; unset: SQLite in DATA_DIR. Also by PGHOST, PGPORT, … or DB_HOST, DB_PORT, …", Secrecy::masked),
+    row(kData, "DATABASE_REPLICA_URL", "URL", {set_replica, show_replica}, "Servers that follow it: history and search are read there", Secrecy::masked),
     row(kData, "REDIS_URL", "URL", kText<&S::redis_url>, "For many hosts; not built yet", Secrecy::masked),
     row(kData, "DURABILITY", "MODE", {set_durability, show_durability}, "strict: synced before it is acked; relaxed: a crash may lose the last messages"),
     row(kData, "JOURNAL_SEGMENT", "SIZE", kSize<&S::journal_segment_bytes, kSegmentBytesMin, kSegmentBytesMax>, "Size of a journal file"),
@@ -234,13 +243,8 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kLog, "LOG_FILE", "PATH", kText<&S::log_file>, "Opened again on SIGHUP; unset: standard error"),
 });
 
-constexpr std::string_view kByParts = "PostgreSQL by its parts (DATABASE_URL names it as a whole)";
 constexpr auto kLater = std::to_array<LaterName>({
-    {"DATABASE_REPLICA_URL", "a replica to read from", true}, {"PGHOST", kByParts, true}, {"DB_HOST", kByParts, true},
-    {"PGPORT", kByParts, false}, {"PGUSER", kByParts, false}, {"PGPASSWORD", kByParts, false},
-    {"PGDATABASE", kByParts, false}, {"PGSSLMODE", kByParts, false}, {"DB_PORT", kByParts, false},
-    {"DB_USER", kByParts, false}, {"DB_PASSWORD", kByParts, false}, {"DB_NAME", kByParts, false},
-    {"DB_SSL", kByParts, false}, {"REDIS_HOST", "Redis", true}, {"REDIS_PORT", "Redis", false},
+    {"REDIS_HOST", "Redis", true}, {"REDIS_PORT", "Redis", false},
     {"REDIS_PASSWORD", "Redis", false}, {"REDIS_TLS", "Redis", false}, {"S3_ENDPOINT", "S3", true},
     {"USE_MINIO", "S3", true}, {"S3_REGION", "S3", false}, {"S3_ACCESS_KEY", "S3", false}, {"S3_SECRET_KEY", "S3", false},
     {"S3_BUCKET", "S3", false}, {"S3_USE_PATH_STYLE", "S3", false}, {"S3_PUBLIC_URL_BASE", "S3", false},
@@ -255,10 +259,10 @@ struct Renamed {
 };
 constexpr auto kRenamed = std::to_array<Renamed>({
     {"MARIADB_HOST", "DB_HOST"}, {"MARIADB_PORT", "DB_PORT"}, {"MARIADB_DB", "DB_NAME"}, {"MARIADB_USER", "DB_USER"},
-    {"MARIADB_PASSWORD", "DB_PASSWORD"}, {"MARIADB_SSL", "DB_SSL"}, {"MARIADB_HOST_BACKUP", "DATABASE_REPLICA_URL"},
-    {"MARIADB_PORT_BACKUP", "DATABASE_REPLICA_URL"}, {"MARIADB_DB_BACKUP", "DATABASE_REPLICA_URL"},
-    {"MARIADB_USER_BACKUP", "DATABASE_REPLICA_URL"}, {"MARIADB_PASSWORD_BACKUP", "DATABASE_REPLICA_URL"},
-    {"MARIADB_SSL_BACKUP", "DATABASE_REPLICA_URL"}, {"MONGO_ROOT_USER", "DB_USER"}, {"MONGO_ROOT_PASSWORD", "DB_PASSWORD"},
+    {"MARIADB_PASSWORD", "DB_PASSWORD"}, {"MARIADB_SSL", "DB_SSL"}, {"MARIADB_HOST_BACKUP", "DB_REPLICA_HOST"},
+    {"MARIADB_PORT_BACKUP", "DB_REPLICA_PORT"}, {"MARIADB_DB_BACKUP", "DB_REPLICA_NAME"},
+    {"MARIADB_USER_BACKUP", "DB_REPLICA_USER"}, {"MARIADB_PASSWORD_BACKUP", "DB_REPLICA_PASSWORD"},
+    {"MARIADB_SSL_BACKUP", "DB_REPLICA_SSL"}, {"MONGO_ROOT_USER", "DB_USER"}, {"MONGO_ROOT_PASSWORD", "DB_PASSWORD"},
 });
 // clang-format on
 

@@ -2,6 +2,7 @@
 #include "ringline/base/utf8.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 
@@ -67,6 +68,50 @@ std::uint32_t fold(std::uint32_t point) noexcept {
   --run;
   if (point > run->last || (point - run->first) % run->step != 0) return point;
   return point + static_cast<std::uint32_t>(run->delta);
+}
+
+constexpr std::size_t kWordPoints = 64;
+
+struct Range {
+  std::uint32_t first;
+  std::uint32_t last;
+};
+
+// What stands between words, of all that is not ASCII: white space, punctuation, symbols, private use. Sorted.
+constexpr auto kBetween = std::to_array<Range>(
+    {{0x80, 0xa9},     {0xab, 0xb1},     {0xb4, 0xb4},     {0xb6, 0xb8},     {0xbb, 0xbb},     {0xbf, 0xbf},
+     {0xd7, 0xd7},     {0xf7, 0xf7},     {0x37e, 0x37e},   {0x387, 0x387},   {0x55a, 0x55f},   {0x589, 0x58a},
+     {0x5be, 0x5be},   {0x5c0, 0x5c0},   {0x5c3, 0x5c3},   {0x5f3, 0x5f4},   {0x60c, 0x60d},   {0x61b, 0x61f},
+     {0x66a, 0x66d},   {0x6d4, 0x6d4},   {0x964, 0x965},   {0x1680, 0x1680}, {0x2000, 0x206f}, {0x20a0, 0x20cf},
+     {0x2190, 0x2bff}, {0x2e00, 0x2e7f}, {0x3000, 0x3004}, {0x3008, 0x3020}, {0x3030, 0x3030}, {0x303d, 0x303f},
+     {0x30a0, 0x30a0}, {0x30fb, 0x30fb}, {0xe000, 0xf8ff}, {0xfe00, 0xfe1f}, {0xfe30, 0xfe6f}, {0xfeff, 0xff0f},
+     {0xff1a, 0xff20}, {0xff3b, 0xff40}, {0xff5b, 0xff65}, {0xffe0, 0xffff}, {0xe0000, 0x10ffff}});
+constexpr auto kAlone = std::to_array<Range>({{0x3041, 0x309f},
+                                              {0x30a1, 0x30fa},
+                                              {0x30fc, 0x30ff},
+                                              {0x31f0, 0x31ff},
+                                              {0x3400, 0x4dbf},
+                                              {0x4e00, 0x9fff},
+                                              {0xf900, 0xfaff},
+                                              {0xff66, 0xff9f},
+                                              {0x1f300, 0x1faff},
+                                              {0x20000, 0x323af}});
+
+template <std::size_t count>
+bool is_in(const std::array<Range, count>& ranges, std::uint32_t point) noexcept {
+  const auto* above = std::ranges::upper_bound(ranges, point, {}, &Range::first);
+  return above != ranges.begin() && point <= (above - 1)->last;
+}
+
+enum class Part : std::uint8_t { between, letter, alone };
+
+Part part_of(std::uint32_t point) noexcept {
+  if (point < 0x80) {
+    const std::uint32_t lower = point | 0x20U;
+    return (point >= '0' && point <= '9') || (lower >= 'a' && lower <= 'z') ? Part::letter : Part::between;
+  }
+  if (is_in(kAlone, point)) return Part::alone;
+  return is_in(kBetween, point) ? Part::between : Part::letter;
 }
 
 }  // namespace
@@ -143,6 +188,23 @@ std::string fold_case(std::string_view text) {
     if (point.size == 0) break;
     append(out, fold(point.value));
     text.remove_prefix(point.size);
+  }
+  return out;
+}
+
+std::string words_of(std::string_view text) {
+  std::string out;
+  std::size_t points = 0;  // of the word that is being written
+  while (!text.empty()) {
+    const Point point = decode(text);
+    if (point.size == 0) break;
+    text.remove_prefix(point.size);
+    const Part part = part_of(point.value);
+    if (part != Part::letter) points = 0;
+    if (part == Part::between) continue;
+    if (points == 0 && !out.empty()) out += ' ';
+    if (++points <= kWordPoints) append(out, fold(point.value));
+    if (part == Part::alone) points = 0;
   }
   return out;
 }

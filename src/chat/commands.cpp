@@ -25,6 +25,8 @@ constexpr auto kCommands = std::to_array<Command>({
     {"ping", &ping, Place::here, Access::anybody, Rate::none, true, ""},
     {"refresh_token", &refresh_token, Place::here, Access::anybody, Rate::none, true, "token"},
     {"resume", &resume, Place::here, Access::anybody, Rate::none, true, "rooms"},
+    {"search_messages", &search_messages, Place::here, Access::anybody, Rate::none, false,
+     "query, roomId?, fromUserId?, cursor?, limit?"},
     {"search_rooms", &search_rooms, Place::here, Access::anybody, Rate::none, false, "query, cursor?, limit?"},
     {"send_message", &send_message, Place::room_home, Access::member, Rate::message, false,
      "roomId, clientId?, type?, text, replyTo?, mentions?, extra?"},

@@ -20,6 +20,8 @@ void send_message(Parts& p, Call& call);
 void get_history(Parts& p, Call& call);
 void start_typing(Parts& p, Call& call);
 void stop_typing(Parts& p, Call& call);
+// commands_search.cpp
+void search_messages(Parts& p, Call& call);
 // commands_people.cpp
 void resume(Parts& p, Call& call);
 void ping(Parts& p, Call& call);
@@ -27,6 +29,9 @@ void refresh_token(Parts& p, Call& call);
 void watch_stats(Parts& p, Call& call);
 void unwatch_stats(Parts& p, Call& call);
 void get_user(Parts& p, Call& call);
+
+// The field `limit` of a list: 50 where it is not given.
+Result<std::size_t> read_limit(const Value& data);
 
 // What a member list and a member event show.
 void write_member(Writer& out, const HomeMember& member);

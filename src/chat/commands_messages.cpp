@@ -258,7 +258,8 @@ Task<Result<Page>> read_before(Parts& p, RoomId id, std::uint64_t before, std::s
     HistoryQuery query{.room = id,
                        .from = HistoryQuery::From::before,
                        .position = std::min(before, tail.first),
-                       .limit = std::max<std::size_t>(missing, 1)};
+                       .limit = std::max<std::size_t>(missing, 1),
+                       .stored_seq = std::min(before, tail.first) - 1};
     auto stored = co_await p.o.store.history(query);
     if (!stored) co_return std::unexpected(stored.error());
     page.has_before = stored->has_before || (missing == 0 && !stored->messages.empty());
@@ -277,7 +278,11 @@ Task<Result<Page>> read_from(Parts& p, RoomId id, std::uint64_t after, std::size
   TailView tail = view_tail(*room, after + 1, UINT64_MAX, limit, false);
   page.has_after = tail.more_after;
   if (after + 1 < tail.first) {
-    HistoryQuery query{.room = id, .from = HistoryQuery::From::after, .position = after, .limit = limit};
+    HistoryQuery query{.room = id,
+                       .from = HistoryQuery::From::after,
+                       .position = after,
+                       .limit = limit,
+                       .stored_seq = tail.first - 1};
     auto stored = co_await p.o.store.history(query);
     if (!stored) co_return std::unexpected(stored.error());
     for (const Message& message : stored->messages)
@@ -295,11 +300,12 @@ Task<Result<Page>> read_from(Parts& p, RoomId id, std::uint64_t after, std::size
 }
 
 Task<Result<std::uint64_t>> seq_of(Parts& p, RoomId id, EventId message) {
+  HistoryQuery query{.room = id, .from = HistoryQuery::From::around_id, .position = message.value, .limit = 1};
   if (HomeRoom* room = p.rooms.find(id)) {
+    query.stored_seq = room->tail_first() - 1;
     for (const TailEntry& entry : room->tail.entries())
       if (entry.message_size > 0 && entry.event.id == message) co_return entry.event.seq;
   }
-  HistoryQuery query{.room = id, .from = HistoryQuery::From::around_id, .position = message.value, .limit = 1};
   auto stored = co_await p.o.store.history(query);
   if (!stored) co_return std::unexpected(stored.error());
   for (const Message& found : stored->messages)

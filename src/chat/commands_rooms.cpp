@@ -355,8 +355,6 @@ void get_room(Parts& p, Call& call) {
   answer(p, call.to, R"({"room":)" + room_json(p, room, call.actor->id) + "}");
 }
 
-namespace {
-
 Result<std::size_t> read_limit(const Value& data) {
   if (!find(data, "limit")) return base::limits::kPageDefault;
   auto limit = find_integer(data, "limit");
@@ -364,6 +362,8 @@ Result<std::size_t> read_limit(const Value& data) {
     return base::fail_field("limit", "must be a number from 1 to 100");
   return static_cast<std::size_t>(*limit);
 }
+
+namespace {
 
 Task<void> answer_public_rooms(Parts& p, std::string query, std::string cursor, std::size_t limit, ReplyTo to) {
   auto page = co_await p.o.store.list_public_rooms(std::move(query), std::move(cursor), limit);

@@ -10,6 +10,12 @@
 
 namespace ringline::chat {
 
+namespace {
+
+constexpr std::int64_t kTogetherMs = 1000;  // what is stored within so long is let go of together
+
+}  // namespace
+
 void Ingest::add(std::uint64_t ticket, const Event& event, UserId subject) {
   ++waiting_;
   order_.push_back({ticket, event.room, event.seq, subject});
@@ -54,8 +60,23 @@ bool Ingest::sweep() {
     }
     order_.pop_front();
   }
-  if (swept > 0) p_.o.log.on_stored(last_ticket);
+  if (swept > 0) {
+    const std::int64_t now_ms = base::monotonic_ms();
+    const bool with_last = !stored_.empty() && now_ms / kTogetherMs == stored_.back().at_ms / kTogetherMs;
+    if (with_last) stored_.pop_back();
+    stored_.push_back({.ticket = last_ticket, .at_ms = now_ms});
+  }
+  let_go();
   return swept == p_.o.store_batch;
+}
+
+void Ingest::let_go() {
+  if (stored_.empty()) return;
+  const std::int64_t safe_before_ms = p_.o.store.safe_before_ms();
+  std::uint64_t last_ticket = 0;
+  for (; !stored_.empty() && stored_.front().at_ms < safe_before_ms; stored_.pop_front())
+    last_ticket = stored_.front().ticket;
+  if (last_ticket > 0) p_.o.log.on_stored(last_ticket);
 }
 
 std::vector<Ingest::Taken> Ingest::choose(std::vector<Event>& batch) const {

@@ -1,6 +1,6 @@
 // Ingest: takes what is committed into the store, in batches, one at a time: room by room, the one first that has waited longest, and of each all that
 // waits. So a batch touches few places of the database, however many rooms are busy. What waits is held by the tails; the log keeps its segments until
-// the store has all that is in them.
+// the store has all that is in them, and would not lose it with one of its servers.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +48,7 @@ class Ingest {
   std::vector<Taken> choose(std::vector<Event>& batch) const;
   bool is_stored(const Entry& entry) const noexcept;
   bool sweep();
+  void let_go();
 
   Shard::Parts& p_;
   // As the log has them. Of those behind the first some may be stored: their rooms were taken with others.
@@ -59,6 +60,12 @@ class Ingest {
     bool joined;
   };
   std::unordered_map<UserId, std::vector<Change>> memberships_;
+  // What the store has and the log not yet let go of: up to which ticket, and since when the store has it. Some each second.
+  struct Stored {
+    std::uint64_t ticket;
+    std::int64_t at_ms;
+  };
+  std::deque<Stored, base::Apart<Stored>> stored_;
   bool running_ = false;
   std::int64_t retry_ms_ = 0;
 };

@@ -171,7 +171,7 @@ base::Task<Feed> Rooms::read_after(RoomId id, std::uint64_t after) {
     feed.ok = true;
     co_return feed;
   }
-  auto stored = co_await p_.o.store.events_after(id, after, base::limits::kFeedEvents);
+  auto stored = co_await p_.o.store.events_after(id, after, base::limits::kFeedEvents, room->room.epoch);
   if (!stored || stored->empty()) {
     base::log::warn("room_read_failed", {{"room", id.text()},
                                          {"after", after},

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ringline/base/json.hpp"
+#include "ringline/base/utf8.hpp"
 #include "ringline/chat/store.hpp"
 #include "ringline/loop/loop.hpp"
 #include "world.hpp"
@@ -210,7 +211,8 @@ class StoreSim final : public Store {
   Task<Result<HistoryPage>> history(HistoryQuery query) override {
     return run<HistoryPage>([&db = db_, query]() -> Result<HistoryPage> { return page_of(db, query); });
   }
-  Task<Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after, std::size_t limit) override {
+  Task<Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after, std::size_t limit,
+                                                      std::uint64_t /*epoch*/) override {
     return run<std::vector<StoredEvent>>([&db = db_, room, after, limit]() -> Result<std::vector<StoredEvent>> {
       ++db.log_reads;
       std::vector<StoredEvent> events;
@@ -242,7 +244,18 @@ class StoreSim final : public Store {
       return keys;
     });
   }
+  Task<Result<SearchPage>> search_messages(SearchQuery query) override {
+    return run<SearchPage>([&db = db_, query = std::move(query)]() -> Result<SearchPage> {
+      SearchPage page;
+      for (RoomId room : query.rooms)
+        for (const Event& event : db.rooms.at(room).log)
+          if (auto message = db.message_of(event); message && has_all(*message, query.words))
+            page.messages.push_back(std::move(*message));
+      return page;
+    });
+  }
   bool healthy() const noexcept override { return !down_; }
+  std::int64_t safe_before_ms() const noexcept override { return INT64_MAX; }
 
  private:
   static constexpr std::int64_t kAnswerMsMax = 12;
@@ -267,6 +280,11 @@ class StoreSim final : public Store {
     const auto found = map.find(key);
     if (found == map.end()) return base::fail(Errc::not_found, "not there");
     return found->second;
+  }
+
+  static bool has_all(const Message& message, const std::vector<std::string>& words) {
+    const std::string said = " " + base::words_of(message.text) + " ";
+    return std::ranges::all_of(words, [&](const std::string& word) { return said.contains(" " + word + " "); });
   }
 
   static HistoryPage page_of(Database& db, const HistoryQuery& query) {

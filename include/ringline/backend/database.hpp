@@ -47,6 +47,18 @@ class Database {
   virtual bool healthy() const noexcept = 0;
   // From any thread: what is kept for the next use goes.
   virtual void rest() = 0;
+  // From any thread, now and then: what is done behind goes on where it is due.
+  virtual void tend() = 0;
+  // Messages whose words the index of texts has not.
+  virtual std::uint64_t texts_waiting() const noexcept = 0;
+  // As chat::Store's; INT64_MAX: always.
+  virtual std::int64_t safe_before_ms() const noexcept = 0;
+  // Whether the cores' journals let go of what is safe: not while older ones are still to be removed.
+  virtual void keep_journals(bool keep) noexcept = 0;
+  // How often the database turned out to lack what it had: a standby took over that had not got the last of it, or a backup was restored. What the journals
+  // keep is to be taken in again then; until that is said to be done nothing counts as safe.
+  virtual std::uint64_t rewinds() const noexcept = 0;
+  virtual void retaken(std::uint64_t rewinds) noexcept = 0;
   // What a thread with descriptors of its own has to keep to be able to call (loop/thread.hpp).
   virtual std::vector<loop::Fd> descriptors() const = 0;
 
@@ -79,6 +91,9 @@ struct PostgresOptions {
   // Who holds the database, while this one is open and for kPostgresLease after it was last heard of: another is refused, as each host numbers the events
   // of all rooms itself. The same one may come back at once. Empty: nobody does.
   std::string holder = {};
+  // As `url`, of servers that follow it: history, search and what others missed are read there, where they have all that was seen before. Empty: none.
+  std::string replica_url = {};
+  unsigned replica_connections = base::limits::kPostgresReplicaConnections;
 };
 // `url`: postgresql://…, with several hosts where one may take over from another (libpq, "Connection URIs"); each is tried in turn. Brings the schema up
 // to date, in the first schema of the search path. Refused with a message for people: what cannot be reached within `start_wait`, or was made by a newer

@@ -81,9 +81,16 @@ inline constexpr std::size_t kRoomsMadeByJoin = 10;  // of one user, by CREATE_O
 inline constexpr std::size_t kRoomCallsWaiting = 1024;  // for a room that is being loaded
 inline constexpr auto kTypingAge = 5s;
 
+// Search.
+inline constexpr std::size_t kSearchPoints = 200;  // of a query
+inline constexpr std::size_t kSearchWords = 8;     // of it
+
 // PostgreSQL.
 inline constexpr unsigned kPostgresConnections = 8;
+inline constexpr unsigned kPostgresReplicaConnections = 4;
 inline constexpr std::chrono::milliseconds kPostgresLease = 30s;  // of a host that is not heard of
+// What no standby is known to have stays in the journal so long: one may take over.
+inline constexpr std::chrono::milliseconds kPostgresUnsafe = 10min;
 
 // Journal.
 inline constexpr std::size_t kJournalSegmentBytes = 64 * 1024 * 1024;

@@ -50,6 +50,7 @@ namespace ringline::base {
   X(tail_events, "tail_events", "Events held in memory.")                           \
   X(tail_bytes, "tail_bytes", "Bytes of events held in memory.")                    \
   X(store_lag_events, "store_lag_events", "Committed events not yet in the store.") \
+  X(text_lag_messages, "text_lag_messages", "Stored messages not yet found by search.") \
   X(journal_segments, "journal_segments", "Journal segments kept.")                 \
   X(journal_failed, "journal_failed", "1 while the journal cannot commit.")         \
   X(mailbox_stash, "mailbox_stash", "Messages that wait for a mailbox slot.")

@@ -23,4 +23,8 @@ bool is_clean_name(std::string_view name) noexcept;
 // must not change with a host's locale or libc. No normalization: "é" as one code point and as two stay different names.
 std::string fold_case(std::string_view text);
 
+// The words of a text as search knows them, with a space between two: the same for what is kept and for what is asked. A word is a run of letters and
+// digits, case folded, cut to 64 code points. Ideographs, kana and emoji are not written with spaces between words: each is one by itself.
+std::string words_of(std::string_view text);
+
 }  // namespace ringline::base

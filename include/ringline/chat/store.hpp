@@ -52,11 +52,28 @@ struct HistoryQuery {
   From from = From::newest;
   std::uint64_t position = 0;  // a seq, or an id with around_id
   std::size_t limit = 50;
+  std::uint64_t stored_seq = 0;  // known to be in the store: an answer of a replica that has less is not taken
 };
 struct HistoryPage {
   std::vector<Message> messages;  // oldest first
   bool has_before = false;
   bool has_after = false;
+};
+
+// Messages that have all of some words, in any of some rooms.
+struct SearchQuery {
+  std::vector<std::string> words;  // each as base::words_of gives it; one at least
+  std::vector<RoomId> rooms;
+  UserId from_user;          // 0: whoever wrote it
+  std::uint64_t cursor = 0;  // SearchPage::next of the page before; 0: the newest
+  std::size_t limit = 50;
+  std::uint64_t indexed = 0;  // SearchPage::indexed that was seen: an answer of a replica that has less is not taken
+};
+struct SearchPage {
+  std::vector<Message> messages;  // newest first
+  // Where the next page begins; 0: there is none. A page may hold less than was asked for, or nothing, and have a next one: its time was over.
+  std::uint64_t next = 0;
+  std::uint64_t indexed = 0;  // so many messages had their words taken in
 };
 
 struct StoredEvent {
@@ -119,9 +136,14 @@ class Store {
   // passed over. It is durable when it answers.
   virtual base::Task<base::Result<void>> ingest(std::vector<Event> events) = 0;
   virtual base::Task<base::Result<HistoryPage>> history(HistoryQuery query) = 0;
-  // What followed `after`, in seq order. Without a hole up to the room's ingested_seq.
+  // What followed `after`, in seq order. Without a hole up to the room's ingested_seq. `epoch`: the room's, known to be in the store; 0: it is not known.
   virtual base::Task<base::Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after,
-                                                                          std::size_t limit) = 0;
+                                                                          std::size_t limit, std::uint64_t epoch) = 0;
+  base::Task<base::Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after, std::size_t limit) {
+    return events_after(room, after, limit, 0);
+  }
+  // What was said a moment ago may not be found yet: words are taken in behind the messages.
+  virtual base::Task<base::Result<SearchPage>> search_messages(SearchQuery query) = 0;
   virtual base::Task<base::Result<std::optional<Message>>> find_by_client_id(RoomId room, UserId sender,
                                                                              std::string client_id) = 0;
   // client ids used in the room since `since_ms`, newest first, as (sender, clientId) hashes of chat::client_key.
@@ -129,6 +151,8 @@ class Store {
                                                                                   std::size_t limit) = 0;
 
   virtual bool healthy() const noexcept = 0;
+  // What was ingested before this moment (base::monotonic_ms) is not lost with a server of the database either: the log may let go of it.
+  virtual std::int64_t safe_before_ms() const noexcept = 0;
 };
 
 // The key under which a send is remembered within its room.

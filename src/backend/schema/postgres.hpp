@@ -161,6 +161,35 @@ CREATE TABLE dead_letters (
   PRIMARY KEY (room_id, seq, id)
 );
 )sql",
+    R"sql(
+-- The words of messages, for search (postgres_search.cpp): numbered by `place` in the order in which they were taken in, without a gap, so newer messages
+-- have higher places; in partitions of 2^22 places. Beside the words stand where and by whom it was said, and the ranges of places that it is in. There is
+-- no index by place on purpose: with one the planner may walk it, which for a rare word is all of it. A cleaned pending list of some hundred messages is
+-- what GIN takes in at once; searching reads it from end to end, so it is short.
+CREATE TABLE message_texts (
+  place bigint NOT NULL,
+  room_id bigint NOT NULL,
+  seq bigint NOT NULL,
+  id bigint NOT NULL,
+  words tsvector NOT NULL
+) PARTITION BY RANGE (place);
+CREATE INDEX message_texts_words ON message_texts USING gin (words) WITH (fastupdate = on, gin_pending_list_limit = 256);
+INSERT INTO meta VALUES ('text_places', 0);
+
+-- What is to be taken in there: of each batch of events, its rooms, the seqs of each, and between which ids its messages are.
+CREATE TABLE text_queue (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  rooms bigint[] NOT NULL,
+  first_seqs bigint[] NOT NULL,
+  last_seqs bigint[] NOT NULL,
+  first_id bigint NOT NULL,
+  last_id bigint NOT NULL,
+  messages bigint NOT NULL
+);
+INSERT INTO text_queue (rooms, first_seqs, last_seqs, first_id, last_id, messages)
+  SELECT ARRAY[id], ARRAY[first], ARRAY[least(first + 4095, ingested_seq)], 0, 9223372036854775807, least(4096, ingested_seq - first + 1)
+  FROM rooms, generate_series(1, ingested_seq, 4096) AS first WHERE ephemeral = 0 AND message_count > 0;
+)sql",
 });
 
 }  // namespace ringline::backend

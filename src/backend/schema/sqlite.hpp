@@ -153,6 +153,22 @@ ALTER TABLE users ADD COLUMN wrote INTEGER NOT NULL DEFAULT 0;
 UPDATE users SET wrote = 1 WHERE id IN (SELECT sender_id FROM messages UNION SELECT sender_id FROM ephemeral_sends);
 CREATE INDEX users_may_go ON users (created_ms) WHERE guest = 1 AND wrote = 0;
 )sql",
+    R"sql(
+-- The words of messages, by the message's id, for search (sqlite_search.cpp): no content, no positions, only which message has which word. Beside the words
+-- stand where and by whom it was said. The words are split and folded before they come here: all that this tokenizer does is to cut at the spaces.
+CREATE VIRTUAL TABLE message_texts USING fts5(words, content = '', columnsize = 0, detail = none, tokenize = "ascii tokenchars ':'");
+
+-- What is to be taken in there.
+CREATE TABLE text_queue (
+  id INTEGER PRIMARY KEY,
+  room_id INTEGER NOT NULL,
+  first_seq INTEGER NOT NULL,
+  last_seq INTEGER NOT NULL,
+  messages INTEGER NOT NULL  -- among them
+) STRICT;
+INSERT INTO text_queue (room_id, first_seq, last_seq, messages)
+  SELECT id, 1, ingested_seq, message_count FROM rooms WHERE ephemeral = 0 AND message_count > 0;
+)sql",
 });
 
 }  // namespace ringline::backend

@@ -165,8 +165,6 @@ TEST_F(SettingsTest, what_is_not_built_yet_is_said) {
               AllOf(HasSubstr("postgresql://USER@HOST/DATABASE"), testing::Not(HasSubstr("hidden"))));
   EXPECT_EQ(error_of({}, {"DATABASE_URL=postgres://u:hidden@h/d"}), "no error");
   EXPECT_THAT(error_of({}, {"S3_ENDPOINT=http://h"}), HasSubstr("S3 is not built yet"));
-  EXPECT_THAT(error_of({}, {"DB_HOST=h"}),
-              HasSubstr("PostgreSQL by its parts (DATABASE_URL names it as a whole) is not built"));
   EXPECT_THAT(error_of({}, {"USE_MINIO=true"}), HasSubstr("S3 is not built yet"));
   EXPECT_EQ(error_of({}, {"USE_MINIO=false", "S3_REGION=x", "WEBRTC_STUN=stun:h"}), "no error");
   EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h"}), HasSubstr("JWT_SECRET: set it together with REDIS_URL"));
@@ -174,9 +172,33 @@ TEST_F(SettingsTest, what_is_not_built_yet_is_said) {
               HasSubstr("Redis is not built yet"));
 }
 
+TEST_F(SettingsTest, a_database_by_its_parts) {
+  const auto url = [this](std::vector<std::string> environment) { return load({}, environment)->database_url; };
+  EXPECT_EQ(url({"PGHOST=db1,db2", "PGPORT=5432", "PGUSER=ann", "PGPASSWORD=a b/&?", "PGDATABASE=chat"}),
+            "postgresql:///chat?host=db1%2Cdb2&port=5432&user=ann&password=a%20b%2F%26%3F");
+  EXPECT_EQ(url({"DB_HOST=/run/postgresql", "DB_NAME=chat", "DB_SSL=on"}),
+            "postgresql:///chat?host=%2Frun%2Fpostgresql&sslmode=require");
+  EXPECT_EQ(url({"DB_HOST=a", "PGHOST=b", "PGSSLMODE=verify-full"}), "postgresql:///?host=b&sslmode=verify-full");
+  EXPECT_EQ(url({"DB_HOST=a", "DATABASE_URL=postgresql://b/c"}), "postgresql://b/c");
+  EXPECT_EQ(url({"PGUSER=ann", "PGPASSWORD=x"}), "") << "of a tool beside us";
+  EXPECT_THAT(error_of({}, {"DB_HOST=a", "DB_PORT=70000"}), HasSubstr("DB_PORT is not right"));
+  EXPECT_THAT(error_of({}, {"PGHOST=a", "PGSSLMODE=maybe"}), HasSubstr("PGSSLMODE is not right"));
+  const std::string password = file("password", "hidden\n");
+  EXPECT_EQ(url({"DB_HOST=a", "DB_PASSWORD_FILE=" + password}), "postgresql:///?host=a&password=hidden");
+}
+
+TEST_F(SettingsTest, a_replica_follows_a_postgresql) {
+  const auto settings = load({}, {"DATABASE_URL=postgresql://a/d", "MARIADB_HOST_BACKUP=b", "MARIADB_DB_BACKUP=d"});
+  ASSERT_TRUE(settings);
+  EXPECT_EQ(settings->database_replica_url, "postgresql:///d?host=b");
+  EXPECT_THAT(error_of({}, {"DATABASE_REPLICA_URL=postgresql://a/d"}), HasSubstr("set DATABASE_URL"));
+  EXPECT_THAT(error_of({}, {"DATABASE_URL=postgresql://a/d", "DATABASE_REPLICA_URL=b:5432"}),
+              HasSubstr("expected postgresql://USER@HOST/DATABASE"));
+}
+
 TEST_F(SettingsTest, old_names_are_taken_and_the_new_one_is_named) {
   testing::internal::CaptureStderr();
-  EXPECT_THAT(error_of({}, {"MARIADB_HOST=h"}), HasSubstr("DB_HOST (environment, MARIADB_HOST)"));
+  EXPECT_EQ(error_of({}, {"MARIADB_HOST=h"}), "no error");
   EXPECT_EQ(error_of({}, {"MONGO_ROOT_USER=u"}), "no error");
   EXPECT_THAT(testing::internal::GetCapturedStderr(), AllOf(HasSubstr(R"("old":"MARIADB_HOST","new":"DB_HOST")"),
                                                             HasSubstr(R"("old":"MONGO_ROOT_USER","new":"DB_USER")")));
