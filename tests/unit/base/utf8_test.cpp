@@ -93,5 +93,23 @@ TEST(Utf8, folding_twice_changes_nothing) {
   EXPECT_EQ(fold_case(fold_case(all)), fold_case(all));
 }
 
+TEST(Words, are_runs_of_letters_and_digits_case_folded) {
+  EXPECT_EQ(words_of(""), "");
+  EXPECT_EQ(words_of(" .,!?\n\t-_@#"), "");
+  EXPECT_EQ(words_of("Don't STOP, e2e_test@example.org!"), "don t stop e2e test example org");
+  EXPECT_EQ(words_of("ÄPFEL „Straße“ ΣΊΣΥΦΟΣ\u00a0Ёлка…"), "äpfel straße σίσυφοσ ёлка");
+  EXPECT_EQ(words_of("a\u200bb\u2014c\u3000d\uff0ce"), "a b c d e");
+}
+
+TEST(Words, ideographs_kana_and_emoji_are_one_each) {
+  EXPECT_EQ(words_of("水を飲むx2。ok😀😀"), "水 を 飲 む x2 ok 😀 😀");
+  EXPECT_EQ(words_of("한국어 텍스트"), "한국어 텍스트");
+}
+
+TEST(Words, a_long_one_is_cut) {
+  const std::string long_word(200, 'A');
+  EXPECT_EQ(words_of(long_word + " b"), std::string(64, 'a') + " b");
+}
+
 }  // namespace
 }  // namespace ringline::base
