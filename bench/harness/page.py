@@ -70,6 +70,9 @@ def scenario(found, part_table, judged_rows, text_of):
     if 'failure' in found:
         texts.append(f'FAILED: {found["failure"]}')
     yield '<ul>' + ''.join(f'<li>{html.escape(text)}</li>' for text in texts) + '</ul>' if texts else ''
+    for what, text in found.get('plans', {}).items():
+        yield (f'<details><summary>EXPLAIN (ANALYZE, BUFFERS) of {html.escape(what)}</summary><div class="wide"><pre>{html.escape(text)}</pre></div>'
+               '</details>')
 
 
 def html_page(title, body):

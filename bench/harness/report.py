@@ -68,6 +68,8 @@ def scenario_lines(found):
     yield ''
     if found.get('judged'):
         yield from [*table(['bound', 'measured', 'asked', ''], judged_rows(found)), '']
+    for what, text in found.get('plans', {}).items():
+        yield from [f'EXPLAIN (ANALYZE, BUFFERS) of {what}:', '', '```', text.rstrip(), '```', '']
 
 
 def markdown(results):

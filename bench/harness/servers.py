@@ -76,9 +76,10 @@ class Server:
         self.stop()
         raise BenchError(f'{self.name} did not start; the end of {self.log}:\n' + pathlib.Path(self.log).read_text(encoding='utf-8')[-1500:])
 
-    def restart(self):
-        """Stops it as an operator would, and starts it on what it has kept. Seconds that the start took."""
+    def restart(self, between=lambda: None):
+        """Stops it as an operator would, and starts it on what it has kept, `between` done meanwhile. Seconds that the start took."""
         self._end()
+        between()
         began = time.monotonic()
         self._start()
         return time.monotonic() - began

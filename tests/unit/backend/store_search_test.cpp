@@ -23,7 +23,7 @@ class SearchTest : public StoreTest {
       if (!page) return page.error().message;
       for (const Message& message : page->messages) all += (all.empty() || all.back() == '<' ? "" : ",") + message.text;
       if (page->next == 0) return all;
-      all += '<';
+      if (!page->messages.empty()) all += '<';
       query.cursor = page->next;
     }
     return "it does not end";
