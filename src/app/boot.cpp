@@ -72,7 +72,8 @@ base::Result<void> take_in(backend::Recovery& recovery, backend::Database& store
     auto events = recovery.next();
     if (!events) return std::unexpected(events.error());
     more = !events->empty();
-    std::ranges::copy_if(*events, std::back_inserter(batch), wanted);
+    for (chat::Event& event : *events)
+      if (wanted(event)) batch.push_back(std::move(event));
     if (batch.empty() || (more && batch.size() < kBatchEvents)) continue;
     std::ranges::stable_sort(batch, {}, [](const chat::Event& event) { return event.room.value; });
     if (auto taken = store.ingest(std::exchange(batch, {})); !taken) return taken;

@@ -40,8 +40,9 @@ class Database {
   std::uint64_t highest_id = 0;
   std::vector<std::pair<UserId, RoomId>> idle;  // memberships of guests who do not come back; a test's
   std::string wrong;
-  unsigned log_reads = 0;   // of events
-  unsigned name_reads = 0;  // of rooms by name
+  std::int64_t safe_before_ms = INT64_MAX;  // Store::safe_before_ms
+  unsigned log_reads = 0;                   // of events
+  unsigned name_reads = 0;                  // of rooms by name
 
   void note(std::uint64_t id) { highest_id = std::max(highest_id, id); }
 
@@ -255,7 +256,7 @@ class StoreSim final : public Store {
     });
   }
   bool healthy() const noexcept override { return !down_; }
-  std::int64_t safe_before_ms() const noexcept override { return INT64_MAX; }
+  std::int64_t safe_before_ms() const noexcept override { return db_.safe_before_ms; }
 
  private:
   static constexpr std::int64_t kAnswerMsMax = 12;

@@ -62,6 +62,34 @@ TEST_F(Postgres, MessagesGoIntoThePartitionOfTheirMonth) {
   EXPECT_EQ(raw("SELECT count(*) FROM messages_other"), "0");
 }
 
+TEST_F(Postgres, AMonthThatIsTakenAwayIsGoneFromAllThatIsRead) {
+  UserId ann = add_user(5, "ann");
+  const std::uint64_t now = base::IdMaker(0, 0).next(base::wall_ms());
+  const RoomId room{now};
+  add_room(now, "Team", ann);
+  auto said = [&](std::uint64_t seq, std::uint64_t id) {
+    Message sent{.id = EventId{id}, .room = room, .seq = seq, .sender = ann, .text = "hello " + std::to_string(seq)};
+    sent.created_ms = kNow;
+    base::json::Writer out;
+    chat::write_message(out, sent);
+    Event head = event(room, seq, EventKind::message_created, ann, R"(,"message":)" + std::string(out.view()));
+    head.id = sent.id;
+    return head;
+  };
+  ASSERT_TRUE(ingest({said(1, now + 1), said(2, 7000)}));  // the second is in no month's partition
+  const std::int64_t deadline = base::monotonic_ms() + 20'000;
+  while (raw("SELECT count(*) FROM text_queue") != "0" && base::monotonic_ms() < deadline)
+    std::this_thread::sleep_for(10ms);
+  raw("DROP TABLE " + raw("SELECT tableoid::regclass FROM messages WHERE seq = 1"));
+  auto page = run(store().history({.room = room}));
+  ASSERT_EQ(page->messages.size(), 1U);
+  EXPECT_EQ(page->messages[0].seq, 2U);
+  auto found = run(store().search_messages({.words = {"hello"}, .rooms = {room}}));
+  ASSERT_EQ(found->messages.size(), 1U);
+  EXPECT_EQ(found->messages[0].seq, 2U);
+  EXPECT_EQ(run(store().events_after(room, 0, 10)).error().code, Errc::not_found);
+}
+
 // Two hosts, each with connections of its own: names are given once, and the same events once.
 TEST_F(Postgres, TwoHostsAgree) {
   auto other = open_postgres(schema_->url());

@@ -537,6 +537,26 @@ TEST_F(DeliveryTest, AQuietRoomKeepsNoEventsAndStillGivesAll) {
   for (Guest* gone : {back.get(), writer.get()}) leave(*gone);
 }
 
+// What the store has may be lost with a server of it: until it says that it is not, the log keeps it.
+TEST_F(DeliveryTest, TheLogLetsGoOfWhatIsSafe) {
+  constexpr unsigned kMessages = 500;  // some segments
+  constexpr unsigned kInUse = 2;       // segments: one that is written, and the next
+  const base::Metrics& metrics = host_.loops()[0]->metrics();
+  db_.safe_before_ms = 0;
+  auto writer = ready("writer");
+  const std::string room = join(*writer, kRoom);
+  const std::string message = R"({"roomId":")" + room + R"(","text":")" + std::string(4000, 'x') + "\"}";
+  for (unsigned i = 0; i < kMessages; ++i) run(*writer, "send_message", message);
+  pass(std::chrono::seconds(10));
+  EXPECT_EQ(metrics.store_lag_events, 0U);
+  const std::uint64_t kept = metrics.journal_segments;
+  EXPECT_GT(kept, kInUse + 1);
+  db_.safe_before_ms = world_.now_ns() / 1'000'000 - 9000;  // when the last was stored already
+  pass(std::chrono::seconds(2));
+  EXPECT_EQ(metrics.journal_segments, kInUse);
+  leave(*writer);
+}
+
 TEST_F(DeliveryTest, SizesOfWhatAUserIs) {
   EXPECT_LE(sizeof(HomeUser), 96U);
   EXPECT_LE(sizeof(HomeMember), 56U);
