@@ -1,7 +1,8 @@
-// A batch of messages into the SQLite store: what its thread does behind chat. 5,000 rooms of two in turn; of each, so many at a time. In the working
-// directory, on a disk.
+// A batch of messages into the store: what its thread does behind chat. 5,000 rooms of two in turn; of each, so many at a time. SQLite: in the working
+// directory, on a disk. PostgreSQL: in the empty database that DATABASE_URL names (scripts/services run postgres -- …), one batch after the other.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
+#include <libpq-fe.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 
@@ -26,13 +27,35 @@ constexpr std::uint64_t kFirstRoom = 2;  // after the lobby
 constexpr std::uint64_t kRooms = 5000;
 constexpr std::size_t kBatchEvents = 8000;
 
+const char* database_url() { return ::getenv("DATABASE_URL"); }
+
+[[noreturn]] void fail(const char* why) {
+  std::fprintf(stderr, "%s\n", why);
+  std::abort();
+}
+
+void run_on_sqlite(const std::string& file, const std::string& sql) {
+  sqlite3* db = nullptr;
+  sqlite3_open(file.c_str(), &db);
+  if (sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) fail(sqlite3_errmsg(db));
+  sqlite3_close(db);
+}
+
+void run_on_postgres(const std::string& sql) {
+  PGconn* connection = PQconnectdb(database_url());
+  PGresult* result = PQexec(connection, sql.c_str());
+  if (PQresultStatus(result) != PGRES_COMMAND_OK) fail(PQerrorMessage(connection));
+  PQclear(result);
+  PQfinish(connection);
+}
+
 struct Bench {
-  Bench() {
+  explicit Bench(bool on_postgres) {
     path = std::filesystem::current_path() / "store-bench-XXXXXX";
     if (::mkdtemp(path.data()) == nullptr) std::abort();
-    store = std::move(*backend::open_sqlite(path + "/store.db", {}));
-    sqlite3* db = nullptr;
-    sqlite3_open((path + "/store.db").c_str(), &db);
+    auto opened = on_postgres ? backend::open_postgres(database_url()) : backend::open_sqlite(path + "/store.db", {});
+    if (!opened) fail(opened.error().message.c_str());
+    store = std::move(*opened);
     const std::string rows = fmt::format(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2 * {0} - 1) INSERT INTO users"
         " SELECT {1} + i, 'u' || i, 'u' || i, '', '', '', '', 0, 1, 0, '', 0, 0, 0, 0 FROM n;"
@@ -40,11 +63,11 @@ struct Bench {
         " (id, type, name, description, avatar_url, private, ephemeral, created_ms, updated_ms)"
         " SELECT {1} + i, 1, '', '', '', 1, 0, 0, 0 FROM n;",
         kRooms, kFirstRoom);
-    if (sqlite3_exec(db, rows.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) {
-      std::fprintf(stderr, "%s\n", sqlite3_errmsg(db));
-      std::abort();
+    if (on_postgres) {
+      run_on_postgres("TRUNCATE users CASCADE; DELETE FROM rooms WHERE id > 1; " + rows);
+    } else {
+      run_on_sqlite(path + "/store.db", rows);
     }
-    sqlite3_close(db);
   }
   ~Bench() {
     store.reset();
@@ -88,24 +111,24 @@ struct Bench {
   base::json::Writer body;
 };
 
-void ingest(benchmark::State& state) {
-  Bench bench;
+void ingest(benchmark::State& state, bool on_postgres) {
+  if (on_postgres && database_url() == nullptr) return state.SkipWithError("no DATABASE_URL");
+  Bench bench(on_postgres);
   for (auto _ : state) {
     state.PauseTiming();
     auto events = bench.batch(static_cast<std::uint64_t>(state.range(0)));
     state.ResumeTiming();
-    if (!bench.store->ingest(std::move(events))) std::abort();
+    if (auto taken = bench.store->ingest(std::move(events)); !taken) fail(taken.error().message.c_str());
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatchEvents));
 }
-BENCHMARK(ingest)
-    ->Name("store/ingest")
-    ->ArgName("of_each")
-    ->Arg(1)
-    ->Arg(20)
-    ->Arg(200)
-    ->Iterations(64)
-    ->UseRealTime()
-    ->MeasureProcessCPUTime();
+void on_sqlite(benchmark::State& state) { ingest(state, false); }
+void on_postgres(benchmark::State& state) { ingest(state, true); }
+
+void sizes(benchmark::internal::Benchmark* bench) {
+  bench->ArgName("of_each")->Arg(1)->Arg(20)->Arg(200)->Iterations(64)->UseRealTime()->MeasureProcessCPUTime();
+}
+BENCHMARK(on_sqlite)->Name("store/ingest")->Apply(sizes);
+BENCHMARK(on_postgres)->Name("store/ingest_postgres")->Apply(sizes);
 
 }  // namespace

@@ -89,6 +89,7 @@ Result<std::vector<PostgresTarget>> read_postgres_url(const std::string& url, Se
   }
   std::vector<std::string> hosts, addresses, ports;
   std::vector<std::pair<std::string, std::string>> others;
+  std::string state = role == ServerRole::primary ? "read-write" : "any";  // that a server must be in
   auto split = [](std::string_view list) {
     std::vector<std::string> parts;
     for (;;) {
@@ -109,6 +110,8 @@ Result<std::vector<PostgresTarget>> read_postgres_url(const std::string& url, Se
       ports = split(option->val);
     } else if (name != "target_session_attrs") {
       others.emplace_back(name, option->val);
+    } else if (role == ServerRole::any) {
+      state = option->val;  // standby, for who would not have the primary asked
     }
   }
   std::vector<PostgresTarget> targets;
@@ -126,7 +129,7 @@ Result<std::vector<PostgresTarget>> read_postgres_url(const std::string& url, Se
     const std::string address = add("hostaddr", addresses);
     const std::string port = add("port", ports);
     target.name = fmt::format("{}:{}", host.empty() ? address : host, port.empty() ? "5432" : port);
-    target.options.emplace_back("target_session_attrs", role == ServerRole::primary ? "read-write" : "any");
+    target.options.emplace_back("target_session_attrs", state);
     target.options.emplace_back("application_name", "ringline");
     targets.push_back(std::move(target));
   }

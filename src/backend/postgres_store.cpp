@@ -15,6 +15,7 @@
 #include "ringline/base/assert.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
+#include "ringline/base/random.hpp"
 #include "ringline/loop/thread.hpp"
 
 namespace ringline::backend {
@@ -31,7 +32,8 @@ constexpr auto kLookEvery = 1s;
 constexpr auto kFeedEvery = 1s;                                       // while nothing waits
 constexpr std::chrono::milliseconds kReplicaTimeout = 2s;             // then the primary is asked
 constexpr std::int64_t kRewindsEveryMs = std::chrono::minutes(1) / 1ms;  // at most, for what is missing again
-constexpr unsigned kTries = 3;                                        // of a transaction that others were in the way of
+constexpr unsigned kTries = 4;  // of a transaction that others were in the way of:
+constexpr std::uint64_t kTryAgainMs = 20;  // after so long, give or take, then twice as long each time
 
 // Where the server is: the file it writes (the first eight digits are its timeline), the end of its log, and how far all of its standbys have that on disk;
 // null: there is none, or it is not for us to know.
@@ -206,6 +208,8 @@ Task<Result<void>> PostgresStore::transact(Job& job, PostgresConnection& connect
     if (done || done.error().sys != kTryAgain || done.error().code != base::Errc::unavailable || time == kTries ||
         connection.broken())
       co_return done;
+    const std::uint64_t pause_ms = kTryAgainMs << (time - 1);
+    co_await loop_->sleep(std::chrono::milliseconds(pause_ms / 2 + base::random_u64() % pause_ms));
   }
 }
 
