@@ -2,6 +2,7 @@
 #include "app/boot.hpp"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "ringline/base/log.hpp"
 #include "ringline/loop/disk.hpp"
@@ -38,6 +39,15 @@ void log_report(const backend::JournalReport& report) {
 bool has_mark(const DataDir& data) {
   auto names = loop::disk::list(data.path());
   return names && std::ranges::find(*names, kRelaxedMark) != names->end();
+}
+
+// Each start leaves segments that were made at their full size: what is kept of them is what they hold.
+void shorten(const backend::Recovery& recovery) {
+  for (const auto& [path, bytes] : recovery.used()) {
+    std::error_code error;
+    if (std::filesystem::file_size(path, error) > bytes && !error) std::filesystem::resize_file(path, bytes, error);
+    if (error) base::log::warn("journal_segment_not_shortened", {{"file", path}, {"why", error.message()}});
+  }
 }
 
 base::Result<void> settle_durability(const base::Settings& settings, const DataDir& data, bool was_clean,
@@ -97,6 +107,7 @@ base::Result<Booted> take_in_journals(const base::Settings& settings, const Data
       .highest_id = std::max(*stored_id, report.highest_id.value), .journals = {}, .recovered = nullptr};
   for (unsigned core = 0; core < cores; ++core) booted.journals.push_back((*recovery)->start_of(core));
   if (store.safe_before_ms() != INT64_MAX) {
+    shorten(**recovery);
     booted.recovered = std::move(*recovery);
     return booted;
   }

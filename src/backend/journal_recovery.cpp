@@ -22,6 +22,7 @@ struct Recovery::SegmentFile {
   // The last batch committed before it, and where; if its beginning is intact.
   std::optional<std::uint64_t> previous;
   std::uint64_t previous_segment = 0;
+  std::uint64_t used = 0;  // bytes, with nothing but zeros behind them; 0: something is
 };
 
 struct Recovery::CoreFiles {
@@ -246,12 +247,13 @@ bool Recovery::take_event(const chat::Event& event, const std::string& path, std
 // Of a segment: what follows its last intact batch, and whether the next segment knows of more.
 void Recovery::check_end(CoreFiles& core, std::size_t index) {
   const SegmentScanner& scanner = reader_->scanner;
-  const SegmentFile& segment = core.segments[index];
+  SegmentFile& segment = core.segments[index];
   for (const auto& range : scanner.unreadable())
     add_damage(
         {.file = segment.path, .offset = range.offset, .bytes = range.bytes, .what = "the disk cannot read this"});
   const std::uint64_t end = reader_->any ? scanner.end() : 0;
   const std::uint64_t garbage = scanner.garbage_end() > end ? scanner.garbage_end() - end : 0;
+  if (garbage == 0 && scanner.unreadable().empty()) segment.used = std::max<std::uint64_t>(end, journal::kBlockBytes);
   const SegmentFile* const witness = core.witness_of(index);
   const std::uint64_t committed = witness && witness->previous_segment == segment.number ? *witness->previous : 0;
   if (committed > core.last.value_or(0)) {
@@ -297,6 +299,15 @@ base::Result<void> Recovery::remove_recovered() {
   order_.clear();
   position_ = 0;
   return {};
+}
+
+std::vector<Recovery::Used> Recovery::used() const {
+  ASSERT(position_ == order_.size());
+  std::vector<Used> files;
+  for (const auto& [core, index] : order_)
+    if (const SegmentFile& segment = core->segments[index]; segment.used > 0)
+      files.push_back({segment.path, segment.used});
+  return files;
 }
 
 base::Result<void> mark_clean_stop(const std::string& data_dir) {

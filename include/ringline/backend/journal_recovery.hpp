@@ -74,6 +74,12 @@ class Recovery {
   JournalStart start_of(unsigned core) const;
   // After the last `next`, when the store has everything durably.
   base::Result<void> remove_recovered();
+  // For who keeps them for a while. After the last `next`: the files, and how much of each is in use; behind that are zeros.
+  struct Used {
+    std::string path;
+    std::uint64_t bytes = 0;
+  };
+  std::vector<Used> used() const;
 
  private:
   friend base::Result<std::unique_ptr<Recovery>> recover_journals(const std::string& data_dir);
