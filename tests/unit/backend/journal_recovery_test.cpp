@@ -71,6 +71,33 @@ TEST_F(JournalRecovery, EveryCutOfTheLastBatch) {
   EXPECT_EQ(recover_from(std::string_view(made()).substr(0, begin + bytes_of_batch())).events.size(), 15U);
 }
 
+TEST_F(JournalRecovery, WhatIsInUseSaysAsMuchAsTheWholeFile) {
+  write_file(segment_path(directory_.path(), 1), made());
+  write_file(segment_path(directory_.path(), 2), std::string(16 * kBlock, '\0'));  // made ahead, and not used
+  auto all = recover_journals(directory_.path());
+  ASSERT_TRUE(all);
+  for (auto events = (*all)->next(); events && !events->empty();) events = (*all)->next();
+  const std::vector<Recovery::Used> used = (*all)->used();
+  ASSERT_EQ(used.size(), 2U);
+  EXPECT_EQ(used[0].bytes, 6 * kBlock);
+  EXPECT_EQ(used[1].bytes, kBlock);
+  for (const auto& [path, bytes] : used) fs::resize_file(path, bytes);
+  const Recovered again = recover(directory_.path());
+  EXPECT_EQ(again.events.size(), 15U);
+  EXPECT_EQ(again.report.damages_found, 0U);
+  EXPECT_EQ(again.report.torn_bytes, 0U);
+}
+
+TEST_F(JournalRecovery, WhatIsTornIsNotCutOff) {
+  std::string torn = made();
+  std::fill(torn.begin() + static_cast<std::ptrdiff_t>(offset_of(5) + 100), torn.end(), '\0');
+  write_file(segment_path(directory_.path()), torn);
+  auto all = recover_journals(directory_.path());
+  ASSERT_TRUE(all);
+  for (auto events = (*all)->next(); events && !events->empty();) events = (*all)->next();
+  EXPECT_TRUE((*all)->used().empty());
+}
+
 TEST_F(JournalRecovery, EveryDamagedByteOfACommittedBatchIsNamedAndTheRestKept) {
   for (std::size_t at = 0; at < bytes_of_batch(); ++at) {
     std::string damaged = made();
