@@ -27,7 +27,7 @@ using base::Task;
 // Error::sys of a `conflict`, where a constraint was what refused a statement. The numbers are SQLite's.
 inline constexpr int kNoReference = 787;  // a foreign key: what a row refers to is not there
 inline constexpr int kNotUnique = 2067;
-// Error::sys of an `unavailable`: a replica lacks what the answer must have seen.
+// Error::sys of an `unavailable`: a replica lacks what the answer must have seen, or what was stored is to be taken in again.
 inline constexpr int kBehind = 2;
 // Error::sys of an `internal`: the database lacks events before the first that was given to it.
 inline constexpr int kEventsMissing = 3;
@@ -129,8 +129,10 @@ class Sql {
   // As chat::Store::ingest. `events` stay until it is done.
   virtual Task<Result<void>> ingest(const std::vector<chat::Event>& events, Gaps gaps) = 0;
   virtual Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query) = 0;
-  // A replica, which may not have the last of what was committed.
+  // A replica, which may not have the last of what was committed,
   virtual bool may_lag() const noexcept { return false; }
+  // or a server that took over without it.
+  virtual bool may_lack() const noexcept { return false; }
 
   // Ids that this transaction writes: no id that was kept here once is ever made again.
   template <class Tag>

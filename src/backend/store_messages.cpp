@@ -41,7 +41,7 @@ std::vector<UserId> read_mentions(std::string_view json) {
 
 // Whether what this reads from has all that was there when the caller looked last.
 Task<Result<void>> check_fresh(Sql& db, RoomId room, std::uint64_t stored_seq) {
-  if (!db.may_lag()) co_return Result<void>();
+  if (stored_seq == 0 || !db.may_lack()) co_return Result<void>();
   auto rows = co_await db.query("SELECT ingested_seq FROM rooms WHERE id = ?1", room);
   if (!rows) co_return std::unexpected(rows.error());
   if (rows->empty() || rows->front().number(0) < stored_seq) co_return std::unexpected(behind());
@@ -202,7 +202,11 @@ Task<Result<void>> add_ephemeral_keys(Sql& db, RoomId room, std::int64_t since_m
 }  // namespace
 
 base::Error behind() {
-  return {.code = Errc::unavailable, .message = "the replica lags behind", .field = {}, .sys = kBehind};
+  return {.code = Errc::unavailable,
+          .message = "the database is behind; try again",
+          .field = {},
+          .retry_after_ms = 1000,
+          .sys = kBehind};
 }
 
 Message read_message(const Rows::Row& row, unsigned column, RoomId room) {

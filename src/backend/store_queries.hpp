@@ -50,7 +50,7 @@ Task<Result<chat::HistoryPage>> history(Sql& db, chat::HistoryQuery query);
 Task<Result<std::optional<chat::Message>>> last_message(Sql& db, RoomId room);
 Task<Result<std::vector<chat::StoredEvent>>> events_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit,
                                                           std::uint64_t known_epoch);
-base::Error behind();  // the replica's answer would lack what was seen: kBehind
+base::Error behind();  // the answer would lack what was seen: kBehind
 Task<Result<std::optional<chat::Message>>> find_by_client_id(Sql& db, RoomId room, UserId sender,
                                                              std::string_view client_id);
 Task<Result<std::vector<std::uint64_t>>> recent_client_keys(Sql& db, RoomId room, std::int64_t since_ms,

@@ -52,7 +52,7 @@ struct HistoryQuery {
   From from = From::newest;
   std::uint64_t position = 0;  // a seq, or an id with around_id
   std::size_t limit = 50;
-  std::uint64_t stored_seq = 0;  // known to be in the store: an answer of a replica that has less is not taken
+  std::uint64_t stored_seq = 0;  // known to be in the store: what has less does not answer
 };
 struct HistoryPage {
   std::vector<Message> messages;  // oldest first

@@ -76,7 +76,7 @@ TEST_F(JournalRecovery, WhatIsInUseSaysAsMuchAsTheWholeFile) {
   write_file(segment_path(directory_.path(), 2), std::string(16 * kBlock, '\0'));  // made ahead, and not used
   auto all = recover_journals(directory_.path());
   ASSERT_TRUE(all);
-  for (auto events = (*all)->next(); events && !events->empty();) events = (*all)->next();
+  EXPECT_FALSE(read_all(**all).events.empty());
   const std::vector<Recovery::Used> used = (*all)->used();
   ASSERT_EQ(used.size(), 2U);
   EXPECT_EQ(used[0].bytes, 6 * kBlock);
@@ -94,7 +94,7 @@ TEST_F(JournalRecovery, WhatIsTornIsNotCutOff) {
   write_file(segment_path(directory_.path()), torn);
   auto all = recover_journals(directory_.path());
   ASSERT_TRUE(all);
-  for (auto events = (*all)->next(); events && !events->empty();) events = (*all)->next();
+  EXPECT_FALSE(read_all(**all).events.empty());
   EXPECT_TRUE((*all)->used().empty());
 }
 
