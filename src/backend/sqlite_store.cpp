@@ -24,6 +24,7 @@ constexpr std::int64_t kFeedEveryMs = 3000;  // the index of texts: the more at 
 class SqliteStore final : public SqlDatabase {
  public:
   SqliteStore(SqliteConnection writer, std::vector<SqliteConnection> readers, SqliteOptions chosen);
+  ~SqliteStore() override { stopping_ = true; }
 
   bool write(JobRef job) override;
   bool read(JobRef job) override;
@@ -52,6 +53,7 @@ class SqliteStore final : public SqlDatabase {
   std::atomic<std::uint64_t> texts_waiting_{0};
   std::atomic<std::int64_t> feed_due_ms_{0};
   std::atomic<bool> feed_wanted_{true};  // something may wait
+  std::atomic<bool> stopping_{false};
   SqliteConnection writer_;  // the writing thread's
   std::vector<SqliteConnection> readers_;
   std::mutex lock_;  // of what follows
@@ -152,7 +154,7 @@ void SqliteStore::pump() {
   std::vector<JobRef> group;
   for (;;) {
     group.clear();
-    bool fed = false;
+    bool feeds = false;
     {
       std::lock_guard guard(lock_);
       while (!queue_.empty() && group.size() < kGroupJobs) {
@@ -160,14 +162,14 @@ void SqliteStore::pump() {
         group.push_back(std::move(queue_.front()));
         queue_.pop_front();
       }
-      fed = group.empty() && std::exchange(feeding_, false);
-      if (group.empty() && !fed && !std::exchange(resting_, false)) {
+      feeds = group.empty() && std::exchange(feeding_, false);
+      if (group.empty() && !feeds && !std::exchange(resting_, false)) {
         pumping_ = false;
         return;
       }
     }
-    if (fed) {
-      if (feed()) feed_on();
+    if (feeds) {
+      if (feed() && !stopping_) feed_on();
       continue;
     }
     if (group.empty()) {

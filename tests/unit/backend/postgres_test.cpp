@@ -196,6 +196,28 @@ TEST_F(Postgres, WhoLostItWritesNothingAndReadsOn) {
   EXPECT_TRUE(run(client->find_account(UserId{5})));
 }
 
+// As where a standby took over without the last of it: what follows is not taken, and the journals are asked for the rest.
+TEST_F(Postgres, WhatItHadAndLacksIsNoticedAndTakenInAgain) {
+  UserId ann = add_user(5, "ann");
+  add_room(100, "Team", ann);
+  std::vector<Event> all;
+  for (std::uint64_t seq = 1; seq <= 4; ++seq) all.push_back(message(RoomId{100}, seq, ann, "text"));
+  ASSERT_TRUE(ingest({all[0], all[1], all[2]}));
+  EXPECT_EQ(store_->rewinds(), 0U);
+  raw("DELETE FROM messages WHERE seq > 1");
+  raw("UPDATE rooms SET ingested_seq = 1, message_count = 1 WHERE id = 100");
+  auto page = run(store().history({.room = RoomId{100}, .stored_seq = 3}));
+  ASSERT_FALSE(page);
+  EXPECT_EQ(page.error().code, Errc::unavailable);
+  EXPECT_EQ(ingest({all[3]}).error().code, Errc::internal);
+  EXPECT_EQ(store_->rewinds(), 1U);
+  EXPECT_EQ(store_->safe_before_ms(), 0);
+  ASSERT_TRUE(store_->ingest(all));
+  store_->retaken(1);
+  EXPECT_EQ(run(store().history({.room = RoomId{100}, .stored_seq = 4}))->messages.size(), 4U);
+  EXPECT_EQ(raw("SELECT epoch FROM rooms WHERE id = 100"), "1");
+}
+
 TEST_F(Postgres, OfSeveralServersTheOneThatIsThereIsUsed) {
   std::string url = schema_->url();
   const std::size_t host = url.find("host=");
