@@ -31,7 +31,7 @@ constexpr auto kLeaseEvery = base::limits::kPostgresLease / 6;
 constexpr auto kLookEvery = 1s;
 constexpr auto kFeedEvery = 1s;                                       // while nothing waits
 constexpr std::chrono::milliseconds kReplicaTimeout = 2s;             // then the primary is asked
-constexpr std::int64_t kRewindsEveryMs = std::chrono::minutes(1) / 1ms;  // at most, for what is missing again
+constexpr std::int64_t kRewindsEveryMs = std::chrono::minutes(1) / 1ms;  // at most, for what is still missing
 constexpr unsigned kTries = 4;  // of a transaction that others were in the way of:
 constexpr std::uint64_t kTryAgainMs = 20;  // after so long, give or take, then twice as long each time
 
@@ -80,6 +80,7 @@ class PostgresStore final : public SqlDatabase {
   Task<void> watch();
   Task<bool> look();
   void note_rewind(std::string_view why);
+  void on_events_missing();
   Task<void> sleep(std::chrono::milliseconds time);
   Task<void> shut();
 
@@ -176,7 +177,7 @@ Task<void> PostgresStore::serve(JobRef job, Kind kind) {
     if (!lost) break;
   }
   if (!answered && !done) {
-    if (done.error().sys == kEventsMissing) note_rewind("events that it had are missing");
+    if (done.error().sys == kEventsMissing) on_events_missing();
     job->lose(done.error());
   }
   pending_.fetch_sub(1);
@@ -339,11 +340,15 @@ Task<bool> PostgresStore::look() {
 }
 
 void PostgresStore::note_rewind(std::string_view why) {
-  const std::int64_t now_ms = loop_->now_ms();
-  if (rewinds_ != retaken_ || now_ms - rewound_ms_ < kRewindsEveryMs) return;
-  rewound_ms_ = now_ms;
+  rewound_ms_ = loop_->now_ms();
   ++rewinds_;
   base::log::warn("database_rewound", {{"why", why}});
+}
+
+// Told with each batch until it is put right.
+void PostgresStore::on_events_missing() {
+  if (rewinds_ != retaken_ || loop_->now_ms() - rewound_ms_ < kRewindsEveryMs) return;
+  note_rewind("events that it had are missing");
 }
 
 // Finishes what is queued, then closes.
