@@ -44,14 +44,17 @@ base::Error postgres_error(const PGresult* result);
 
 class PostgresConnection final : public Sql {
  public:
-  PostgresConnection(loop::Loop& loop, std::chrono::milliseconds timeout, ServerRole role = ServerRole::primary)
-      : loop_(loop), timeout_(timeout), role_(role) {}
+  // `holder`: events are taken in only while he has the database's lease; empty: whoever has it.
+  PostgresConnection(loop::Loop& loop, std::chrono::milliseconds timeout, ServerRole role = ServerRole::primary,
+                     std::string holder = {})
+      : loop_(loop), timeout_(timeout), role_(role), holder_(std::move(holder)) {}
   ~PostgresConnection() override { ASSERT(!connection_ && !watch_); }
 
   // Refuses servers that only read, unless `role` is any.
   Task<Result<void>> open(const PostgresTarget& target, std::chrono::milliseconds timeout);
   Task<void> close();
   bool broken() const noexcept { return broken_; }
+  const std::string& holder() const noexcept { return holder_; }
 
   // ---- A transaction. It begins with the first statement.
   enum class Kind : std::uint8_t { write, read };
@@ -94,6 +97,7 @@ class PostgresConnection final : public Sql {
   loop::Loop& loop_;
   std::chrono::milliseconds timeout_;
   ServerRole role_;
+  std::string holder_;
   std::unique_ptr<PGconn, Finish> connection_;
   std::unique_ptr<loop::FdWatch> watch_;
   Ready* waiting_ = nullptr;

@@ -2,7 +2,7 @@
 // sqlite_ingest.cpp, which does the same one by one: what a row does, what is refused, and what stays of that, are the same.
 //
 // The rooms of a batch are locked first, in the order of their ids: of two hosts that would take in the same room one waits, and then finds that it is
-// done. Where the database refuses something of a batch, all of it is taken back and done again event by event, to find what it was.
+// done. The lease of the database is held meanwhile: a host that was thought to be gone and comes back writes nothing. Where the database refuses something of a batch, all of it is taken back and done again event by event, to find what it was.
 // Invariant: a room's ingested_seq moves in the transaction that writes what it counts.
 #include <fmt/format.h>
 
@@ -28,6 +28,11 @@ namespace {
 
 constexpr std::int64_t kClientIdMs = 25 * 3600 * 1000;  // clientIds are promised for 24 h
 constexpr unsigned kEphemeralKeysRemoved = 1000;        // of those that are older, with each batch that brings some
+
+// Nobody else takes the lease before this transaction ends; no row: somebody has.
+constexpr const char* kHoldLease =
+    "SELECT 1 FROM leases WHERE name = 'database' AND holder = ?1"
+    " AND until_ms > (extract(epoch FROM clock_timestamp()) * 1000)::bigint FOR SHARE";
 
 struct RoomState {
   bool exists = false;
@@ -84,12 +89,16 @@ class Ingest {
       c_.note(event.id);
       if (rooms_.try_emplace(event.room).second) ids.add(event.room);
     }
-    auto rows = co_await c_.query(
+    if (!c_.holder().empty()) c_.queue(kHoldLease, {sql_value(c_.holder())});
+    c_.queue(
         "SELECT id, ephemeral, type, ingested_seq, message_count, updated_ms FROM rooms"
         " WHERE id = ANY (?1::bigint[]) ORDER BY id FOR UPDATE",
-        std::get<std::string>(ids.take()));
-    if (!rows) co_return std::unexpected(rows.error());
-    for (const Rows::Row row : *rows) {
+        {ids.take()});
+    auto results = co_await c_.flush();
+    if (!results) co_return std::unexpected(results.error());
+    if (results->front().empty() && !c_.holder().empty())
+      co_return base::fail_later(Errc::unavailable, 1000, "another host has taken the database");
+    for (const Rows::Row row : results->back()) {
       rooms_[RoomId{row.number(0)}] = {.exists = true,
                                        .ephemeral = row.flag(1),
                                        .type = static_cast<chat::RoomType>(row.integer(2)),

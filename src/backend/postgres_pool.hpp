@@ -22,6 +22,7 @@ class PostgresPool {
     ServerRole role = ServerRole::primary;
     unsigned connections = 1;
     std::chrono::milliseconds timeout{};  // of a statement
+    std::string holder = {};              // as PostgresConnection's
   };
   PostgresPool(loop::Loop& loop, Options options);
 

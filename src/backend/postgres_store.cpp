@@ -367,8 +367,11 @@ Task<void> PostgresStore::shut() {
 
 base::Result<std::unique_ptr<Database>> open_postgres(std::string url, PostgresOptions options) {
   ASSERT(options.connections > 0);
-  PostgresPool::Options primary{
-      .targets = {}, .role = ServerRole::primary, .connections = options.connections, .timeout = options.timeout};
+  PostgresPool::Options primary{.targets = {},
+                                .role = ServerRole::primary,
+                                .connections = options.connections,
+                                .timeout = options.timeout,
+                                .holder = options.holder};
   PostgresPool::Options replica{.targets = {},
                                 .role = ServerRole::any,
                                 .connections = options.replica_connections,

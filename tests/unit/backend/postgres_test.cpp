@@ -196,6 +196,26 @@ TEST_F(Postgres, WhoLostItWritesNothingAndReadsOn) {
   EXPECT_TRUE(run(client->find_account(UserId{5})));
 }
 
+// Before the one who lost it has heard of that.
+TEST_F(Postgres, EventsAreTakenInOnlyUnderTheLease) {
+  UserId ann = add_user(5, "ann");
+  add_room(100, "Team", ann);
+  auto one = open_postgres(schema_->url(), {.holder = "one"});
+  ASSERT_TRUE(one) << one.error().message;
+  auto client = (*one)->client(*loop_);
+  ASSERT_TRUE(run(client->ingest({message(RoomId{100}, 1, ann, "one")})));
+  raw("UPDATE leases SET holder = 'other', until_ms = 9999999999999");
+  auto refused = run(client->ingest({message(RoomId{100}, 2, ann, "two")}));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::unavailable);
+  EXPECT_EQ(raw("SELECT ingested_seq FROM rooms WHERE id = 100"), "1");
+  raw("UPDATE leases SET holder = 'one'");
+  const std::int64_t deadline = base::monotonic_ms() + 20'000;
+  while (!run(client->ingest({message(RoomId{100}, 2, ann, "two")})) && base::monotonic_ms() < deadline)
+    std::this_thread::sleep_for(10ms);
+  EXPECT_EQ(raw("SELECT ingested_seq FROM rooms WHERE id = 100"), "2");
+}
+
 // As where a standby took over without the last of it: what follows is not taken, and the journals are asked for the rest.
 TEST_F(Postgres, WhatItHadAndLacksIsNoticedAndTakenInAgain) {
   UserId ann = add_user(5, "ann");
