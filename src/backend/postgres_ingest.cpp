@@ -2,7 +2,8 @@
 // sqlite_ingest.cpp, which does the same one by one: what a row does, what is refused, and what stays of that, are the same.
 //
 // The rooms of a batch are locked first, in the order of their ids: of two hosts that would take in the same room one waits, and then finds that it is
-// done. The lease of the database is held meanwhile: a host that was thought to be gone and comes back writes nothing. Where the database refuses something of a batch, all of it is taken back and done again event by event, to find what it was.
+// done. The lease of the database is held meanwhile: a host that was thought to be gone and comes back writes nothing. Where the database refuses something
+// of a batch, all of it is taken back and done again in halves, to find what it was.
 // Invariant: a room's ingested_seq moves in the transaction that writes what it counts.
 #include <fmt/format.h>
 
@@ -51,6 +52,13 @@ std::optional<std::string_view> unless_empty(const std::string& text) {
   return text.empty() ? std::nullopt : std::optional<std::string_view>(text);
 }
 
+// Messages of a batch, for the index of texts: between which ids, and how many.
+struct Words {
+  std::uint64_t first_id = UINT64_MAX;
+  std::uint64_t last_id = 0;
+  std::uint64_t messages = 0;
+};
+
 using Key = std::tuple<std::uint64_t, std::uint64_t, std::string>;  // room, sender, clientId
 
 class Ingest {
@@ -67,19 +75,12 @@ class Ingest {
     }
     auto used = co_await find_used_keys();
     if (!used) co_return used;
-    const Rooms before = rooms_;
-    c_.queue("SAVEPOINT batch", {});
-    for (std::size_t i = 0; i < events_.size(); ++i)
-      if (auto taken = take(i); !taken) co_return taken;
+    auto taken = co_await take_part(0, events_.size());
+    if (!taken) co_return taken;
     queue_rooms();
-    auto done = co_await write_rows();
-    if (done || done.error().code != Errc::conflict) co_return done;
-    auto back = co_await c_.execute("ROLLBACK TO SAVEPOINT batch", {});
-    if (!back) co_return std::unexpected(back.error());
-    rooms_ = before;
-    words_ = {};
-    auto singly = co_await run_singly();
-    co_return singly;
+    auto done = co_await c_.flush();
+    if (!done) co_return std::unexpected(done.error());
+    co_return Result<void>();
   }
 
  private:
@@ -182,30 +183,41 @@ class Ingest {
     if (event.kind == EventKind::message_created) ++room.message_count;
   }
 
-  // The same, one by one: what is refused is set aside, the rest goes on.
-  Task<Result<void>> run_singly() {
-    used_in_batch_.clear();
-    for (std::size_t i = 0; i < events_.size(); ++i) {
-      const Event& event = events_[i];
-      RoomState& room = rooms_[event.room];
-      const RoomState before = room;
-      c_.queue("SAVEPOINT event", {});
+  // Events from `first` up to `last`. Where something of them is refused it is done in halves, down to the one that it was: that is set aside.
+  Task<Result<void>> take_part(std::size_t first, std::size_t last) {
+    const Rooms rooms = rooms_;
+    const std::set<Key> used = used_in_batch_;
+    const Words words = words_;
+    c_.queue("SAVEPOINT part", {});
+    for (std::size_t i = first; i < last; ++i)
       if (auto taken = take(i); !taken) co_return taken;
-      auto done = co_await write_rows();
-      if (!done && done.error().code == Errc::conflict) {
-        auto back = co_await c_.execute("ROLLBACK TO SAVEPOINT event", {});
-        if (!back) co_return std::unexpected(back.error());
-        room = before;
-        set_aside(event, room, done.error().message);
-        advance(event, room);
-        done = co_await write_rows();
-      }
-      if (!done) co_return done;
+    auto done = co_await write_rows();
+    if (done) c_.queue("RELEASE SAVEPOINT part", {});
+    if (done || done.error().code != Errc::conflict) co_return done;
+    auto back = co_await c_.execute("ROLLBACK TO SAVEPOINT part", {});
+    if (!back) co_return std::unexpected(back.error());
+    rooms_ = rooms;
+    used_in_batch_ = used;
+    words_ = words;
+    if (last - first == 1) {
+      auto aside = co_await take_aside(first, done.error().message);
+      co_return aside;
     }
-    queue_rooms();
-    auto done = co_await c_.flush();
-    if (!done) co_return std::unexpected(done.error());
-    co_return Result<void>();
+    const std::size_t middle = first + (last - first) / 2;
+    auto half = co_await take_part(first, middle);
+    if (half) half = co_await take_part(middle, last);
+    if (half) c_.queue("RELEASE SAVEPOINT part", {});
+    co_return half;
+  }
+
+  Task<Result<void>> take_aside(std::size_t index, std::string reason) {
+    const Event& event = events_[index];
+    RoomState& room = rooms_[event.room];
+    set_aside(event, room, reason);
+    advance(event, room);
+    auto done = co_await write_rows();
+    if (done) c_.queue("RELEASE SAVEPOINT part", {});
+    co_return done;
   }
 
   Result<void> apply(const Event& event, const RoomState&, const MessageCreated& what) {
@@ -384,12 +396,7 @@ class Ingest {
   Table<5> moved_;
   std::unordered_set<UserId> writers_;  // among what is on its way
   Column wrote_;                        // the same
-  struct Words {
-    std::uint64_t first_id = UINT64_MAX;
-    std::uint64_t last_id = 0;
-    std::uint64_t messages = 0;
-  };
-  Words words_;  // for the index of texts
+  Words words_;                         // for the index of texts
 };
 
 }  // namespace
