@@ -57,7 +57,7 @@ class PostgresStore final : public SqlDatabase {
   void tend() override {}
   bool healthy() const noexcept override { return primary_->open() > 0 && !taken_.load(std::memory_order_relaxed); }
   std::uint64_t texts_waiting() const noexcept override { return texts_waiting_.load(std::memory_order_relaxed); }
-  std::int64_t safe_before_ms() const noexcept override { return rewinds_ == retaken_ ? safe_before_ms_.load() : 0; }
+  std::int64_t safe_before_ms() const noexcept override { return rewinds_ == retaken_ ? safe_before_ms_.load() : -1; }
   std::uint64_t rewinds() const noexcept override { return rewinds_; }
   void retaken(std::uint64_t rewinds) noexcept override { retaken_ = rewinds; }
   std::chrono::milliseconds timeout() const noexcept override { return options_.timeout; }

@@ -19,7 +19,7 @@ class SqlDatabase : public Database {
   Result<void> drop_dead_letter(const chat::Event& event) final;
 
   void keep_journals(bool keep) noexcept final { keep_ = keep; }
-  std::int64_t journals_safe_ms() const noexcept { return keep_ ? 0 : safe_before_ms(); }
+  std::int64_t journals_safe_ms() const noexcept { return keep_ ? -1 : safe_before_ms(); }
 
   // How far the index of texts is that a reader of this process was answered from.
   std::uint64_t indexed() const noexcept { return indexed_.load(std::memory_order_relaxed); }

@@ -72,7 +72,9 @@ bool Ingest::sweep() {
 
 void Ingest::let_go() {
   if (stored_.empty()) return;
-  const std::int64_t safe_before_ms = p_.o.store.safe_before_ms();
+  std::int64_t safe_before_ms = p_.o.store.safe_before_ms();
+  // A log without room takes no message any more: that is worse than what may be.
+  if (safe_before_ms >= 0 && !p_.o.log.healthy()) safe_before_ms = INT64_MAX;
   std::uint64_t last_ticket = 0;
   for (; !stored_.empty() && stored_.front().at_ms < safe_before_ms; stored_.pop_front())
     last_ticket = stored_.front().ticket;

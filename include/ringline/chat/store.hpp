@@ -152,6 +152,7 @@ class Store {
 
   virtual bool healthy() const noexcept = 0;
   // What was ingested before this moment (base::monotonic_ms) is not lost with a server of the database either: the log may let go of it.
+  // Negative: of nothing, whatever it costs.
   virtual std::int64_t safe_before_ms() const noexcept = 0;
 };
 

@@ -231,7 +231,7 @@ TEST_F(Postgres, WhatItHadAndLacksIsNoticedAndTakenInAgain) {
   EXPECT_EQ(page.error().code, Errc::unavailable);
   EXPECT_EQ(ingest({all[3]}).error().code, Errc::internal);
   EXPECT_EQ(store_->rewinds(), 1U);
-  EXPECT_EQ(store_->safe_before_ms(), 0);
+  EXPECT_LT(store_->safe_before_ms(), 0);
   ASSERT_TRUE(store_->ingest(all));
   store_->retaken(1);
   EXPECT_EQ(run(store().history({.room = RoomId{100}, .stored_seq = 4}))->messages.size(), 4U);
