@@ -29,7 +29,8 @@ constexpr auto kStep = 50ms;  // of long waits: how soon a stop is seen
 constexpr auto kPartitionsEvery = 24h;
 constexpr auto kLeaseEvery = base::limits::kPostgresLease / 6;
 constexpr auto kLookEvery = 1s;
-constexpr auto kFeedEvery = 1s;                                       // while nothing waits
+constexpr std::chrono::milliseconds kFeedEvery = 1s;                  // while nothing waits
+constexpr std::chrono::milliseconds kFeedBeside = 800ms;              // from step to step, beside other work
 constexpr std::chrono::milliseconds kReplicaTimeout = 2s;             // then the primary is asked
 constexpr std::int64_t kRewindsEveryMs = std::chrono::minutes(1) / 1ms;  // at most, for what is still missing
 constexpr unsigned kTries = 4;  // of a transaction that others were in the way of:
@@ -281,7 +282,7 @@ Task<bool> PostgresStore::holds_lease() {
 Task<void> PostgresStore::feed() {
   while (!stopping_) {
     const bool more = co_await feed_once();
-    if (!more) co_await sleep(kFeedEvery);
+    if (!more || pending_ > 0) co_await sleep(more ? kFeedBeside : kFeedEvery);
   }
 }
 
