@@ -103,8 +103,7 @@ base::Result<Booted> take_in_journals(const base::Settings& settings, const Data
     return std::unexpected(settled.error());
   auto stored_id = store.highest_id();
   if (!stored_id) return std::unexpected(stored_id.error());
-  Booted booted{
-      .highest_id = std::max(*stored_id, report.highest_id.value), .journals = {}, .recovered = nullptr};
+  Booted booted{.highest_id = std::max(*stored_id, report.highest_id.value), .journals = {}, .recovered = nullptr};
   for (unsigned core = 0; core < cores; ++core) booted.journals.push_back((*recovery)->start_of(core));
   if (store.safe_before_ms() != INT64_MAX) {
     shorten(**recovery);

@@ -20,10 +20,7 @@ constexpr std::int64_t kRetryMs = 5000;
 
 JournalKeeper::JournalKeeper(std::string data_dir, std::unique_ptr<backend::Recovery> recovered,
                              backend::Database& store)
-    : data_dir_(std::move(data_dir)),
-      store_(store),
-      began_ms_(base::monotonic_ms()),
-      recovered_(std::move(recovered)) {
+    : data_dir_(std::move(data_dir)), store_(store), began_ms_(base::monotonic_ms()), recovered_(std::move(recovered)) {
   store_.keep_journals(recovered_ != nullptr);
 }
 

@@ -46,7 +46,7 @@ struct Process {
   const chat::Tokens tokens;
   loop::Workers& workers;
   backend::Database& store;
-  JournalKeeper& keeper;  // core 0's
+  JournalKeeper& keeper;                        // core 0's
   unsigned connections_max = 0;                 // of a core
   std::uint64_t highest_id = 0;                 // of all found on disk
   std::vector<backend::JournalStart> journals;  // by core

@@ -148,8 +148,7 @@ class Ingest {
       return {};
     }
     if (event.seq <= room.ingested) return {};
-    if (event.seq != room.ingested + 1 && gaps_ == Gaps::refuse)
-      return missing(event, room);
+    if (event.seq != room.ingested + 1 && gaps_ == Gaps::refuse) return missing(event, room);
     Result<void> applied;
     if (const auto& effect = effects_[index]; effect) {
       applied = std::visit([&](const auto& what) { return apply(event, room, what); }, *effect);

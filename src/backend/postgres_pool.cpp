@@ -21,7 +21,8 @@ constexpr auto kStep = 50ms;  // of long waits: how soon a stop is seen
 
 PostgresPool::PostgresPool(loop::Loop& loop, Options options) : loop_(loop), options_(std::move(options)) {
   for (unsigned i = 0; i < options_.connections; ++i) {
-    connections_.push_back(std::make_unique<PostgresConnection>(loop, options_.timeout, options_.role, options_.holder));
+    connections_.push_back(
+        std::make_unique<PostgresConnection>(loop, options_.timeout, options_.role, options_.holder));
     loop.scope().spawn(keep_open(*connections_.back()));
   }
 }

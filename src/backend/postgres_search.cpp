@@ -21,9 +21,9 @@ namespace ringline::backend {
 
 namespace {
 
-constexpr unsigned kPartitionBits = 22;     // places of a partition
+constexpr unsigned kPartitionBits = 22;        // places of a partition
 constexpr std::uint64_t kFeedMessages = 4096;  // of a step; at least one batch is taken
-constexpr unsigned kFeedBatches = 256;      // likewise, at most
+constexpr unsigned kFeedBatches = 256;         // likewise, at most
 // Of all hosts one at a time feeds (PostgreSQL, "Advisory Locks"). Any number that nobody else takes: "RNGT".
 constexpr const char* kLockFeed = "SELECT pg_try_advisory_xact_lock(1380861780, 'meta'::regclass::oid::int)::int";
 
@@ -49,7 +49,8 @@ struct Batches {
 
 Task<Result<Batches>> next_batches(PostgresConnection& c) {
   Batches batches;
-  auto rows = co_await c.query("SELECT id, first_id, last_id, messages FROM text_queue ORDER BY id LIMIT ?1", kFeedBatches);
+  auto rows =
+      co_await c.query("SELECT id, first_id, last_id, messages FROM text_queue ORDER BY id LIMIT ?1", kFeedBatches);
   if (!rows) co_return std::unexpected(rows.error());
   for (const Rows::Row row : *rows) {
     if (!batches.ids.empty() && batches.messages + row.number(3) > kFeedMessages) break;
@@ -70,9 +71,9 @@ Task<Result<std::uint64_t>> take_places(PostgresConnection& c, std::size_t count
   const std::int64_t needed = (last >> kPartitionBits) + 1;
   partitions = std::max(partitions, (last - static_cast<std::int64_t>(count) + 1) >> kPartitionBits);
   for (; partitions < needed; ++partitions) {
-    const std::string made =
-        fmt::format("CREATE TABLE IF NOT EXISTS message_texts_{} PARTITION OF message_texts FOR VALUES FROM ({}) TO ({})",
-                    partitions, partitions << kPartitionBits, (partitions + 1) << kPartitionBits);
+    const std::string made = fmt::format(
+        "CREATE TABLE IF NOT EXISTS message_texts_{} PARTITION OF message_texts FOR VALUES FROM ({}) TO ({})",
+        partitions, partitions << kPartitionBits, (partitions + 1) << kPartitionBits);
     auto done = co_await c.execute(made.c_str(), {});
     if (!done) co_return std::unexpected(done.error());
   }
@@ -179,11 +180,11 @@ class Search {
   // How many it found; those that fit are on the page.
   Task<Result<std::uint64_t>> look(Range range) {
     const std::string all = fmt::format("{}({})", words_, buckets_of(range.from, range.to, *range.bucket));
-#define RINGLINE_FOUND(of_rooms)                                                                                     \
+#define RINGLINE_FOUND(of_rooms)                                                                                       \
   "SELECT t.place, t.room_id, (m.id IS NOT NULL AND u.id IS NOT NULL)::int, " RINGLINE_MESSAGE_COLUMNS                 \
   " FROM (SELECT place, room_id, seq, id FROM message_texts WHERE place >= ?1 AND place < ?2 AND words @@ ?3::tsquery" \
-  " AND " of_rooms                                                                                                   \
-  " ORDER BY place DESC LIMIT ?5) t LEFT JOIN messages m ON m.room_id = t.room_id AND m.seq = t.seq AND m.id = t.id" \
+  " AND " of_rooms                                                                                                     \
+  " ORDER BY place DESC LIMIT ?5) t LEFT JOIN messages m ON m.room_id = t.room_id AND m.seq = t.seq AND m.id = t.id"   \
   " AND m.deleted_ms = 0 LEFT JOIN users u ON u.id = m.sender_id ORDER BY t.place DESC"
     const char* const sql =
         as_words_ ? RINGLINE_FOUND("words @@ ?4::tsquery") : RINGLINE_FOUND("room_id = ANY (?4::bigint[])");

@@ -29,11 +29,11 @@ constexpr auto kStep = 50ms;  // of long waits: how soon a stop is seen
 constexpr auto kPartitionsEvery = 24h;
 constexpr auto kLeaseEvery = base::limits::kPostgresLease / 6;
 constexpr auto kLookEvery = 1s;
-constexpr std::chrono::milliseconds kFeedEvery = 1s;                  // while nothing waits
-constexpr std::chrono::milliseconds kFeedBeside = 800ms;              // from step to step, beside other work
-constexpr std::chrono::milliseconds kReplicaTimeout = 2s;             // then the primary is asked
+constexpr std::chrono::milliseconds kFeedEvery = 1s;                     // while nothing waits
+constexpr std::chrono::milliseconds kFeedBeside = 800ms;                 // from step to step, beside other work
+constexpr std::chrono::milliseconds kReplicaTimeout = 2s;                // then the primary is asked
 constexpr std::int64_t kRewindsEveryMs = std::chrono::minutes(1) / 1ms;  // at most, for what is still missing
-constexpr unsigned kTries = 4;  // of a transaction that others were in the way of:
+constexpr unsigned kTries = 4;             // of a transaction that others were in the way of:
 constexpr std::uint64_t kTryAgainMs = 20;  // after so long, give or take, then twice as long each time
 
 // Where the server is: the file it writes (the first eight digits are its timeline), the end of its log, and how far all of its standbys have that on disk;
@@ -313,8 +313,7 @@ Task<bool> PostgresStore::feed_once() {
 Task<void> PostgresStore::watch() {
   for (bool allowed = true; !stopping_;) {
     if (allowed) allowed = co_await look();
-    safe_before_ms_ =
-        std::max(safe_before_ms_.load(), base::monotonic_ms() - base::limits::kPostgresUnsafe.count());
+    safe_before_ms_ = std::max(safe_before_ms_.load(), base::monotonic_ms() - base::limits::kPostgresUnsafe.count());
     co_await sleep(kLookEvery);
   }
 }

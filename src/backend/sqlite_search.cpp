@@ -17,9 +17,9 @@ namespace ringline::backend {
 namespace {
 
 constexpr std::size_t kFeedMessages = 4000;
-constexpr std::size_t kRoomsAsWords = 64;    // with more the rooms are compared row by row,
-constexpr std::size_t kFoundAtOnce = 1000;   // of so many rows at a time,
-constexpr std::int64_t kWalkMs = 250;        // for so long
+constexpr std::size_t kRoomsAsWords = 64;   // with more the rooms are compared row by row,
+constexpr std::size_t kFoundAtOnce = 1000;  // of so many rows at a time,
+constexpr std::int64_t kWalkMs = 250;       // for so long
 
 struct Said {
   std::uint64_t id;
@@ -37,7 +37,8 @@ Result<std::uint64_t> read_part(Db& db, RoomId room, std::uint64_t first, std::u
   std::uint64_t seen = 0;
   for (; row.next(); ++count) {
     seen = row.number(0);
-    said.push_back({row.number(1), fmt::format("r:{} s:{} {}", room.value, row.number(2), base::words_of(row.text(3)))});
+    said.push_back(
+        {row.number(1), fmt::format("r:{} s:{} {}", room.value, row.number(2), base::words_of(row.text(3)))});
   }
   if (auto ok = row.check(); !ok) return std::unexpected(ok.error());
   return count < limit ? last : seen;
@@ -55,7 +56,8 @@ Result<void> keep(Db& db, std::vector<Said>& said) {
 
 std::string expression_of(const chat::SearchQuery& query) {
   std::string all;
-  for (const std::string& word : query.words) fmt::format_to(std::back_inserter(all), "{}\"{}\"", all.empty() ? "" : " AND ", word);
+  for (const std::string& word : query.words)
+    fmt::format_to(std::back_inserter(all), "{}\"{}\"", all.empty() ? "" : " AND ", word);
   if (query.from_user) fmt::format_to(std::back_inserter(all), " AND \"s:{}\"", query.from_user.value);
   if (query.rooms.size() > kRoomsAsWords) return all;
   std::string rooms;
@@ -65,10 +67,11 @@ std::string expression_of(const chat::SearchQuery& query) {
 }
 
 // m.room_id comes first; a message that is gone has none.
-constexpr const char* kFind =
-    "SELECT t.id, m.room_id, u.id, " RINGLINE_MESSAGE_COLUMNS
-    " FROM (SELECT rowid AS id FROM message_texts WHERE message_texts MATCH ?1 AND rowid < ?2 ORDER BY rowid DESC LIMIT ?3) t"
-    " LEFT JOIN messages m ON m.id = t.id AND m.deleted_ms = 0 LEFT JOIN users u ON u.id = m.sender_id ORDER BY t.id DESC";
+constexpr const char* kFind = "SELECT t.id, m.room_id, u.id, " RINGLINE_MESSAGE_COLUMNS
+                              " FROM (SELECT rowid AS id FROM message_texts WHERE message_texts MATCH ?1 AND rowid < "
+                              "?2 ORDER BY rowid DESC LIMIT ?3) t"
+                              " LEFT JOIN messages m ON m.id = t.id AND m.deleted_ms = 0 LEFT JOIN users u ON u.id = "
+                              "m.sender_id ORDER BY t.id DESC";
 
 // Adds what is in one of the rooms. False: the page is full.
 bool take_rows(const Rows& rows, const chat::SearchQuery& query, chat::SearchPage& page, std::uint64_t& before) {

@@ -18,7 +18,7 @@ namespace ringline::backend {
 
 namespace {
 
-constexpr std::size_t kGroupJobs = 256;  // written by one transaction
+constexpr std::size_t kGroupJobs = 256;      // written by one transaction
 constexpr std::int64_t kFeedEveryMs = 3000;  // the index of texts: the more at once, the less work each is
 
 class SqliteStore final : public SqlDatabase {

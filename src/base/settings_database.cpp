@@ -67,10 +67,11 @@ Result<std::string> join_database_parts(const DatabaseParts& parts,
                                                   "verify-ca or verify-full");
   const auto port = find(parts.port);
   if (port && !are_ports(*port))
-    return fail_field(std::string(parts.port), std::string(parts.port) + " is not right; expected a number from 1 to "
-                                                                         "65535, or one for each host with commas");
-  std::string url = "postgresql:///" + encoded(find(parts.name).value_or("")) + "?host=" +
-                    encoded(find(parts.host).value_or(""));
+    return fail_field(std::string(parts.port), std::string(parts.port) +
+                                                   " is not right; expected a number from 1 to "
+                                                   "65535, or one for each host with commas");
+  std::string url =
+      "postgresql:///" + encoded(find(parts.name).value_or("")) + "?host=" + encoded(find(parts.host).value_or(""));
   if (port) url += "&port=" + encoded(*port);
   if (const auto user = find(parts.user)) url += "&user=" + encoded(*user);
   if (const auto password = find(parts.password)) url += "&password=" + encoded(*password);

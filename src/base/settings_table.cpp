@@ -155,8 +155,7 @@ std::string set_database(Settings& s, std::string_view text) {
 std::string show_database(const Settings& s) { return s.database_url; }
 
 std::string set_replica(Settings& s, std::string_view text) {
-  if (!text.starts_with("postgresql://") && !text.starts_with("postgres://"))
-    return "postgresql://USER@HOST/DATABASE";
+  if (!text.starts_with("postgresql://") && !text.starts_with("postgres://")) return "postgresql://USER@HOST/DATABASE";
   s.database_replica_url = text;
   return {};
 }

@@ -278,11 +278,8 @@ Task<Result<Page>> read_from(Parts& p, RoomId id, std::uint64_t after, std::size
   TailView tail = view_tail(*room, after + 1, UINT64_MAX, limit, false);
   page.has_after = tail.more_after;
   if (after + 1 < tail.first) {
-    HistoryQuery query{.room = id,
-                       .from = HistoryQuery::From::after,
-                       .position = after,
-                       .limit = limit,
-                       .stored_seq = tail.first - 1};
+    HistoryQuery query{
+        .room = id, .from = HistoryQuery::From::after, .position = after, .limit = limit, .stored_seq = tail.first - 1};
     auto stored = co_await p.o.store.history(query);
     if (!stored) co_return std::unexpected(stored.error());
     for (const Message& message : stored->messages)

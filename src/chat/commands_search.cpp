@@ -25,9 +25,8 @@ FoundRooms room_of_member(const Result<HomeRoom*>& room, UserId user) {
 Task<FoundRooms> rooms_to_search(Parts& p, RoomId room, UserId user) {
   if (room) {
     auto asking = ask<FoundRooms>(p, p.home(room), [room, user](Parts& there, Answer<FoundRooms> answer) {
-      there.rooms.with(room, [&there, user, answer](Result<HomeRoom*> found) {
-        answer(there, room_of_member(found, user));
-      });
+      there.rooms.with(room,
+                       [&there, user, answer](Result<HomeRoom*> found) { answer(there, room_of_member(found, user)); });
     });
     FoundRooms one = co_await asking;
     co_return one;
@@ -103,15 +102,11 @@ void search_messages(Parts& p, Call& call) {
   auto sender = read_id<UserId>(data, "fromUserId");
   if (!sender) return answer(p, call.to, sender.error());
   auto cursor = read_id<EventId>(data, "cursor");
-  if (!cursor)
-    return answer(p, call.to, base::fail_field("cursor", "must be a nextCursor of this search").error());
+  if (!cursor) return answer(p, call.to, base::fail_field("cursor", "must be a nextCursor of this search").error());
   auto limit = read_limit(data);
   if (!limit) return answer(p, call.to, limit.error());
-  SearchQuery query{.words = std::move(*words),
-                    .rooms = {},
-                    .from_user = *sender,
-                    .cursor = cursor->value,
-                    .limit = *limit};
+  SearchQuery query{
+      .words = std::move(*words), .rooms = {}, .from_user = *sender, .cursor = cursor->value, .limit = *limit};
   p.o.scope.spawn(answer_search(p, std::move(query), *room, call.actor->id, call.to));
 }
 

@@ -42,17 +42,17 @@ namespace ringline::base {
   X(turns, "loop_turns_total", "Turns of the loop.")                                                 \
   X(allocations, "allocations_total", "Memory allocations of the cores' threads.")
 
-#define RINGLINE_GAUGES(X)                                                          \
-  X(connections, "connections", "Open sockets.")                                    \
-  X(sessions, "sessions", "Signed-in connections.")                                 \
-  X(users, "users_online", "Users with a connection.")                              \
-  X(rooms, "rooms_loaded", "Rooms in memory.")                                      \
-  X(tail_events, "tail_events", "Events held in memory.")                           \
-  X(tail_bytes, "tail_bytes", "Bytes of events held in memory.")                    \
-  X(store_lag_events, "store_lag_events", "Committed events not yet in the store.") \
+#define RINGLINE_GAUGES(X)                                                              \
+  X(connections, "connections", "Open sockets.")                                        \
+  X(sessions, "sessions", "Signed-in connections.")                                     \
+  X(users, "users_online", "Users with a connection.")                                  \
+  X(rooms, "rooms_loaded", "Rooms in memory.")                                          \
+  X(tail_events, "tail_events", "Events held in memory.")                               \
+  X(tail_bytes, "tail_bytes", "Bytes of events held in memory.")                        \
+  X(store_lag_events, "store_lag_events", "Committed events not yet in the store.")     \
   X(text_lag_messages, "text_lag_messages", "Stored messages not yet found by search.") \
-  X(journal_segments, "journal_segments", "Journal segments kept.")                 \
-  X(journal_failed, "journal_failed", "1 while the journal cannot commit.")         \
+  X(journal_segments, "journal_segments", "Journal segments kept.")                     \
+  X(journal_failed, "journal_failed", "1 while the journal cannot commit.")             \
   X(mailbox_stash, "mailbox_stash", "Messages that wait for a mailbox slot.")
 
 // Durations in seconds, counted in powers of two from 1 µs to 16 s and above.

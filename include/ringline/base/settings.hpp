@@ -46,7 +46,7 @@ struct Settings {
   std::string data_dir = "ringline-data";
   std::string database_url;          // empty: SQLite in data_dir
   std::string database_replica_url;  // empty: all is read where it is written
-  std::string redis_url;     // empty: one host
+  std::string redis_url;             // empty: one host
   Durability durability = Durability::strict;
   std::uint64_t journal_segment_bytes = limits::kJournalSegmentBytes;
 

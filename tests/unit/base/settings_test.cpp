@@ -173,7 +173,7 @@ TEST_F(SettingsTest, what_is_not_built_yet_is_said) {
 }
 
 TEST_F(SettingsTest, a_database_by_its_parts) {
-  const auto url = [this](std::vector<std::string> environment) { return load({}, environment)->database_url; };
+  const auto url = [](const std::vector<std::string>& environment) { return load({}, environment)->database_url; };
   EXPECT_EQ(url({"PGHOST=db1,db2", "PGPORT=5432", "PGUSER=ann", "PGPASSWORD=a b/&?", "PGDATABASE=chat"}),
             "postgresql:///chat?host=db1%2Cdb2&port=5432&user=ann&password=a%20b%2F%26%3F");
   EXPECT_EQ(url({"DB_HOST=/run/postgresql", "DB_NAME=chat", "DB_SSL=on"}),
