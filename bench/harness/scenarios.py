@@ -74,11 +74,12 @@ def step_figures(result):
 
 
 def paired(bench, found, servers, part, figures, flags, pairs=None):
-    """Alternating slices; a row of figures for each server, with what was measured so far if it is interrupted."""
+    """Alternating slices; a row of figures for each server, with what was measured so far if it is interrupted. The first of `servers` is the last of all to be
+    measured: what it leaves behind can be looked at then."""
     slices = {server.name: [] for server in servers}
     pairs = pairs or bench.options.pairs
     for pair in range(pairs):
-        for server in servers if pair % 2 == 0 else reversed(servers):
+        for server in reversed(servers) if (pairs - pair) % 2 else servers:
             result = bench.load(server, *(flags(server) if callable(flags) else flags))
             found.setdefault('raw', []).append({'part': part, 'server': server.name, 'result': result})
             took = figures(result)
