@@ -15,6 +15,12 @@ class SqlDatabase : public Database {
   Result<std::vector<DeadLetter>> dead_letters(const chat::Event& after, std::size_t limit) final;
   Result<std::string> retry_dead_letter(const chat::Event& event) final;
   Result<void> drop_dead_letter(const chat::Event& event) final;
+  Result<Imported> imported() final;
+  Result<std::vector<ImportedMessage>> imported_messages(base::RoomId room) final;
+  Result<std::vector<ImportedUser>> import_users(std::vector<ImportUser> users) final;
+  Result<std::vector<ImportedRoom>> import_rooms(std::vector<ImportRoom> rooms) final;
+  Result<std::vector<ImportRefusal>> import_messages(base::RoomId room, std::vector<chat::Message> messages,
+                                                     bool join) final;
 
   // From any thread. False: too much is waiting (limits::kWorkerJobs). A transaction each: one that may write, and one that sees one state of all.
   virtual bool write(JobRef job) = 0;

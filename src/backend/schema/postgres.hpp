@@ -161,6 +161,15 @@ CREATE TABLE dead_letters (
   PRIMARY KEY (room_id, seq, id)
 );
 )sql",
+    R"sql(
+-- What became of the users and rooms that the command import took in, so that none is taken twice. (Messages are known again by their client_id.)
+CREATE TABLE imported (
+  kind smallint NOT NULL,  -- 0: a user, 1: a room
+  old_id text COLLATE "C" NOT NULL,
+  new_id bigint NOT NULL,
+  PRIMARY KEY (kind, old_id)
+);
+)sql",
 });
 
 }  // namespace ringline::backend

@@ -153,6 +153,15 @@ ALTER TABLE users ADD COLUMN wrote INTEGER NOT NULL DEFAULT 0;
 UPDATE users SET wrote = 1 WHERE id IN (SELECT sender_id FROM messages UNION SELECT sender_id FROM ephemeral_sends);
 CREATE INDEX users_may_go ON users (created_ms) WHERE guest = 1 AND wrote = 0;
 )sql",
+    R"sql(
+-- What became of the users and rooms that the command import took in, so that none is taken twice. (Messages are known again by their client_id.)
+CREATE TABLE imported (
+  kind INTEGER NOT NULL,  -- 0: a user, 1: a room
+  old_id TEXT NOT NULL,
+  new_id INTEGER NOT NULL,
+  PRIMARY KEY (kind, old_id)
+) STRICT, WITHOUT ROWID;
+)sql",
 });
 
 }  // namespace ringline::backend
