@@ -36,14 +36,14 @@ void log_report(const backend::JournalReport& report) {
                                         {"cleanStop", report.was_clean}});
 }
 
-bool has_mark(const DataDir& data) {
+bool has_mark(const DataDir& data, std::string_view mark) {
   auto names = loop::disk::list(data.path());
-  return names && std::ranges::find(*names, kRelaxedMark) != names->end();
+  return names && std::ranges::find(*names, mark) != names->end();
 }
 
 base::Result<void> settle_durability(const base::Settings& settings, const DataDir& data, bool was_clean,
                                      backend::Database& store) {
-  bool was_relaxed = has_mark(data);
+  bool was_relaxed = has_mark(data, kRelaxedMark);
   if (was_relaxed && !was_clean) {
     base::log::warn(
         "new_epochs",
@@ -68,6 +68,12 @@ std::string sqlite_file(const base::Settings& settings) {
 
 base::Result<Booted> take_in_journals(const base::Settings& settings, const DataDir& data, unsigned cores,
                                       backend::Database& store) {
+  if (has_mark(data, kRestoring))
+    return base::fail(base::Errc::conflict, "a restore into " + data.path() +
+                                                " was not finished: run the same `ringline restore` again, until it "
+                                                "says that all is there");
+  auto stored_id = store.highest_id();  // first: it refuses a store that is half copied
+  if (!stored_id) return std::unexpected(stored_id.error());
   auto recovery = backend::recover_journals(data.path());
   if (!recovery) return std::unexpected(recovery.error());
   std::vector<chat::Event> batch;
@@ -84,8 +90,6 @@ base::Result<Booted> take_in_journals(const base::Settings& settings, const Data
   log_report(report);
   if (auto settled = settle_durability(settings, data, report.was_clean, store); !settled)
     return std::unexpected(settled.error());
-  auto stored_id = store.highest_id();
-  if (!stored_id) return std::unexpected(stored_id.error());
   Booted booted{.highest_id = std::max(*stored_id, report.highest_id.value), .journals = {}};
   for (unsigned core = 0; core < cores; ++core) booted.journals.push_back((*recovery)->start_of(core));
   if (auto removed = (*recovery)->remove_recovered(); !removed) return std::unexpected(removed.error());

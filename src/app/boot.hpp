@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "app/data_dir.hpp"
@@ -20,6 +21,9 @@ struct Booted {
 
 // The file of SQLite, where that is the store: DATABASE_URL=sqlite:PATH, or in DATA_DIR without a URL. Empty: the store is PostgreSQL.
 std::string sqlite_file(const base::Settings& settings);
+
+// In DATA_DIR while a backup is restored there: nothing else may use it.
+inline constexpr std::string_view kRestoring = "restoring";
 
 // Reads all journals, takes in what the store lacks, removes them. Damage is logged with file, offset and range; what is intact behind it is kept.
 // After a run with DURABILITY=relaxed that did not stop cleanly, every room gets a new epoch: what clients saw may be gone.

@@ -125,7 +125,7 @@ Result<void> backup_journal(const std::string& data_dir, const std::string& dir,
       if (!gone) total += bytes;
     }
   }
-  watch.begin("journal", total);
+  watch.begin("journal, bytes", total);
   const std::string below = above.substr(data_dir.size() + 1);
   for (const auto& [core, names] : all)
     for (const std::string& name : names) {
@@ -155,7 +155,7 @@ Result<void> backup_folder(const std::string& folder, const Skip& skip, const st
     }
   }
   if (error) return base::fail_sys(error.value(), "cannot list all of " + folder + ": " + error.message());
-  watch.begin("files", total);
+  watch.begin("files, bytes", total);
   for (const std::string& path : paths) {
     const std::string kept = std::string(kBackupData) + path;
     auto sum = copy_file(folder + "/" + path, dir + "/" + kept, watch);
@@ -169,7 +169,7 @@ Result<void> backup_folder(const std::string& folder, const Skip& skip, const st
 Result<void> verify_backup(const std::string& dir, const Manifest& manifest, Watch& watch) {
   std::uint64_t total = 0;
   for (const BackupFile& file : manifest.files) total += file.bytes;
-  watch.begin("checking the backup", total);
+  watch.begin("checking the backup, bytes", total);
   for (const BackupFile& file : manifest.files) {
     auto sum = sum_of(dir + "/" + file.path, watch);
     if (!sum) return std::unexpected(sum.error());
@@ -185,7 +185,7 @@ Result<void> restore_files(const std::string& dir, const Manifest& manifest, con
   std::uint64_t total = 0;
   for (const BackupFile& file : manifest.files)
     if (file.path.starts_with(kBackupData)) total += file.bytes;
-  watch.begin("files", total);
+  watch.begin("files, bytes", total);
   for (const BackupFile& file : manifest.files) {
     if (!file.path.starts_with(kBackupData)) continue;
     const std::string to = data_dir + "/" + file.path.substr(kBackupData.size());

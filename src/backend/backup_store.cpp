@@ -122,7 +122,7 @@ class FileTables final : public TableSource {
 // SQLite says nothing while it copies: the size of what it makes is looked at.
 Result<void> copy_sqlite_watched(const std::string& path, const std::string& to, Watch& watch) {
   std::error_code ignored;
-  watch.begin("ringline.db", fs::file_size(path, ignored));
+  watch.begin("ringline.db, bytes", fs::file_size(path, ignored));
   Result<void> copied;
   std::atomic<bool> ended{false};
   std::jthread copier([&] {
@@ -164,7 +164,7 @@ Result<void> backup_sqlite(const std::string& path, const std::string& dir, Watc
   manifest.highest_id = static_cast<std::uint64_t>(highest->value_or(0));
   tables->reset();
   std::error_code ignored;
-  watch.begin("checksum", fs::file_size(to, ignored));
+  watch.begin("its checksum, bytes", fs::file_size(to, ignored));
   auto sum = sum_of(to, watch);
   if (!sum) return std::unexpected(sum.error());
   manifest.files.push_back({std::string(kSqliteFile), sum->bytes, sum->sha256});
@@ -246,7 +246,7 @@ Result<CopyReport> restore_file(const std::string& dir, const Manifest& manifest
   const std::string draft = path + ".new";
   std::error_code ignored;
   fs::remove(draft, ignored);  // of a run that was ended
-  watch.begin("ringline.db", fs::file_size(from, ignored));
+  watch.begin("ringline.db, bytes", fs::file_size(from, ignored));
   auto sum = copy_file(from, draft, watch);
   if (!sum) return std::unexpected(sum.error());
   const auto kept = std::ranges::find(manifest.files, kSqliteFile, &BackupFile::path);
@@ -270,6 +270,12 @@ Result<void> backup_store(const std::string& store, const std::string& dir, Watc
   manifest.engine = is_sqlite(store) ? "sqlite" : "postgres";
   return is_sqlite(store) ? backup_sqlite(store.substr(kSqlitePrefix.size()), dir, watch, manifest)
                           : backup_postgres(store, dir, watch, manifest);
+}
+
+Result<void> check_restore_target(const Manifest& manifest, const std::string& store) {
+  auto to = open_tables(store);
+  if (!to) return std::unexpected(to.error());
+  return check_target(**to, manifest.number);
 }
 
 Result<CopyReport> restore_store(const std::string& dir, const Manifest& manifest, const std::string& store,
