@@ -214,23 +214,21 @@ std::optional<std::string_view> JsonRows::take_key() {
 std::optional<std::string_view> JsonRows::take_value() {
   std::size_t depth = 0;
   std::size_t end = at_;
-  for (; end < text_.size(); ++end) {
+  for (bool ended = false; !ended && end < text_.size();) {
     const char c = text_[end];
-    if (c == '"') {
+    const bool plain = depth == 0 && c != '"' && c != '{' && c != '[';  // of a number, true, false, null
+    if (plain && (is_blank(c) || c == ',' || c == '}' || c == ']')) break;
+    if (c == '"')
       for (++end; end < text_.size() && text_[end] != '"'; ++end)
         if (text_[end] == '\\') ++end;
-    } else if (c == '{' || c == '[') {
-      ++depth;
-    } else if (depth > 0 && (c == '}' || c == ']')) {
-      --depth;
-    } else if (depth == 0 && (c == ',' || c == '}' || c == ']')) {
-      break;
-    }
+    if (c == '{' || c == '[') ++depth;
+    if (c == '}' || c == ']') --depth;
+    ended = depth == 0 && !plain;
+    ++end;
   }
-  if (end >= text_.size()) return fail("the file ends within a row");
-  std::string_view taken = text_.substr(at_, end - at_);
-  while (!taken.empty() && is_blank(taken.back())) taken.remove_suffix(1);
-  if (taken.empty()) return fail("a row is expected here");
+  if (end > text_.size() || depth > 0 || at_ == text_.size()) return fail("the file ends within a row");
+  if (end == at_) return fail("a row is expected here");
+  const std::string_view taken = text_.substr(at_, end - at_);
   move_to(end);
   return taken;
 }
