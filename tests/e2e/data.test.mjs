@@ -11,7 +11,7 @@ import { Client, post } from './client.mjs';
 import { kBinary, kReport, prepareServer, sqlite, startServer, until } from './server.mjs';
 
 const kEnv = { RATE_LIMIT_MESSAGES: '0', RATE_LIMIT_GUESTS: '0', BCRYPT_COST: '4' };
-const kMany = 30_000;  // messages that take a moment to copy
+const kMany = 20_000;  // messages that take a moment to copy
 const scratch = mkdtempSync(join(process.env.RINGLINE_TEST_DIR ?? tmpdir(), 'ringline-data-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 let folders = 0;
@@ -137,7 +137,7 @@ test('backup of a server at work, restored into an empty place', async () => {
   for (let i = 0; i < 300; ++i) before.push(await send(`before ${i}`));
   mkdirSync(join(server.dataDir, 'files', 'ab'), { recursive: true });
   writeFileSync(join(server.dataDir, 'files', 'ab', 'one'), 'bytes of a file');
-  writeFileSync(join(server.dataDir, 'files', 'large'), Buffer.alloc(40 << 20, 'x'));  // copying it takes a moment
+  writeFileSync(join(server.dataDir, 'files', 'large'), Buffer.alloc(24 << 20, 'x'));  // copying it takes a moment
   let busy = true;
   const during = (async () => { for (let i = 0; busy; ++i) await send(`during ${i}`); })();
   const dir = folder();
@@ -192,7 +192,7 @@ test('import: killed and run again, every message once, in order', async () => {
   write('users', [{ id: 'u1', username: 'ann', passwordHash: sha256 }, { id: 'u2', username: 'bob', password: 'his own word' }]);
   write('rooms', [{ id: 'r1', name: 'old room', members: ['u1', 'u2'] }]);
   const start = Date.parse('2021-03-01T00:00:00Z');
-  const messages = Array.from({ length: kMany / 2 }, (_, i) => ({ id: `m${i}`, room: 'r1', user: i % 2 ? 'u1' : 'u2', text: `text ${i}`, timestamp: new Date(start + i * 1000).toISOString() }));
+  const messages = Array.from({ length: kMany }, (_, i) => ({ id: `m${i}`, room: 'r1', user: i % 2 ? 'u1' : 'u2', text: `text ${i}`, timestamp: new Date(start + i * 1000).toISOString() }));
   write('messages', messages);
   const place = prepareServer({ env: kEnv });
   await killAt(place, /^messages into their rooms: \d/m, 'import', old);

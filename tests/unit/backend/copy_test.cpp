@@ -107,12 +107,14 @@ class StoreCopy : public StoreFixture, public testing::WithParamInterface<Pair> 
                                             .address = "::1"})));
     add_room(100, "Team", UserId{5});
     add_room(200, "Brief", UserId{6}, true);
-    EXPECT_TRUE(ingest({message(RoomId{100}, 1, UserId{5}, "one\ttwo\n", "key"),
-                        event(RoomId{100}, 2, EventKind::role_changed, UserId{5}, R"(,"userId":"5","role":"owner")"),
-                        message(RoomId{100}, 3, UserId{404}, "of nobody"),
-                        message(RoomId{200}, 1, UserId{6}, "gone", "kept")}));
+    std::vector<Event> events{
+        message(RoomId{100}, 1, UserId{5}, "one\ttwo\n", "key"),
+        event(RoomId{100}, 2, EventKind::role_changed, UserId{5}, R"(,"userId":"5","role":"owner")"),
+        message(RoomId{100}, 3, UserId{404}, "of nobody")};
     for (std::uint64_t seq = 4; seq < 40; ++seq)
-      EXPECT_TRUE(ingest({message(RoomId{100}, seq, UserId{6}, "text " + std::to_string(seq))}));
+      events.push_back(message(RoomId{100}, seq, UserId{6}, "text " + std::to_string(seq)));
+    events.push_back(message(RoomId{200}, 1, UserId{6}, "gone", "kept"));
+    EXPECT_TRUE(ingest(std::move(events)));
     raw("INSERT INTO imported VALUES (0, 'old', 5), (1, '', 100), (0, 'Z', 6), (0, 'a', 20), (0, '\xc3\xa9', 21)");
   }
   std::string source() const { return schema_ ? schema_->url() : "sqlite:" + path(); }
