@@ -50,14 +50,15 @@ bool is_skipped(std::string_view path, const fs::path& data_dir, const std::stri
 
 bool lies_in(const std::string& inner, const std::string& outer) {
   std::error_code ignored;
-  const fs::path relative = fs::weakly_canonical(inner, ignored).lexically_relative(fs::weakly_canonical(outer, ignored));
+  const fs::path relative =
+      fs::weakly_canonical(inner, ignored).lexically_relative(fs::weakly_canonical(outer, ignored));
   return !relative.empty() && *relative.begin() != "..";
 }
 
 Result<void> check_folders(const std::string& dir, const std::string& data_dir) {
   if (!lies_in(dir, data_dir) && !lies_in(data_dir, dir)) return {};
-  return base::fail(Errc::invalid, fmt::format("a backup and DATA_DIR must not lie in one another: {} and {}", dir,
-                                               data_dir));
+  return base::fail(Errc::invalid,
+                    fmt::format("a backup and DATA_DIR must not lie in one another: {} and {}", dir, data_dir));
 }
 
 Result<void> write_mark(const std::string& path) {
@@ -206,7 +207,8 @@ Result<bool> restore_into(const base::Settings& settings, const DataDir& data, c
 Result<bool> make_backup(const base::Settings& settings, Progress& progress) {
   const std::string& dir = settings.data_command.path;
   std::error_code error;
-  if (!fs::exists(settings.data_dir, error)) return base::fail(Errc::not_found, "there is no DATA_DIR " + settings.data_dir);
+  if (!fs::exists(settings.data_dir, error))
+    return base::fail(Errc::not_found, "there is no DATA_DIR " + settings.data_dir);
   if (fs::exists(fs::path(settings.data_dir) / kRestoring, error))
     return base::fail(Errc::conflict, "a restore into " + settings.data_dir + " was not finished: finish it first");
   if (auto apart = check_folders(dir, settings.data_dir); !apart) return std::unexpected(apart.error());
@@ -217,8 +219,8 @@ Result<bool> make_backup(const base::Settings& settings, Progress& progress) {
   if (auto removed = disk::remove(dir + std::string(kIncomplete)); !removed) return std::unexpected(removed.error());
   progress.end();
   for (const auto& table : manifest->tables) fmt::print("{:16} {:>11} rows\n", table.name, table.rows);
-  fmt::print("{} files of {} bytes are in {}. Files in S3 are not: S3's own means keep those.\n", manifest->files.size(),
-             bytes_of(*manifest), dir);
+  fmt::print("{} files of {} bytes are in {}. Files in S3 are not: S3's own means keep those.\n",
+             manifest->files.size(), bytes_of(*manifest), dir);
   return true;
 }
 

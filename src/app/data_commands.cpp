@@ -126,7 +126,8 @@ Result<bool> migrate_store(const base::Settings& settings, Progress& progress) {
     std::puts("The two sides differ.");
     return false;
   }
-  std::printf("Both sides are the same. Set DATABASE_URL to the new store, with the same DATA_DIR, and start the server.\n");
+  std::printf(
+      "Both sides are the same. Set DATABASE_URL to the new store, with the same DATA_DIR, and start the server.\n");
   return true;
 }
 
@@ -194,8 +195,7 @@ void print_report(const backend::CopyReport& report) {
   for (const backend::TableReport& table : report.tables)
     fmt::print("{:16} {:>11} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9}\n", table.table, table.from, table.to, table.written,
                table.removed, table.missing, table.extra, table.different);
-  for (const std::string& name : report.left_out)
-    fmt::print("table {} is on one side alone: not copied\n", name);
+  for (const std::string& name : report.left_out) fmt::print("table {} is on one side alone: not copied\n", name);
   for (const auto& row : report.refused) fmt::print("{}, {}: refused: {}\n", row.table, row.row, row.reason);
   if (report.refused_rows > report.refused.size())
     fmt::print("and {} more rows were refused\n", report.refused_rows - report.refused.size());

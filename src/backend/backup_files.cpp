@@ -130,7 +130,8 @@ Result<void> backup_journal(const std::string& data_dir, const std::string& dir,
   for (const auto& [core, names] : all)
     for (const std::string& name : names) {
       const std::string path = core + "/" + name;
-      auto copied = copy_segment(above + "/" + path, dir, std::string(kBackupData) + below + "/" + path, watch, manifest);
+      auto copied =
+          copy_segment(above + "/" + path, dir, std::string(kBackupData) + below + "/" + path, watch, manifest);
       if (!copied) return copied;
     }
   return {};

@@ -49,7 +49,8 @@ class FileStream final : public RowStream {
 
   Result<bool> next(std::string& line) override {
     if (left_ == 0) return false;
-    if (!std::getline(file_, line)) return base::fail(base::Errc::invalid, path_ + " has fewer rows than the manifest says");
+    if (!std::getline(file_, line))
+      return base::fail(base::Errc::invalid, path_ + " has fewer rows than the manifest says");
     --left_;
     return true;
   }

@@ -46,7 +46,8 @@ std::string Sha256::hex() {
   const int ended = EVP_DigestFinal_ex(context_.get(), digest.data(), &size);
   ASSERT(ended == 1);
   std::string hex;
-  for (unsigned i = 0; i < size; ++i) hex.append({"0123456789abcdef"[digest[i] >> 4], "0123456789abcdef"[digest[i] & 15]});
+  for (unsigned i = 0; i < size; ++i)
+    hex.append({"0123456789abcdef"[digest[i] >> 4], "0123456789abcdef"[digest[i] & 15]});
   return hex;
 }
 

@@ -38,9 +38,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kAtOnce = 64;              // users or rooms of one transaction
-constexpr std::size_t kHashedAtOnce = 16;        // passwords between two steps of the watch
-constexpr std::size_t kMessagesAtOnce = 2000;    // of one transaction
+constexpr std::size_t kAtOnce = 64;                // users or rooms of one transaction
+constexpr std::size_t kHashedAtOnce = 16;          // passwords between two steps of the watch
+constexpr std::size_t kMessagesAtOnce = 2000;      // of one transaction
 constexpr std::size_t kTextsAtOnce = 1024 * 1024;  // bytes, likewise
 // Ids of what is imported: of its time, of a host that is none, and a part of the hash of its old id.
 constexpr std::uint64_t kPlace = std::uint64_t{(1U << base::kHostBits) - 1} << (base::kCoreBits + base::kCounterBits);
@@ -126,7 +126,7 @@ class Importer {
   std::string file_;  // that is read now
 
   Imported known_;
-  std::unordered_set<std::string> seen_;                  // old ids in this file
+  std::unordered_set<std::string> seen_;                   // old ids in this file
   std::unordered_map<std::string, std::string> user_ids_;  // by folded old name: old id
   std::unordered_map<std::string, std::string> room_ids_;
   std::vector<PendingUser> users_;
@@ -278,7 +278,8 @@ Result<void> Importer::write_users() {
   for (std::size_t i = 0; i < users_.size(); ++i) {
     const std::string& name = users_[i].user.account.user.username;
     if ((*made)[i].username != name)
-      say(users_[i].row, fmt::format("the name \"{}\" is taken, the user is called \"{}\" now", name, (*made)[i].username));
+      say(users_[i].row,
+          fmt::format("the name \"{}\" is taken, the user is called \"{}\" now", name, (*made)[i].username));
     known_.users[users_[i].user.old_id] = std::move((*made)[i]);
   }
   report_.users.taken += users_.size();

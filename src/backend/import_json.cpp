@@ -156,7 +156,8 @@ void JsonFields::count_others(std::map<std::string, std::uint64_t>& counts, std:
   }
 }
 
-JsonRows::JsonRows(std::string_view text, std::string_view wrapper) : text_(text), wrapper_(fmt::format("\"{}\"", wrapper)) {
+JsonRows::JsonRows(std::string_view text, std::string_view wrapper)
+    : text_(text), wrapper_(fmt::format("\"{}\"", wrapper)) {
   if (text_.starts_with(kByteOrderMark)) at_ = kByteOrderMark.size();
 }
 

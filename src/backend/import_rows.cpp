@@ -17,10 +17,12 @@ namespace {
 
 namespace limits = base::limits;
 
-constexpr std::size_t kEmailBytes = 254;           // as chat takes it
-constexpr std::size_t kTextPointsMax = 50'000;     // as TEXT_MAX goes
+constexpr std::size_t kEmailBytes = 254;        // as chat takes it
+constexpr std::size_t kTextPointsMax = 50'000;  // as TEXT_MAX goes
 constexpr std::size_t kOldIdBytesMax = 512;
-constexpr std::string_view kBidi = "\xe2\x80\xaa\xe2\x80\xab\xe2\x80\xac\xe2\x80\xad\xe2\x80\xae\xe2\x81\xa6\xe2\x81\xa7\xe2\x81\xa8\xe2\x81\xa9\xe2\x80\xa8\xe2\x80\xa9";
+constexpr std::string_view kBidi =
+    "\xe2\x80\xaa\xe2\x80\xab\xe2\x80\xac\xe2\x80\xad\xe2\x80\xae\xe2\x81\xa6\xe2\x81\xa7\xe2\x81\xa8\xe2\x81\xa9\xe2"
+    "\x80\xa8\xe2\x80\xa9";
 
 std::string cut_points(std::string_view text, std::size_t points) {
   std::size_t end = 0;
@@ -38,8 +40,9 @@ std::int64_t time_of(JsonFields& fields, RowNotes& row, std::initializer_list<st
 
 // Other programs' hashes begin so.
 bool looks_hashed(std::string_view text) {
-  constexpr auto kPrefixes = std::to_array<std::string_view>(
-      {"$argon2", "$scrypt$", "$pbkdf2", "$1$", "$2x$", "$5$", "$6$", "$7$", "$y$", "pbkdf2", "scrypt:", "sha1$", "md5$"});
+  constexpr auto kPrefixes =
+      std::to_array<std::string_view>({"$argon2", "$scrypt$", "$pbkdf2", "$1$", "$2x$", "$5$", "$6$", "$7$", "$y$",
+                                       "pbkdf2", "scrypt:", "sha1$", "md5$"});
   return std::ranges::any_of(kPrefixes, [&](std::string_view prefix) { return text.starts_with(prefix); });
 }
 
@@ -67,7 +70,8 @@ void read_password(JsonFields& fields, UserRow& row) {
 
 void check_name(RowNotes& row, std::string& name, const std::string& old_name, std::string_view instead) {
   name = allowed_name(old_name, instead);
-  if (name != old_name) row.notes.push_back(fmt::format("the name \"{}\" is not allowed here and becomes \"{}\"", old_name, name));
+  if (name != old_name)
+    row.notes.push_back(fmt::format("the name \"{}\" is not allowed here and becomes \"{}\"", old_name, name));
 }
 
 bool is_one_of(std::string_view text, std::initializer_list<std::string_view> words) {
@@ -228,8 +232,8 @@ MessageRow read_message_row(const RowContext& context) {
       fields.any({"roomId", "room_id", "room", "chatId", "chat_id", "chat", "channelId", "channel", "conversationId"});
   if (room) row.room = room->IsObject() ? read_reference(*room) : json_text(*room);
   if (row.room.empty() && context.in_list) row.room = context.key;
-  const Value* sender = fields.any({"senderId", "sender_id", "sender", "userId", "user_id", "user", "authorId", "author",
-                                    "fromId", "from", "username"});
+  const Value* sender = fields.any({"senderId", "sender_id", "sender", "userId", "user_id", "user", "authorId",
+                                    "author", "fromId", "from", "username"});
   if (sender) row.sender = read_reference(*sender);
   row.text = fields.text({"text", "content", "message", "body", "msg"});
   const auto created = fields.time_ms({"timestamp", "createdAt", "created_at", "sentAt", "time", "date", "ts"});
@@ -237,7 +241,8 @@ MessageRow read_message_row(const RowContext& context) {
   row.edited_ms = time_of(fields, row, {"editedAt", "edited_at"});
   row.deleted_ms = time_of(fields, row, {"deletedAt", "deleted_at"});
   if (row.deleted_ms == 0 && fields.flag({"deleted", "isDeleted"})) row.deleted_ms = row.created_ms;
-  fields.any({"updatedAt", "updated_at", "__v", "senderName", "sender_name", "userName", "roomName", "edited", "isEdited"});
+  fields.any(
+      {"updatedAt", "updated_at", "__v", "senderName", "sender_name", "userName", "roomName", "edited", "isEdited"});
   const Value* type = fields.any({"type"});
   if (type && !is_one_of(json_text(*type), {"", "text", "message", "chat"}))
     row.notes.push_back(fmt::format("it is of type \"{}\", and taken as text", json_text(*type)));

@@ -31,7 +31,13 @@ void write_table(base::json::Writer& out, const BackupTable& table) {
   if (!table.columns.empty()) {
     out.key("columns").begin_array();
     for (const auto& column : table.columns)
-      out.begin_object().key("name").string(column.name).key("kind").string(column.kind).key("type").string(column.type)
+      out.begin_object()
+          .key("name")
+          .string(column.name)
+          .key("kind")
+          .string(column.kind)
+          .key("type")
+          .string(column.type)
           .end_object();
     out.end_array().key("key").begin_array();
     for (const std::string& name : table.key) out.string(name);
@@ -53,8 +59,14 @@ std::string text_of(const Manifest& manifest) {
   for (const BackupTable& table : manifest.tables) write_table(out, table);
   out.end_array().key("files").begin_array();
   for (const BackupFile& file : manifest.files)
-    out.begin_object().key("path").string(file.path).key("bytes").unsigned_integer(file.bytes).key("sha256")
-        .string(file.sha256).end_object();
+    out.begin_object()
+        .key("path")
+        .string(file.path)
+        .key("bytes")
+        .unsigned_integer(file.bytes)
+        .key("sha256")
+        .string(file.sha256)
+        .end_object();
   out.end_array().end_object();
   return std::string(out.view()) + "\n";
 }
@@ -114,8 +126,9 @@ Result<Manifest> read_manifest(const std::string& dir) {
   const Value* all = json.parse(text);
   if (!all || !all->IsObject()) return base::fail(Errc::invalid, path + " is damaged: it is not a JSON object");
   if (find_integer(*all, "form") != kForm)
-    return base::fail(Errc::invalid, path + " is of a form that this Ringline does not know: restore with the one that "
-                                            "made it, or a newer one");
+    return base::fail(Errc::invalid, path +
+                                         " is of a form that this Ringline does not know: restore with the one that "
+                                         "made it, or a newer one");
   Manifest manifest{.version = text_in(*all, "ringline"),
                     .made_ms = find_integer(*all, "madeMs").value_or(0),
                     .engine = text_in(*all, "engine"),

@@ -25,12 +25,11 @@ constexpr const char* kColumns =
     "SELECT c.relname, a.attname, format_type(a.atttypid, NULL) FROM " TABLES
     " JOIN pg_attribute a ON a.attrelid = c.oid WHERE" OURS
     " AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY c.relname COLLATE \"C\", a.attnum";
-constexpr const char* kKeys =
-    "SELECT c.relname, a.attname FROM " TABLES
-    " JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary"
-    " CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)"
-    " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum WHERE" OURS
-    " ORDER BY c.relname COLLATE \"C\", k.place";
+constexpr const char* kKeys = "SELECT c.relname, a.attname FROM " TABLES
+                              " JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary"
+                              " CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)"
+                              " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum WHERE" OURS
+                              " ORDER BY c.relname COLLATE \"C\", k.place";
 constexpr const char* kReferences =
     "SELECT c.relname, f.relname FROM " TABLES
     " JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'f' JOIN pg_class f ON f.oid = k.confrelid WHERE" OURS;
@@ -191,10 +190,9 @@ Result<std::unique_ptr<RowStream>> PostgresTables::read(const Table& table) {
     const bool text = column < table.columns.size() && table.columns[column].kind == ColumnKind::text;
     order += fmt::format("{}\"{}\"{}", order.empty() ? "" : ", ", name, text ? " COLLATE \"C\"" : "");
   }
-  const ResultPtr begun(PQexec(
-      connection_.get(), fmt::format("COPY (SELECT {} FROM \"{}\" ORDER BY {}) TO STDOUT", quoted_columns(table),
-                                     table.name, order)
-                             .c_str()));
+  const ResultPtr begun(PQexec(connection_.get(), fmt::format("COPY (SELECT {} FROM \"{}\" ORDER BY {}) TO STDOUT",
+                                                              quoted_columns(table), table.name, order)
+                                                      .c_str()));
   if (PQresultStatus(begun.get()) != PGRES_COPY_OUT) return std::unexpected(check(connection_.get(), begun).error());
   return std::make_unique<PostgresStream>(connection_.get());
 }
@@ -247,10 +245,10 @@ Result<void> PostgresTables::put(const Table& table, const std::string& line) {
     if (std::ranges::find(table.key, name) == table.key.end())
       changes += fmt::format("{}\"{}\" = excluded.\"{}\"", changes.empty() ? "DO UPDATE SET " : ", ", name, name);
   }
-  return run_with(fmt::format("INSERT INTO \"{}\" ({}) VALUES ({}) ON CONFLICT ({}) {}", table.name,
-                              quoted_columns(table), places, quoted_list(table.key),
-                              changes.empty() ? "DO NOTHING" : changes),
-                  copy_text::split(line));
+  return run_with(
+      fmt::format("INSERT INTO \"{}\" ({}) VALUES ({}) ON CONFLICT ({}) {}", table.name, quoted_columns(table), places,
+                  quoted_list(table.key), changes.empty() ? "DO NOTHING" : changes),
+      copy_text::split(line));
 }
 
 Result<void> PostgresTables::remove(const Table& table, const std::string& line) {

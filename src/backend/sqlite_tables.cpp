@@ -165,9 +165,9 @@ Result<std::uint64_t> SqliteTables::count(const Table& table) {
 }
 
 Result<std::unique_ptr<RowStream>> SqliteTables::read(const Table& table) {
-  return std::make_unique<SqliteStream>(db_,
-                                        keep(fmt::format("SELECT {} FROM \"{}\" ORDER BY {}", quoted_columns(table),
-                                                         table.name, quoted_list(table.order))));
+  return std::make_unique<SqliteStream>(
+      db_, keep(fmt::format("SELECT {} FROM \"{}\" ORDER BY {}", quoted_columns(table), table.name,
+                            quoted_list(table.order))));
 }
 
 Result<void> SqliteTables::run_with(const std::string& sql, const SqlValues& values) {
@@ -204,8 +204,7 @@ namespace {
 
 Result<Db> open_existing(const std::string& path, Db::Mode mode) {
   std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored))
-    return base::fail(base::Errc::not_found, "there is no database " + path);
+  if (!std::filesystem::exists(path, ignored)) return base::fail(base::Errc::not_found, "there is no database " + path);
   auto db = Db::open(path, mode);
   if (!db) return base::fail(base::Errc::internal, "the database " + path + " cannot be opened: " + db.error().message);
   return db;
@@ -226,8 +225,8 @@ Result<void> copy_sqlite(const std::string& path, const std::string& to) {
   if (!db) return std::unexpected(db.error());
   auto copied = db->run("VACUUM INTO ?1", to);
   if (copied) return {};
-  return base::fail(base::Errc::unavailable, "the database " + path + " cannot be copied to " + to + ": " +
-                                                 copied.error().message);
+  return base::fail(base::Errc::unavailable,
+                    "the database " + path + " cannot be copied to " + to + ": " + copied.error().message);
 }
 
 }  // namespace ringline::backend

@@ -205,8 +205,8 @@ Result<Imported> SqlDatabase::imported() {
 }
 
 Result<std::vector<ImportedMessage>> SqlDatabase::imported_messages(RoomId room) {
-  return call_now<std::vector<ImportedMessage>>(
-      *this, &SqlDatabase::read, [room](Sql& db) { return backend::imported_messages(db, room); });
+  return call_now<std::vector<ImportedMessage>>(*this, &SqlDatabase::read,
+                                                [room](Sql& db) { return backend::imported_messages(db, room); });
 }
 
 Result<std::vector<ImportedUser>> SqlDatabase::import_users(std::vector<ImportUser> users) {

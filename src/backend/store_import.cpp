@@ -125,8 +125,8 @@ struct Stand {
   std::uint64_t epoch = 1;
 };
 Task<Result<Stand>> stand_of(Sql& db, RoomId room) {
-  auto rows = co_await db.query(
-      "SELECT ingested_seq, message_count, epoch FROM rooms WHERE id = ?1 AND deleted_ms = 0", room);
+  auto rows =
+      co_await db.query("SELECT ingested_seq, message_count, epoch FROM rooms WHERE id = ?1 AND deleted_ms = 0", room);
   if (!rows) co_return std::unexpected(rows.error());
   if (rows->empty()) co_return base::fail(Errc::not_found, "the room was deleted since");
   const Rows::Row row = rows->front();
@@ -175,7 +175,8 @@ Task<Result<Imported>> imported(Sql& db) {
 }
 
 Task<Result<std::vector<ImportedMessage>>> imported_messages(Sql& db, RoomId room) {
-  auto rows = co_await db.query("SELECT client_id, id FROM messages WHERE room_id = ?1 AND client_id IS NOT NULL", room);
+  auto rows =
+      co_await db.query("SELECT client_id, id FROM messages WHERE room_id = ?1 AND client_id IS NOT NULL", room);
   if (!rows) co_return std::unexpected(rows.error());
   std::vector<ImportedMessage> messages;
   for (const Rows::Row row : *rows)

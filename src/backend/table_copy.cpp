@@ -43,7 +43,8 @@ class Cursor {
     std::swap(key_, last_key_);
     read_key();
     if (!last_key_.empty() && key_ <= last_key_)
-      return base::fail(base::Errc::internal, "the rows of " + table_->name + " do not come in the order of their keys");
+      return base::fail(base::Errc::internal,
+                        "the rows of " + table_->name + " do not come in the order of their keys");
     return {};
   }
 
@@ -88,9 +89,9 @@ Result<void> merge(TableSource& from, TableSource& to, const Table& table, const
     const bool has_left = !left->ended() && (right->ended() || left->key() <= right->key());
     const bool has_right = !right->ended() && (left->ended() || right->key() <= left->key());
     const bool both = has_left && has_right;
-    const Found found = !both                            ? has_left ? Found::missing : Found::extra
+    const Found found = !both                           ? has_left ? Found::missing : Found::extra
                         : left->line() == right->line() ? Found::same
-                                                         : Found::different;
+                                                        : Found::different;
     if (auto taken = take(found, has_left ? left->line() : right->line()); !taken) return taken;
     if (has_left)
       if (auto moved = left->advance(); !moved) return moved;
@@ -233,9 +234,9 @@ Result<Table> match(const Table& from, const Table& to, bool source_sorts) {
   for (const Column& column : from.columns) {
     const std::size_t there = to.column(column.name);
     if (there == to.columns.size())
-      return base::fail(base::Errc::conflict,
-                        fmt::format("the target's table {} has no column {}: is it of an older Ringline?", from.name,
-                                    column.name));
+      return base::fail(
+          base::Errc::conflict,
+          fmt::format("the target's table {} has no column {}: is it of an older Ringline?", from.name, column.name));
     const Column& other = to.columns[there];
     if (column.kind != other.kind || (column.kind == ColumnKind::other && column.type != other.type))
       return base::fail(base::Errc::conflict, fmt::format("column {} of table {} is {} here and {} there", column.name,
@@ -266,8 +267,9 @@ std::vector<Table> by_reference(std::vector<Table> tables) {
 }
 
 Result<bool> is_empty(Tables& store) {
-  for (const char* sql : {"SELECT value FROM meta WHERE name = 'highest_id'", "SELECT min(id) FROM users",
-                          "SELECT min(id) FROM messages", "SELECT max(id) - 1 FROM rooms"}) {  // the lobby is always there
+  for (const char* sql :
+       {"SELECT value FROM meta WHERE name = 'highest_id'", "SELECT min(id) FROM users", "SELECT min(id) FROM messages",
+        "SELECT max(id) - 1 FROM rooms"}) {  // the lobby is always there
     auto number = store.number(sql);
     if (!number) return std::unexpected(number.error());
     if (number->value_or(0) != 0) return false;

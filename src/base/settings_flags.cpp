@@ -101,7 +101,9 @@ DataCommands add_data_commands(CLI::App& app, DataCommand& command) {
     return one;
   };
   CLI::App* migrate = add("migrate-store", kMigrateHelp, RunMode::migrate_store);
-  migrate->add_option("--from", command.from, "sqlite:PATH or postgres:URL; unset: the server's store, or without --to DATA_DIR/ringline.db")
+  migrate
+      ->add_option("--from", command.from,
+                   "sqlite:PATH or postgres:URL; unset: the server's store, or without --to DATA_DIR/ringline.db")
       ->type_name("STORE");
   migrate->add_option("--to", command.to, "likewise; unset: DATABASE_URL")->type_name("STORE");
   CLI::App* import = add("import", kImportHelp, RunMode::import_files);

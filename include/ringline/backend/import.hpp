@@ -30,7 +30,7 @@ struct ImportReport {
   ImportCounts users;
   ImportCounts rooms;
   ImportCounts messages;
-  bool broken = false;  // a file could not be read to its end
+  bool broken = false;                               // a file could not be read to its end
   std::map<std::string, std::uint64_t> not_carried;  // "messages.json: reactions" -> rows that have it
 
   bool complete() const noexcept {

@@ -165,8 +165,9 @@ TEST_P(StoreCopy, ARunThatWasEndedGoesOn) {
   target_.run("DELETE FROM messages WHERE seq > 20");
   target_.run("DELETE FROM room_events");
   target_.run("UPDATE users SET bio = 'before' WHERE id = 6");
-  target_.run("INSERT INTO members (room_id, user_id, role, joined_ms, read_seq, read_count, delivered_seq)"
-              " VALUES (1, 22, 0, 1, 0, 0, 0)");
+  target_.run(
+      "INSERT INTO members (room_id, user_id, role, joined_ms, read_seq, read_count, delivered_seq)"
+      " VALUES (1, 22, 0, 1, 0, 0, 0)");
   auto report = copy();
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_TRUE(report->same());
@@ -178,7 +179,8 @@ TEST_P(StoreCopy, WhatIsNoCopyIsLeftAsItIs) {
   auto server = target_.open();
   target_.run("INSERT INTO guest_names VALUES ('x', 3)");
   ASSERT_TRUE(copy());
-  EXPECT_EQ(target_.number("SELECT count(*) FROM guest_names WHERE folded = 'x'"), 0) << "an empty place is all the copy's";
+  EXPECT_EQ(target_.number("SELECT count(*) FROM guest_names WHERE folded = 'x'"), 0)
+      << "an empty place is all the copy's";
   ASSERT_TRUE(server->highest_id());  // as a server does when it starts
   auto refused = copy();
   ASSERT_FALSE(refused);
@@ -199,9 +201,10 @@ TEST_P(StoreCopy, WhatIsHalfCopiedIsNotUsed) {
 
 TEST_P(StoreCopy, ARowThatIsRefusedIsNamedAndTheOthersGoOn) {
   auto server = target_.open();
-  target_.run(target_.engine() == Engine::postgres
-                  ? "ALTER TABLE messages ADD CONSTRAINT not_seven CHECK (seq <> 7)"
-                  : "CREATE TRIGGER not_seven BEFORE INSERT ON messages WHEN new.seq = 7 BEGIN SELECT RAISE(ABORT, 'no'); END");
+  target_.run(
+      target_.engine() == Engine::postgres
+          ? "ALTER TABLE messages ADD CONSTRAINT not_seven CHECK (seq <> 7)"
+          : "CREATE TRIGGER not_seven BEFORE INSERT ON messages WHEN new.seq = 7 BEGIN SELECT RAISE(ABORT, 'no'); END");
   auto report = copy();
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_FALSE(report->same());
@@ -209,7 +212,8 @@ TEST_P(StoreCopy, ARowThatIsRefusedIsNamedAndTheOthersGoOn) {
   EXPECT_EQ(report->refused[0].table, "messages");
   EXPECT_THAT(report->refused[0].row, StartsWith("room_id 100, seq 7"));
   EXPECT_EQ(target_.number("SELECT count(*) FROM messages"), std::stoll(raw("SELECT count(*) FROM messages")) - 1);
-  target_.run(target_.engine() == Engine::postgres ? "ALTER TABLE messages DROP CONSTRAINT not_seven" : "DROP TRIGGER not_seven");
+  target_.run(target_.engine() == Engine::postgres ? "ALTER TABLE messages DROP CONSTRAINT not_seven"
+                                                   : "DROP TRIGGER not_seven");
   auto again = copy();
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_TRUE(again->same());
@@ -245,8 +249,9 @@ TEST_P(StoreCopy, ARestoreBeginsNewEpochsAndMayReplaceWhatIsThere) {
   auto manifest = read_manifest(dir);
   ASSERT_TRUE(manifest) << manifest.error().message;
   auto server = target_.open();
-  target_.run("INSERT INTO rooms (id, type, name, description, avatar_url, private, ephemeral, created_ms, updated_ms)"
-              " VALUES (7, 1, 'Old', '', '', 1, 0, 1, 1)");
+  target_.run(
+      "INSERT INTO rooms (id, type, name, description, avatar_url, private, ephemeral, created_ms, updated_ms)"
+      " VALUES (7, 1, 'Old', '', '', 1, 0, 1, 1)");
   const bool as_file = GetParam().from == Engine::sqlite && GetParam().to == Engine::sqlite;
   if (!as_file) EXPECT_FALSE(restore_store(dir, *manifest, target_.url(), false, true, silent_));
   if (as_file) server.reset();
@@ -271,9 +276,12 @@ TEST(TablesOfTheSchema, AreTheSameOnBothEnginesOrNamed) {
     std::erase_if(*tables, [](const Table& table) { return !is_copied(table.name); });
     EXPECT_GE(tables->size(), 9U);
     for (const Table& table : *tables) {
-      EXPECT_THAT(table.key, testing::Not(IsEmpty())) << table.name << " has no primary key: name it in kNotCopied, or give it one";
+      EXPECT_THAT(table.key, testing::Not(IsEmpty()))
+          << table.name << " has no primary key: name it in kNotCopied, or give it one";
       for (const Column& column : table.columns)
-        EXPECT_NE(column.kind, ColumnKind::other) << table.name << "." << column.name << ": its type is not known to sqlite_tables.cpp or postgres_tables.cpp";
+        EXPECT_NE(column.kind, ColumnKind::other)
+            << table.name << "." << column.name
+            << ": its type is not known to sqlite_tables.cpp or postgres_tables.cpp";
     }
     sides.push_back(std::move(*tables));
   }
@@ -283,7 +291,8 @@ TEST(TablesOfTheSchema, AreTheSameOnBothEnginesOrNamed) {
     for (const auto& one : all) found.insert(one.name);
     return found;
   };
-  ASSERT_EQ(names(sides[0]), names(sides[1])) << "a table of one engine alone: name it in kNotCopied (backend/tables.hpp)";
+  ASSERT_EQ(names(sides[0]), names(sides[1]))
+      << "a table of one engine alone: name it in kNotCopied (backend/tables.hpp)";
   for (const Table& table : sides[0]) {
     const auto other = std::ranges::find(sides[1], table.name, &Table::name);
     EXPECT_EQ(names(table.columns), names(other->columns)) << table.name;

@@ -34,7 +34,8 @@ TEST(ImportRows, AreCutOutOfAllShapes) {
   EXPECT_THAT(rows_of(R"({"1":{"n":{}},"2":5})"), ElementsAre("\"1\":{\"n\":{}}@1", "\"2\":5@1"));
   EXPECT_THAT(rows_of(R"({"users":[{}, {}]})"), ElementsAre("|{}@1", "|{}@1"));
   EXPECT_THAT(rows_of(R"({"users":{"a":{}}})"), ElementsAre("\"a\":{}@1"));
-  EXPECT_THAT(rows_of(R"({"general":[{},{}],"other":[]})", "messages"), ElementsAre("\"general\"|{}@1", "\"general\"|{}@1"));
+  EXPECT_THAT(rows_of(R"({"general":[{},{}],"other":[]})", "messages"),
+              ElementsAre("\"general\"|{}@1", "\"general\"|{}@1"));
 }
 
 TEST(ImportRows, WhatIsBrokenIsSaidAndWhatIsBeforeItIsTaken) {
@@ -55,10 +56,10 @@ std::int64_t time_of(const std::string& json) {
 
 TEST(ImportTimes, AreReadInAllForms) {
   constexpr std::int64_t kTime = 1'620'000'000'123;  // 2021-05-03T00:00:00.123Z
-  for (const char* text : {"1620000000123", "\"1620000000123\"", "1620000000.123", "\"2021-05-03T00:00:00.123Z\"",
-                           "\"2021-05-03T02:00:00.123456+02:00\"", "\"2021-05-02T19:30:00.123-0430\"",
-                           "\"2021-05-03 00:00:00.123\"", R"({"$date":"2021-05-03T00:00:00.123Z"})",
-                           R"({"$date":{"$numberLong":"1620000000123"}})"})
+  for (const char* text :
+       {"1620000000123", "\"1620000000123\"", "1620000000.123", "\"2021-05-03T00:00:00.123Z\"",
+        "\"2021-05-03T02:00:00.123456+02:00\"", "\"2021-05-02T19:30:00.123-0430\"", "\"2021-05-03 00:00:00.123\"",
+        R"({"$date":"2021-05-03T00:00:00.123Z"})", R"({"$date":{"$numberLong":"1620000000123"}})"})
     EXPECT_EQ(time_of(text), kTime) << text;
   EXPECT_EQ(time_of("\"2021-05-03\""), kTime - 123);
   for (const char* text : {"0", "-5", "true", "\"\"", "\"soon\"", "\"2021-02-30\"", "\"2021-05-03T25:00\"",
@@ -84,7 +85,9 @@ class Said final : public ImportWatch {
 
 class Import : public StoreTest {
  protected:
-  void write(const char* name, std::string_view text) const { std::ofstream(old_.file(name), std::ios::binary) << text; }
+  void write(const char* name, std::string_view text) const {
+    std::ofstream(old_.file(name), std::ios::binary) << text;
+  }
   ImportReport take() {
     said_.lines.clear();
     const std::string place = schema_ ? schema_->url() : "sqlite:" + path();
@@ -109,25 +112,31 @@ class Import : public StoreTest {
   Said said_;
 };
 
-constexpr const char* kSha256OfSecret1 = "5b11618c2e44027877d0cd0921ed166b9f176f50587fc91e7534dd2946db77d6";  // "secret1"
+constexpr const char* kSha256OfSecret1 =
+    "5b11618c2e44027877d0cd0921ed166b9f176f50587fc91e7534dd2946db77d6";  // "secret1"
 
 TEST_P(Import, ListsOfObjects) {
   const std::string bcrypt = chat::hash_password("of ann's", 5);
   write("users.json", R"([{"id":1,"username":"ann","passwordHash":")" + bcrypt +
                           R"(","email":"ann@example.org","createdAt":"2021-01-01T00:00:00Z","theme":"dark"},)"
-                          R"({"_id":{"$oid":"b0b"},"name":"Bob","password":")" + kSha256OfSecret1 + R"("},)"
+                          R"({"_id":{"$oid":"b0b"},"name":"Bob","password":")" +
+                          kSha256OfSecret1 +
+                          R"("},)"
                           R"({"id":"3","username":"carl","password":"in the clear"}])");
-  write("rooms.json", R"([{"id":"r1","name":"General","members":[1,"b0b",{"userId":"3","role":"admin"}],"createdBy":1},)"
-                      R"({"id":"r2","name":"Hidden","private":true,"members":["ann"]}])");
-  write("messages.json", R"([{"id":"m2","roomId":"r1","senderId":"b0b","text":"second","timestamp":1620000002000},)"
-                         R"({"id":"m1","roomId":"r1","senderId":1,"text":"first\u0000","timestamp":1620000001000,"reactions":["x"]},)"
-                         R"({"id":"m3","roomId":"r2","senderId":1,"content":"in hiding","createdAt":"2019-05-03T00:00:03Z"}])");
+  write("rooms.json",
+        R"([{"id":"r1","name":"General","members":[1,"b0b",{"userId":"3","role":"admin"}],"createdBy":1},)"
+        R"({"id":"r2","name":"Hidden","private":true,"members":["ann"]}])");
+  write("messages.json",
+        R"([{"id":"m2","roomId":"r1","senderId":"b0b","text":"second","timestamp":1620000002000},)"
+        R"({"id":"m1","roomId":"r1","senderId":1,"text":"first\u0000","timestamp":1620000001000,"reactions":["x"]},)"
+        R"({"id":"m3","roomId":"r2","senderId":1,"content":"in hiding","createdAt":"2019-05-03T00:00:03Z"}])");
   const ImportReport report = take();
   EXPECT_TRUE(report.complete());
   EXPECT_EQ(report.users.taken, 3U);
   EXPECT_EQ(report.rooms.taken, 2U);
   EXPECT_EQ(report.messages.taken, 3U);
-  EXPECT_THAT(report.not_carried, ElementsAre(testing::Pair("messages.json: reactions", 1U), testing::Pair("users.json: theme", 1U)));
+  EXPECT_THAT(report.not_carried,
+              ElementsAre(testing::Pair("messages.json: reactions", 1U), testing::Pair("users.json: theme", 1U)));
   EXPECT_THAT(said_.lines, IsEmpty());
   EXPECT_THAT(history("general"), ElementsAre("ann: first", "Bob: second"));
   EXPECT_TRUE(signs_in("ann", "of ann's") && signs_in("bob", "secret1") && signs_in("carl", "in the clear"));
@@ -160,8 +169,10 @@ TEST_P(Import, ListsOfObjects) {
 TEST_P(Import, ObjectsByIdsNamesAndRooms) {
   write("users.json", R"({"ann":{"password":"anns-word"},"bob":"bobs-word"})");
   write("rooms.json", R"(["lobby","tea"])");
-  write("messages.json", R"({"tea":[{"user":"ann","message":"one","time":"1620000001"},{"user":{"username":"bob"},"text":"two","time":1620000002}],)"
-                         R"("lobby":[{"username":"ann","text":"same","timestamp":1620000001000},{"username":"ann","text":"same","timestamp":1620000001000}]})");
+  write(
+      "messages.json",
+      R"({"tea":[{"user":"ann","message":"one","time":"1620000001"},{"user":{"username":"bob"},"text":"two","time":1620000002}],)"
+      R"("lobby":[{"username":"ann","text":"same","timestamp":1620000001000},{"username":"ann","text":"same","timestamp":1620000001000}]})");
   EXPECT_TRUE(take().complete());
   EXPECT_THAT(history("tea"), ElementsAre("ann: one", "bob: two"));
   EXPECT_THAT(history("lobby"), ElementsAre("ann: same", "ann: same"));
@@ -171,12 +182,13 @@ TEST_P(Import, ObjectsByIdsNamesAndRooms) {
 }
 
 TEST_P(Import, WhatCannotBeTakenIsNamed) {
-  write("users.json", "[{\"id\":1,\"username\":\"ann\",\"password\":\"anns-word\"},\n"
-                      " 5,\n"
-                      " {\"id\":2},\n"
-                      " {\"id\":1,\"username\":\"other\"},\n"
-                      " {\"id\":4,\"username\":\"ANN\",\"passwordHash\":\"$argon2id$x\",\"email\":\"none\"},\n"
-                      " {\"id\":5,\"username\":\"77\",\"password\":\"\\ud800\"}]");
+  write("users.json",
+        "[{\"id\":1,\"username\":\"ann\",\"password\":\"anns-word\"},\n"
+        " 5,\n"
+        " {\"id\":2},\n"
+        " {\"id\":1,\"username\":\"other\"},\n"
+        " {\"id\":4,\"username\":\"ANN\",\"passwordHash\":\"$argon2id$x\",\"email\":\"none\"},\n"
+        " {\"id\":5,\"username\":\"77\",\"password\":\"\\ud800\"}]");
   write("rooms.json", R"([{"id":"r","name":"r","members":[1,99]},{"type":"group"}])");
   write("messages.json", R"([{"id":1,"room":"r","user":1,"text":"good","timestamp":1620000001000},)"
                          R"({"id":2,"room":"none","user":1,"text":"x","timestamp":1},)"
@@ -196,7 +208,8 @@ TEST_P(Import, WhatCannotBeTakenIsNamed) {
   EXPECT_TRUE(report.broken);
   EXPECT_THAT(history("r"), ElementsAre("ann: good"));
   for (const char* line :
-       {"users.json: row 2 (line 2): not taken: it is not an object", "users.json: row 3 (line 3): not taken: it has no name",
+       {"users.json: row 2 (line 2): not taken: it is not an object",
+        "users.json: row 3 (line 3): not taken: it has no name",
         "users.json: row 4 (line 4): not taken: an earlier row has the same id 1",
         "users.json: row 5 (line 5): its password's hash is of a kind that is not known",
         "users.json: row 5 (line 5): \"none\" is no mail address",
@@ -206,13 +219,15 @@ TEST_P(Import, WhatCannotBeTakenIsNamed) {
         "messages.json: row 2 (line 1): not taken: its room \"none\" is not in rooms.json",
         "messages.json: row 3 (line 1): not taken: its sender \"nobody\" is not in users.json",
         "row 4 (line 1): not taken: it has no text", "row 5 (line 1): not taken: it has no time",
-        "row 6 (line 1): not taken: its time is none", "row 7 (line 1): not taken: an earlier row of this room has the same id 1",
+        "row 6 (line 1): not taken: its time is none",
+        "row 7 (line 1): not taken: an earlier row of this room has the same id 1",
         "messages.json: line 1: the file ends within a row: what is behind it cannot be read"})
     EXPECT_THAT(said_.lines, Contains(HasSubstr(line)));
 }
 
 TEST_P(Import, WhatCameLaterIsAddedBehind) {
-  write("users.json", R"([{"id":1,"username":"ann","password":"anns-word"},{"id":2,"username":"bob","password":"bobs-word"}])");
+  write("users.json",
+        R"([{"id":1,"username":"ann","password":"anns-word"},{"id":2,"username":"bob","password":"bobs-word"}])");
   write("rooms.json", R"([{"id":"r","name":"r","members":[1,2]},{"id":"d","type":"direct","members":[1,2]}])");
   write("messages.json", R"([{"id":2,"room":"r","user":1,"text":"two","timestamp":1620000002000}])");
   EXPECT_TRUE(take().complete());
