@@ -50,8 +50,10 @@ bool is_skipped(std::string_view path, const fs::path& data_dir, const std::stri
 
 bool lies_in(const std::string& inner, const std::string& outer) {
   std::error_code ignored;
-  const fs::path relative =
-      fs::weakly_canonical(inner, ignored).lexically_relative(fs::weakly_canonical(outer, ignored));
+  const auto canonical = [&](const std::string& path) {  // of what is not there yet only an absolute one is
+    return fs::weakly_canonical(fs::absolute(path, ignored), ignored);
+  };
+  const fs::path relative = canonical(inner).lexically_relative(canonical(outer));
   return !relative.empty() && *relative.begin() != "..";
 }
 
@@ -161,13 +163,13 @@ Result<void> begin_restore(const DataDir& data, const Manifest& manifest, const 
   return data.write_file(kRestoring, number + "\n");
 }
 
-// Before anything is changed: whether the database may be restored into. Where it is a file that comes with the backup there is none yet.
-Result<std::unique_ptr<backend::Database>> open_target(const std::string& store, const Manifest& manifest,
-                                                       const DataDir& data, bool force) {
+// Whether the database may be restored into. Where it is a file that comes with the backup there is none yet.
+Result<std::unique_ptr<backend::Database>> open_target(const base::DataCommand& command, const std::string& store,
+                                                       const Manifest& manifest, const DataDir& data) {
   auto database = open_store(store, data);
-  if (!database || force) return database;
-  if (auto may = backend::check_restore_target(manifest, store); !may)
-    return base::fail(may.error().code, may.error().message + "; or --force over what is there");
+  if (!database) return database;
+  if (auto may = backend::check_restore_target(command.path, manifest, store, command.force); !may)
+    return base::fail(may.error().code, may.error().message + (may.error().code == Errc::conflict ? "; or --force over what is there" : ""));
   return database;
 }
 
@@ -178,7 +180,7 @@ Result<bool> restore_into(const base::Settings& settings, const DataDir& data, c
   const std::string sqlite = sqlite_file(settings);
   std::unique_ptr<backend::Database> database;
   const auto open = [&]() -> Result<void> {
-    auto opened = open_target(store, manifest, data, command.force);
+    auto opened = open_target(command, store, manifest, data);
     if (!opened) return std::unexpected(opened.error());
     database = std::move(*opened);
     return {};
@@ -232,6 +234,7 @@ Result<bool> restore_backup(const base::Settings& settings, Progress& progress) 
   auto data = DataDir::open(settings.data_dir);
   if (!data) return std::unexpected(data.error());
   if (auto whole = backend::verify_backup(dir, *manifest, progress); !whole) return std::unexpected(whole.error());
+  if (auto known = backend::check_backup(dir, *manifest); !known) return std::unexpected(known.error());
   auto done = restore_into(settings, *data, *manifest, progress);
   if (!done || !*done) return done;
   fmt::print("All of the backup of {} is there. {}\n", base::rfc3339(manifest->made_ms),

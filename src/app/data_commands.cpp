@@ -195,7 +195,8 @@ void print_report(const backend::CopyReport& report) {
   for (const backend::TableReport& table : report.tables)
     fmt::print("{:16} {:>11} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9}\n", table.table, table.from, table.to, table.written,
                table.removed, table.missing, table.extra, table.different);
-  for (const std::string& name : report.left_out) fmt::print("table {} is on one side alone: not copied\n", name);
+  for (const std::string& name : report.only_there)
+    fmt::print("{}: the source is older and has none, it is as in a new store\n", name);
   for (const auto& row : report.refused) fmt::print("{}, {}: refused: {}\n", row.table, row.row, row.reason);
   if (report.refused_rows > report.refused.size())
     fmt::print("and {} more rows were refused\n", report.refused_rows - report.refused.size());

@@ -11,6 +11,7 @@
 
 #include "backend/copy_text.hpp"
 #include "backend/hashed_file.hpp"
+#include "backend/schema/sqlite.hpp"
 #include "backend/table_copy.hpp"
 #include "ringline/backend/backup.hpp"
 #include "ringline/base/clock.hpp"
@@ -145,12 +146,11 @@ Result<void> copy_sqlite_watched(const std::string& path, const std::string& to,
 Result<void> backup_sqlite(const std::string& path, const std::string& dir, Watch& watch, Manifest& manifest) {
   const std::string to = dir + "/" + std::string(kSqliteFile);
   if (auto made = loop::disk::make_directories(fs::path(to).parent_path().string()); !made) return made;
+  auto created = loop::disk::open(to, loop::disk::Open::create);  // SQLite would let others read it
+  if (!created) return std::unexpected(created.error());
+  const OpenFile file(*created);
   if (auto copied = copy_sqlite_watched(path, to, watch); !copied) return copied;
-  auto file = loop::disk::open(to, loop::disk::Open::read_write);
-  if (!file) return std::unexpected(file.error());
-  auto synced = loop::disk::sync(*file);
-  loop::disk::close(*file);
-  if (!synced) return synced;
+  if (auto synced = loop::disk::sync(file.get()); !synced) return synced;
   auto tables = open_sqlite_tables(to, true);
   if (!tables) return std::unexpected(tables.error());
   auto all = (*tables)->describe();
@@ -263,6 +263,13 @@ Result<CopyReport> restore_file(const std::string& dir, const Manifest& manifest
   return report;
 }
 
+Result<std::unique_ptr<TableSource>> open_backup(const std::string& dir, const Manifest& manifest) {
+  if (manifest.engine != "sqlite") return std::make_unique<FileTables>(dir, manifest);
+  auto file = open_sqlite_tables(dir + "/" + std::string(kSqliteFile), true);
+  if (!file) return std::unexpected(file.error());
+  return std::move(*file);
+}
+
 }  // namespace
 
 Result<void> backup_store(const std::string& store, const std::string& dir, Watch& watch, Manifest& manifest) {
@@ -273,34 +280,45 @@ Result<void> backup_store(const std::string& store, const std::string& dir, Watc
                           : backup_postgres(store, dir, watch, manifest);
 }
 
-Result<void> check_restore_target(const Manifest& manifest, const std::string& store) {
+Result<void> check_backup(const std::string& dir, const Manifest& manifest) {
+  if (manifest.engine != "sqlite") return {};
+  auto file = open_sqlite_tables(dir + "/" + std::string(kSqliteFile), true);
+  if (!file) return std::unexpected(file.error());
+  auto steps = (*file)->number("PRAGMA user_version");
+  if (!steps) return std::unexpected(steps.error());
+  if (steps->value_or(0) <= std::int64_t{kSqliteMigrations.size()}) return {};
+  return base::fail(base::Errc::invalid,
+                    fmt::format("the backup was made by a newer Ringline ({}): restore it with that one, or a newer one",
+                                manifest.version));
+}
+
+Result<void> check_restore_target(const std::string& dir, const Manifest& manifest, const std::string& store,
+                                  bool replace) {
+  auto from = open_backup(dir, manifest);
+  if (!from) return std::unexpected(from.error());
   auto to = open_tables(store);
   if (!to) return std::unexpected(to.error());
-  return check_target(**to, manifest.number);
+  if (auto plan = plan_copy(**from, **to); !plan) return std::unexpected(plan.error());
+  return replace ? Result<void>() : check_target(**to, manifest.number);
 }
 
 Result<CopyReport> restore_store(const std::string& dir, const Manifest& manifest, const std::string& store,
                                  bool replace, bool new_epochs, Watch& watch) {
-  const bool of_sqlite = manifest.engine == "sqlite";
-  if (of_sqlite && is_sqlite(store))
+  if (manifest.engine == "sqlite" && is_sqlite(store))
     return restore_file(dir, manifest, store.substr(kSqlitePrefix.size()), new_epochs, watch);
-  std::unique_ptr<TableSource> from = std::make_unique<FileTables>(dir, manifest);
-  if (of_sqlite) {
-    auto file = open_sqlite_tables(dir + "/" + std::string(kSqliteFile), true);
-    if (!file) return std::unexpected(file.error());
-    from = std::move(*file);
-  }
+  auto from = open_backup(dir, manifest);
+  if (!from) return std::unexpected(from.error());
   auto to = open_tables(store);
   if (!to) return std::unexpected(to.error());
   auto reader = open_tables(store);
   if (!reader) return std::unexpected(reader.error());
-  auto plan = plan_copy(*from, **to);
+  auto plan = plan_copy(**from, **to);
   if (!plan) return std::unexpected(plan.error());
   auto target = begin_copy(**to, manifest.number, replace);
   if (!target) return std::unexpected(target.error());
   CopyReport report;
-  auto done = write_tables(*plan, *from, **to, **reader, *target, watch, report);
-  if (done) done = compare_tables(*plan, *from, **reader, watch, report);
+  auto done = write_tables(*plan, **from, **to, **reader, *target, watch, report);
+  if (done) done = compare_tables(*plan, **from, **reader, watch, report);
   if (done && !report.same()) return report;
   if (done && new_epochs) done = begin_epochs(**to);
   if (done) done = end_copy(**to, manifest.number, static_cast<std::int64_t>(manifest.highest_id));

@@ -140,9 +140,9 @@ class Batch {
     if (inserts_.empty() && puts_.empty() && removes_.empty()) return {};
     auto done = to_.run("BEGIN");
     if (!done) return done;
-    if (!inserts_.empty()) done = to_.insert(table_, inserts_);
-    for (const std::string& line : puts_)
+    for (const std::string& line : puts_)  // first: a name that such a row had may be a new row's
       if (done) done = to_.put(table_, line);
+    if (done && !inserts_.empty()) done = to_.insert(table_, inserts_);
     for (const std::string& line : removes_)
       if (done) done = to_.remove(table_, line);
     if (done) done = to_.run("COMMIT");
@@ -157,10 +157,9 @@ class Batch {
 
   Result<void> write_singly() {
     auto done = to_.run("BEGIN");
-    for (const std::string& line : inserts_)
-      if (done) done = write_one(line, &Tables::put, counts_.written);
-    for (const std::string& line : puts_)
-      if (done) done = write_one(line, &Tables::put, counts_.written);
+    for (const auto* rows : {&puts_, &inserts_})
+      for (const std::string& line : *rows)
+        if (done) done = write_one(line, &Tables::put, counts_.written);
     for (const std::string& line : removes_)
       if (done) done = write_one(line, &Tables::remove, counts_.removed);
     if (done) done = to_.run("COMMIT");
@@ -235,17 +234,17 @@ Result<Table> match(const Table& from, const Table& to, bool source_sorts) {
     const std::size_t there = to.column(column.name);
     if (there == to.columns.size())
       return base::fail(
-          base::Errc::conflict,
+          base::Errc::invalid,
           fmt::format("the target's table {} has no column {}: is it of an older Ringline?", from.name, column.name));
     const Column& other = to.columns[there];
     if (column.kind != other.kind || (column.kind == ColumnKind::other && column.type != other.type))
-      return base::fail(base::Errc::conflict, fmt::format("column {} of table {} is {} here and {} there", column.name,
+      return base::fail(base::Errc::invalid, fmt::format("column {} of table {} is {} here and {} there", column.name,
                                                           from.name, column.type, other.type));
   }
   for (const auto* names : {&table.key, &table.order})
     if (names->empty() ||
         std::ranges::any_of(*names, [&](const auto& name) { return table.column(name) == table.columns.size(); }))
-      return base::fail(base::Errc::conflict, fmt::format("table {} has no primary key in common", from.name));
+      return base::fail(base::Errc::invalid, fmt::format("table {} has no primary key in common", from.name));
   return table;
 }
 
@@ -313,17 +312,18 @@ Result<CopyPlan> plan_copy(TableSource& from, TableSource& to) {
   for (const Table& table : *have) {
     if (!is_copied(table.name)) continue;
     const auto there = std::ranges::find(*want, table.name, &Table::name);
-    if (there == want->end()) {
-      plan.left_out.push_back(table.name);
-      continue;
-    }
+    if (there == want->end())
+      return base::fail(base::Errc::invalid, "the target has no table " + table.name + ": is it of an older Ringline?");
     auto matched = match(table, *there, from.sorts());
     if (!matched) return std::unexpected(matched.error());
+    for (const Column& column : there->columns)
+      if (matched->column(column.name) == matched->columns.size())
+        plan.only_there.push_back(fmt::format("column {} of table {}", column.name, table.name));
     plan.tables.push_back(std::move(*matched));
   }
   for (const Table& table : *want)
     if (is_copied(table.name) && std::ranges::find(*have, table.name, &Table::name) == have->end())
-      plan.left_out.push_back(table.name);
+      plan.only_there.push_back("table " + table.name);
   plan.tables = by_reference(std::move(plan.tables));
   return plan;
 }
@@ -375,7 +375,7 @@ Result<void> remove_all_extra(const CopyPlan& plan, TableSource& from, Tables& t
 
 Result<void> write_tables(const CopyPlan& plan, TableSource& from, Tables& to, Tables& reader, Target target,
                           Watch& watch, CopyReport& report) {
-  report.left_out = plan.left_out;
+  report.only_there = plan.only_there;
   report.tables.resize(plan.tables.size());
   for (std::size_t i = 0; i < plan.tables.size(); ++i) report.tables[i].table = plan.tables[i].name;
   if (target != Target::empty)  // first: a name that is free at the source may be taken by such a row

@@ -8,9 +8,9 @@ namespace ringline::backend {
 
 struct CopyPlan {
   std::vector<Table> tables;  // those that are referred to first; columns of the source, key of the target
-  std::vector<std::string> left_out;
+  std::vector<std::string> only_there;
 };
-// Refused: a column that the target does not have, or has in another form.
+// Refused: a table or a column that the target does not have, or has in another form.
 Result<CopyPlan> plan_copy(TableSource& from, TableSource& to);
 
 // What a target is before the copy.

@@ -70,8 +70,12 @@ base::Result<void> backup_folder(const std::string& folder, const Skip& skip, co
 // ---- Restoring one.
 // Bytes and checksum of every file. An error names the first that is not as it was.
 base::Result<void> verify_backup(const std::string& dir, const Manifest& manifest, Watch& watch);
-// Conflict: the store holds something else than what an ended restore of the same backup has put there.
-base::Result<void> check_restore_target(const Manifest& manifest, const std::string& store);
+// What is in it, this Ringline knows. (Of an older one it may be.)
+base::Result<void> check_backup(const std::string& dir, const Manifest& manifest);
+// Of a store that is there, with its schema. Invalid: it has no place for something of the backup. Conflict, without `replace`: it holds something else than
+// what an ended restore of the same backup has put there.
+base::Result<void> check_restore_target(const std::string& dir, const Manifest& manifest, const std::string& store,
+                                        bool replace);
 // `store` is there with its schema (SQLite from SQLite: is not there, the file is put there), and empty or with what an ended restore of the same backup has
 // put there; with `replace` what else it holds is removed. The report is of the rows as the manifest has them.
 base::Result<CopyReport> restore_store(const std::string& dir, const Manifest& manifest, const std::string& store,

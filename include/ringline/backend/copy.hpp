@@ -46,7 +46,7 @@ struct CopyReport {
   std::vector<TableReport> tables;
   std::vector<Refused> refused;
   std::uint64_t refused_rows = 0;
-  std::vector<std::string> left_out;  // tables that one side alone has
+  std::vector<std::string> only_there;  // tables and columns that the target alone has: they stay as a new store has them
 
   bool same() const noexcept;
 };

@@ -127,7 +127,7 @@ class StoreCopy : public StoreFixture, public testing::WithParamInterface<Pair> 
     ASSERT_TRUE(from && to);
     auto plan = plan_copy(**from, **to);
     ASSERT_TRUE(plan) << plan.error().message;
-    EXPECT_THAT(plan->left_out, IsEmpty());
+    EXPECT_THAT(plan->only_there, IsEmpty());
     CopyReport report;
     report.tables.resize(plan->tables.size());
     auto compared = compare_tables(*plan, **from, **to, silent_, report);
