@@ -220,6 +220,25 @@ TEST_P(StoreCopy, ARowThatIsRefusedIsNamedAndTheOthersGoOn) {
   expect_same();
 }
 
+TEST_P(StoreCopy, WhatTheTargetAloneHasIsNamedAndWhatItHasNoPlaceForRefused) {
+  auto server = target_.open();
+  target_.run("ALTER TABLE users ADD COLUMN later INTEGER NOT NULL DEFAULT 7");
+  target_.run("CREATE TABLE later (id INTEGER PRIMARY KEY)");
+  auto report = copy();
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_TRUE(report->same());
+  EXPECT_THAT(report->only_there, ElementsAre("column later of table users", "table later"));
+  EXPECT_EQ(target_.number("SELECT min(later) FROM users"), 7);
+  raw("ALTER TABLE users ADD COLUMN newer INTEGER");
+  auto refused = copy();
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("table users has no column newer"));
+  raw("CREATE TABLE newest (id INTEGER PRIMARY KEY)");
+  refused = copy();
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("no table newest"));
+}
+
 TEST_P(StoreCopy, ABackupIsRestoredRowByRow) {
   Directory kept;
   const std::string dir = kept.file("backup");
