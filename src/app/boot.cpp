@@ -36,9 +36,9 @@ void log_report(const backend::JournalReport& report) {
                                         {"cleanStop", report.was_clean}});
 }
 
-bool has_mark(const DataDir& data) {
+bool has_mark(const DataDir& data, std::string_view mark) {
   auto names = loop::disk::list(data.path());
-  return names && std::ranges::find(*names, kRelaxedMark) != names->end();
+  return names && std::ranges::find(*names, mark) != names->end();
 }
 
 // Each start leaves segments that were made at their full size: what is kept of them is what they hold.
@@ -52,7 +52,7 @@ void shorten(const backend::Recovery& recovery) {
 
 base::Result<void> settle_durability(const base::Settings& settings, const DataDir& data, bool was_clean,
                                      backend::Database& store) {
-  bool was_relaxed = has_mark(data);
+  bool was_relaxed = has_mark(data, kRelaxedMark);
   if (was_relaxed && !was_clean) {
     base::log::warn(
         "new_epochs",
@@ -93,6 +93,12 @@ base::Result<void> take_in(backend::Recovery& recovery, backend::Database& store
 
 base::Result<Booted> take_in_journals(const base::Settings& settings, const DataDir& data, unsigned cores,
                                       backend::Database& store) {
+  if (has_mark(data, kRestoring))
+    return base::fail(base::Errc::conflict, "a restore into " + data.path() +
+                                                " was not finished: run the same `ringline restore` again, until it "
+                                                "says that all is there");
+  auto stored_id = store.highest_id();  // first: it refuses a store that is half copied
+  if (!stored_id) return std::unexpected(stored_id.error());
   auto recovery = backend::recover_journals(data.path());
   if (!recovery) return std::unexpected(recovery.error());
   auto taken = take_in(**recovery, store, [](const chat::Event&) { return true; });
@@ -101,8 +107,6 @@ base::Result<Booted> take_in_journals(const base::Settings& settings, const Data
   log_report(report);
   if (auto settled = settle_durability(settings, data, report.was_clean, store); !settled)
     return std::unexpected(settled.error());
-  auto stored_id = store.highest_id();
-  if (!stored_id) return std::unexpected(stored_id.error());
   Booted booted{.highest_id = std::max(*stored_id, report.highest_id.value), .journals = {}, .recovered = nullptr};
   for (unsigned core = 0; core < cores; ++core) booted.journals.push_back((*recovery)->start_of(core));
   if (store.safe_before_ms() != INT64_MAX) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "app/data_dir.hpp"
@@ -29,6 +30,9 @@ std::string sqlite_file(const base::Settings& settings);
 // Hands the store all that is `wanted` of what is still to be read, batch by batch.
 base::Result<void> take_in(backend::Recovery& recovery, backend::Database& store,
                            const std::function<bool(const chat::Event&)>& wanted);
+
+// In DATA_DIR while a backup is restored there: nothing else may use it.
+inline constexpr std::string_view kRestoring = "restoring";
 
 // Reads all journals, takes in what the store lacks, removes them. Damage is logged with file, offset and range; what is intact behind it is kept.
 // After a run with DURABILITY=relaxed that did not stop cleanly, every room gets a new epoch: what clients saw may be gone.

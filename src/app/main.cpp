@@ -16,6 +16,7 @@
 
 #include "app/boot.hpp"
 #include "app/core.hpp"
+#include "app/data_commands.hpp"
 #include "app/data_dir.hpp"
 #include "app/dead_letters.hpp"
 #include "ringline/backend/journal_format.hpp"
@@ -236,6 +237,7 @@ int main(int argc, char** argv) {
   }
   if (settings->mode == base::RunMode::dump_journal) return app::dump(*settings);
   if (settings->mode == base::RunMode::dead_letters) return app::run_dead_letters(*settings);
+  if (settings->mode != base::RunMode::serve) return app::run_data_command(*settings);
   base::give_pages_back_at_once();
   app::ignore_write_signals();
   if (auto logging = base::log::start(*settings); !logging) return app::fail(logging.error().message);

@@ -17,6 +17,12 @@ class SqlDatabase : public Database {
   Result<std::vector<DeadLetter>> dead_letters(const chat::Event& after, std::size_t limit) final;
   Result<std::string> retry_dead_letter(const chat::Event& event) final;
   Result<void> drop_dead_letter(const chat::Event& event) final;
+  Result<Imported> imported() final;
+  Result<std::vector<ImportedMessage>> imported_messages(base::RoomId room) final;
+  Result<std::vector<ImportedUser>> import_users(std::vector<ImportUser> users) final;
+  Result<std::vector<ImportedRoom>> import_rooms(std::vector<ImportRoom> rooms) final;
+  Result<std::vector<ImportRefusal>> import_messages(base::RoomId room, std::vector<chat::Message> messages,
+                                                     bool join) final;
 
   void keep_journals(bool keep) noexcept final { keep_ = keep; }
   std::int64_t journals_safe_ms() const noexcept { return keep_ ? -1 : safe_before_ms(); }

@@ -63,17 +63,6 @@ Task<Result<bool>> insert_account(Sql& db, const Account& account) {
   co_return made->changed == 1;
 }
 
-// `name` with `-N`, cut so that both fit into a name.
-std::string numbered(std::string_view name, std::uint64_t number) {
-  std::string suffix = fmt::format("-{}", number);
-  std::string cut(name);
-  for (std::size_t points = base::count_points(name); points + suffix.size() > base::limits::kNamePoints; --points) {
-    while ((static_cast<unsigned char>(cut.back()) & 0xc0) == 0x80) cut.pop_back();
-    cut.pop_back();
-  }
-  return cut + suffix;
-}
-
 // The first number to try: a popular name would else be counted up from 2 each time.
 Task<Result<std::uint64_t>> first_number(Sql& db, const std::string& folded) {
   auto rows = co_await db.query("SELECT next FROM guest_names WHERE folded = ?1", folded);
@@ -82,6 +71,16 @@ Task<Result<std::uint64_t>> first_number(Sql& db, const std::string& folded) {
 }
 
 }  // namespace
+
+std::string numbered_name(std::string_view name, std::uint64_t number) {
+  std::string suffix = fmt::format("-{}", number);
+  std::string cut(name);
+  for (std::size_t points = base::count_points(name); points + suffix.size() > base::limits::kNamePoints; --points) {
+    while ((static_cast<unsigned char>(cut.back()) & 0xc0) == 0x80) cut.pop_back();
+    cut.pop_back();
+  }
+  return cut + suffix;
+}
 
 chat::User read_user(const Rows::Row& row, unsigned column) {
   chat::User user;
@@ -116,7 +115,7 @@ Task<Result<Account>> create_guest(Sql& db, Account account) {
   auto first = co_await first_number(db, folded);
   if (!first) co_return std::unexpected(first.error());
   for (std::uint64_t number = *first; number < *first + kGuestNameTries; ++number) {
-    account.user.username = numbered(wanted, number);
+    account.user.username = numbered_name(wanted, number);
     if (shows_name) account.user.display_name = account.user.username;
     made = co_await insert_account(db, account);
     if (!made) co_return std::unexpected(made.error());

@@ -3,6 +3,7 @@
 
 #include "backend/sql_database.hpp"
 #include "backend/store_queries.hpp"
+#include "ringline/backend/import.hpp"
 #include "ringline/base/memory.hpp"
 
 namespace ringline::backend {
@@ -219,6 +220,28 @@ Result<std::string> SqlDatabase::retry_dead_letter(const Event& event) {
 
 Result<void> SqlDatabase::drop_dead_letter(const Event& event) {
   return write_now<void>(*this, [&event](Sql& db) { return backend::drop_dead_letter(db, event); });
+}
+
+Result<Imported> SqlDatabase::imported() {
+  return call_now<Imported>(*this, &SqlDatabase::read, [](Sql& db) { return backend::imported(db); });
+}
+
+Result<std::vector<ImportedMessage>> SqlDatabase::imported_messages(RoomId room) {
+  return call_now<std::vector<ImportedMessage>>(*this, &SqlDatabase::read,
+                                                [room](Sql& db) { return backend::imported_messages(db, room); });
+}
+
+Result<std::vector<ImportedUser>> SqlDatabase::import_users(std::vector<ImportUser> users) {
+  return write_now<std::vector<ImportedUser>>(*this, [&users](Sql& db) { return backend::import_users(db, users); });
+}
+
+Result<std::vector<ImportedRoom>> SqlDatabase::import_rooms(std::vector<ImportRoom> rooms) {
+  return write_now<std::vector<ImportedRoom>>(*this, [&rooms](Sql& db) { return backend::import_rooms(db, rooms); });
+}
+
+Result<std::vector<ImportRefusal>> SqlDatabase::import_messages(RoomId room, std::vector<Message> messages, bool join) {
+  return write_now<std::vector<ImportRefusal>>(
+      *this, [&](Sql& db) { return backend::import_messages(db, room, messages, join); });
 }
 
 }  // namespace ringline::backend

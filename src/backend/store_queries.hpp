@@ -67,6 +67,17 @@ Task<Result<void>> drop_dead_letter(Sql& db, const chat::Event& event);
   "m.created_ms, m.edited_ms, m.deleted_ms"
 chat::Message read_message(const Rows::Row& row, unsigned column, RoomId room);
 
+// ---- Import (store_import.cpp).
+Task<Result<Imported>> imported(Sql& db);
+Task<Result<std::vector<ImportedMessage>>> imported_messages(Sql& db, RoomId room);
+Task<Result<std::vector<ImportedUser>>> import_users(Sql& db, const std::vector<ImportUser>& users);
+Task<Result<std::vector<ImportedRoom>>> import_rooms(Sql& db, const std::vector<ImportRoom>& rooms);
+Task<Result<std::vector<ImportRefusal>>> import_messages(Sql& db, RoomId room,
+                                                         const std::vector<chat::Message>& messages, bool join);
+
+// `name` with `-N`, cut so that both fit into a name.
+std::string numbered_name(std::string_view name, std::uint64_t number);
+
 // ---- Shared by them: a user in the columns of RINGLINE_USER_COLUMNS, the first being `column`; and the name under which a public room is unique.
 #define RINGLINE_USER_COLUMNS                                                                                     \
   "u.id, u.username, u.display_name, u.avatar_url, u.bio, u.email, u.role, u.guest, u.created_ms, u.updated_ms, " \

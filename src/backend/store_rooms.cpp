@@ -185,7 +185,16 @@ Task<Result<void>> bump_epochs(Sql& db) {
   co_return Result<void>();
 }
 
+// Asked for at each start, before anything is written: what is half copied is not used, and what is used is no copy any more (backend/tables.hpp).
 Task<Result<std::uint64_t>> highest_id(Sql& db) {
+  auto unfinished = co_await db.query("SELECT value FROM meta WHERE name = 'unfinished'");
+  if (!unfinished) co_return std::unexpected(unfinished.error());
+  if (!unfinished->empty())
+    co_return base::fail(Errc::conflict,
+                         "a copy into this database was not finished: run the same `ringline migrate-store` or "
+                         "`ringline restore` again, until it says that all is there");
+  auto parted = co_await db.query("DELETE FROM meta WHERE name = 'copied_from'");
+  if (!parted) co_return std::unexpected(parted.error());
   auto rows = co_await db.query("SELECT value FROM meta WHERE name = 'highest_id'");
   if (!rows) co_return std::unexpected(rows.error());
   if (rows->empty()) co_return base::fail(Errc::internal, "the database has lost its highest id");

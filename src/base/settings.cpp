@@ -231,6 +231,7 @@ Result<Settings> load_settings(int argc, const char* const* argv, const char* co
   Settings settings;
   settings.mode = flags->mode;
   settings.dead_letters = flags->dead_letters;
+  settings.data_command = flags->data_command;
   if (settings.mode == RunMode::done) return settings;
 
   GivenByName all;

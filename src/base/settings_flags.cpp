@@ -69,6 +69,56 @@ DeadLetterCommands add_dead_letters(CLI::App& app, DeadLetterCommand& command, b
   return {.all = all, .retry = retry, .drop = drop};
 }
 
+constexpr const char* kDataFooter =
+    "\nDATA_DIR and DATABASE_URL are the server's own (--data-dir, --database-url, environment or --config). Progress "
+    "goes to standard\n"
+    "error, the report to standard output. The exit status is 0 only if everything is there.";
+
+constexpr const char* kMigrateHelp =
+    "Copy all data from one store to another, SQLite to PostgreSQL or back, and compare them. The server must not "
+    "run. What its journal holds and the store has not is taken in first. A run that was ended goes on where it was; "
+    "another one changes nothing";
+constexpr const char* kImportHelp =
+    "Take in users.json, rooms.json and messages.json of the file store of an older chat. The server must not run. "
+    "What cannot be taken is named by file and position, with the reason. A run that was ended goes on where it was; "
+    "another one takes only what is new";
+constexpr const char* kBackupHelp =
+    "Copy the store, the journal and the files in DATA_DIR into a new folder, with their checksums. The server may "
+    "run meanwhile. Files in S3 are not in it: S3's own means keep those";
+constexpr const char* kRestoreHelp =
+    "Put a backup into an empty DATA_DIR and an empty store, checked before and counted after. The server must not "
+    "run. Rooms get a new epoch, so that clients reload what may be missing. A run that was ended goes on where it "
+    "was";
+
+using DataCommands = std::map<CLI::App*, RunMode>;
+
+DataCommands add_data_commands(CLI::App& app, DataCommand& command) {
+  DataCommands all;
+  const auto add = [&](const char* name, const char* help, RunMode mode) {
+    CLI::App* one = add_command(app, name, help)->group("Commands");
+    one->footer(kDataFooter);
+    all[one] = mode;
+    return one;
+  };
+  CLI::App* migrate = add("migrate-store", kMigrateHelp, RunMode::migrate_store);
+  migrate
+      ->add_option("--from", command.from,
+                   "sqlite:PATH or postgres:URL; unset: the server's store, or without --to DATA_DIR/ringline.db")
+      ->type_name("STORE");
+  migrate->add_option("--to", command.to, "likewise; unset: DATABASE_URL")->type_name("STORE");
+  CLI::App* import = add("import", kImportHelp, RunMode::import_files);
+  import->add_option("PATH", command.path, "The folder of the files, or the one above its `data`")->required();
+  CLI::App* backup = add("backup", kBackupHelp, RunMode::backup);
+  backup->add_option("DIR", command.path, "The folder to make")->required();
+  CLI::App* restore = add("restore", kRestoreHelp, RunMode::restore);
+  restore->add_option("DIR", command.path, "The backup")->required();
+  restore->add_flag("--force", command.force,
+                    "Over what is there: what is in the store goes, files are moved into DATA_DIR/replaced-TIME");
+  restore->add_flag("--nothing-since", command.nothing_since,
+                    "The server has not run since the backup was made: rooms keep their epochs");
+  return all;
+}
+
 }  // namespace
 
 Result<Flags> read_flags(int argc, const char* const* argv) {
@@ -87,6 +137,7 @@ Result<Flags> read_flags(int argc, const char* const* argv) {
                              ->group("Commands");
   bool every = false;
   const DeadLetterCommands dead = add_dead_letters(app, flags.dead_letters, every);
+  const DataCommands data = add_data_commands(app, flags.data_command);
   bool check = false;
   app.add_flag("--check-config", check, "Check the settings, print them and end")->group("Commands");
   app.add_option("--config", flags.config_path, "Settings file; also RINGLINE_CONFIG")
@@ -108,9 +159,11 @@ Result<Flags> read_flags(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& wrong) {
     return fail_field("flags", std::string(wrong.what()) + " (see --help)");
   }
-  if (const auto extra = app.remaining(); !extra.empty())
+  if (const auto extra = app.remaining(true); !extra.empty())
     return fail_field("flags", "unknown flag " + extra.front() + near(extra.front()) + " (see --help)");
   if (*dump) flags.mode = RunMode::dump_journal;
+  for (const auto& [command, mode] : data)
+    if (*command) flags.mode = mode;
   if (*dead.all) flags.mode = RunMode::dead_letters;
   if (*dead.retry) flags.dead_letters.action = DeadLetterCommand::Action::retry;
   if (*dead.drop) flags.dead_letters.action = DeadLetterCommand::Action::drop;

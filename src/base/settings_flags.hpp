@@ -17,6 +17,7 @@ struct FlagValue {
 struct Flags {
   RunMode mode = RunMode::serve;
   DeadLetterCommand dead_letters = {};
+  DataCommand data_command = {};
   std::string config_path;
   std::vector<FlagValue> values;
 };

@@ -98,6 +98,16 @@ std::string hash_password(std::string_view password, unsigned cost) {
   return hash;
 }
 
+bool is_password_hash(std::string_view hash) noexcept {
+  if (bcrypt_cost(hash)) return true;
+  if (hash.starts_with("sha256:")) {
+    const auto colon = hash.substr(7).rfind(':');
+    if (colon == std::string_view::npos) return false;
+    hash.remove_prefix(7 + colon + 1);
+  }
+  return hash.size() == kHexBytes && hash.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
+}
+
 PasswordCheck check_password(std::string_view hash, std::string_view password, unsigned cost) {
   bool readable = password.size() <= base::limits::kPasswordBytesMax && password.find('\0') == std::string_view::npos;
   std::string text(readable ? password : std::string_view());

@@ -33,6 +33,8 @@ import sqlite3, sys
 with sqlite3.connect(sys.argv[1], timeout=20) as db:
     for row in db.execute(sys.argv[2]): print(row[0])
 `;
+// Of a file, past its server: the first column of all rows, with commas.
+export const sqlite = (file, statement) => execFileSync('python3', ['-c', kSqlite, file, statement], { encoding: 'utf8' }).trim().replaceAll('\n', ',');
 const schemas = new Map();  // by data folder
 function database(dataDir) {
   const url = process.env.RINGLINE_TEST_POSTGRES;
@@ -68,6 +70,9 @@ export async function startServer(options = {}) {
   return server;
 }
 
+// The same, before its first start.
+export const prepareServer = (options = {}) => new Server(options);
+
 class Server {
   #lines = [];
   #partial = '';
@@ -85,11 +90,13 @@ class Server {
   // Of the database, past the server: the first column of all rows, with commas.
   sql(statement) {
     const url = schemas.get(this.dataDir);
-    const [program, ...args] = url ? ['psql', '-qtAc', statement, url] : ['python3', '-c', kSqlite, join(this.dataDir, 'ringline.db'), statement];
-    return execFileSync(program, args, { encoding: 'utf8' }).trim().replaceAll('\n', ',');
+    if (!url) return sqlite(join(this.dataDir, 'ringline.db'), statement);
+    return execFileSync('psql', ['-qtAc', statement, url], { encoding: 'utf8' }).trim().replaceAll('\n', ',');
   }
   // A command of the same program on the same data: {stdout, stderr}; an error has `code` too.
-  command(...args) { return promisify(execFile)(kBinary, args, { env: { ...process.env, DATA_DIR: this.dataDir, ...database(this.dataDir) } }); }
+  command(...args) { return promisify(execFile)(kBinary, args, { env: this.environment() }); }
+  // Where the data is.
+  environment() { return { ...process.env, DATA_DIR: this.dataDir, ...database(this.dataDir), ...this.options.env }; }
   get url() { return `http://127.0.0.1:${this.port}`; }
   get pid() { return this.#child?.pid; }
   get running() { return this.#child !== null; }

@@ -38,6 +38,15 @@ struct DeadLetter {
   std::string reason;
 };
 
+// For the command import (import.hpp).
+struct ImportUser;
+struct ImportRoom;
+struct Imported;
+struct ImportedUser;
+struct ImportedRoom;
+struct ImportedMessage;
+struct ImportRefusal;
+
 class Database {
  public:
   virtual ~Database() = default;
@@ -74,6 +83,15 @@ class Database {
   // What it should have done is done now, and it is gone: empty. Or it is still refused: the reason. not_found: it went meanwhile.
   virtual base::Result<std::string> retry_dead_letter(const chat::Event& event) = 0;
   virtual base::Result<void> drop_dead_letter(const chat::Event& event) = 0;
+
+  // For the command import: these block, a transaction each; nothing else is at work on the database.
+  virtual base::Result<Imported> imported() = 0;
+  virtual base::Result<std::vector<ImportedMessage>> imported_messages(base::RoomId room) = 0;
+  virtual base::Result<std::vector<ImportedUser>> import_users(std::vector<ImportUser> users) = 0;
+  virtual base::Result<std::vector<ImportedRoom>> import_rooms(std::vector<ImportRoom> rooms) = 0;
+  // Behind what the room has, in this order; who had read all has read these too. `join`: senders become members.
+  virtual base::Result<std::vector<ImportRefusal>> import_messages(base::RoomId room,
+                                                                   std::vector<chat::Message> messages, bool join) = 0;
 };
 
 struct SqliteOptions {

@@ -16,7 +16,17 @@ namespace ringline::base {
 enum class Durability : std::uint8_t { strict, relaxed };
 enum class LogLevel : std::uint8_t { debug, info, warn, error };
 // done: --help or --version was answered
-enum class RunMode : std::uint8_t { serve, check_config, dump_journal, dead_letters, done };
+enum class RunMode : std::uint8_t {
+  serve,
+  check_config,
+  dump_journal,
+  dead_letters,
+  migrate_store,
+  import_files,
+  backup,
+  restore,
+  done,
+};
 
 // Of the command dead-letters.
 struct DeadLetterCommand {
@@ -25,9 +35,19 @@ struct DeadLetterCommand {
   std::uint64_t seq = 0;   // 0: of all events
 };
 
+// Of the commands that move all data: migrate-store, import, backup, restore.
+struct DataCommand {
+  std::string from;  // migrate-store: stores as DATABASE_URL names them; empty: as its --help says
+  std::string to;
+  std::string path;            // import: where the files are; backup and restore: the backup
+  bool force = false;          // restore: over what is there
+  bool nothing_since = false;  // restore: the server has not run since the backup was made
+};
+
 struct Settings {
   RunMode mode = RunMode::serve;
   DeadLetterCommand dead_letters;
+  DataCommand data_command;
   bool production = false;  // RINGLINE_ENV=production: refuses default secrets, other origins, plain cookies
 
   // Listening.

@@ -13,6 +13,9 @@ inline constexpr unsigned kBcryptCostMax = 31;
 // "$2b$COST$…". The password has at most limits::kPasswordBytesMax bytes and no zero byte: bcrypt would not see what follows.
 std::string hash_password(std::string_view password, unsigned cost);
 
+// Whether it is one of those that check_password knows.
+bool is_password_hash(std::string_view hash) noexcept;
+
 struct PasswordCheck {
   bool ok = false;
   bool needs_rehash = false;  // right, but not bcrypt of `cost`

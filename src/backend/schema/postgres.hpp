@@ -11,6 +11,15 @@ namespace ringline::backend {
 
 inline constexpr unsigned kPostgresOldest = 1;
 
+// All messages that there are into text_queue, newest last, as many to a batch as are fed at once. Used where text_queue is made, and after a copy.
+#define RINGLINE_QUEUE_ALL_TEXTS                                                                                       \
+  "INSERT INTO text_queue (rooms, first_seqs, last_seqs, first_id, last_id, messages)"                                 \
+  " SELECT array_agg(room_id), array_agg(first_seq), array_agg(last_seq), min(first_id), max(last_id), sum(messages)"  \
+  " FROM (SELECT part, room_id, min(seq) AS first_seq, max(seq) AS last_seq, min(id) AS first_id, max(id) AS last_id," \
+  " count(*) AS messages FROM (SELECT room_id, seq, id, (row_number() OVER (ORDER BY id) - 1) / 4096 AS part FROM "    \
+  "messages"                                                                                                           \
+  " WHERE deleted_ms = 0) AS numbered GROUP BY part, room_id) AS parts GROUP BY part ORDER BY part;"
+
 inline constexpr auto kPostgresMigrations = std::to_array<const char*>({
     R"sql(
 CREATE TABLE meta (
@@ -186,9 +195,15 @@ CREATE TABLE text_queue (
   last_id bigint NOT NULL,
   messages bigint NOT NULL
 );
-INSERT INTO text_queue (rooms, first_seqs, last_seqs, first_id, last_id, messages)
-  SELECT ARRAY[id], ARRAY[first], ARRAY[least(first + 4095, ingested_seq)], 0, 9223372036854775807, least(4096, ingested_seq - first + 1)
-  FROM rooms, generate_series(1, ingested_seq, 4096) AS first WHERE ephemeral = 0 AND message_count > 0;
+)sql" RINGLINE_QUEUE_ALL_TEXTS,
+    R"sql(
+-- What became of the users and rooms that the command import took in, so that none is taken twice. (Messages are known again by their client_id.)
+CREATE TABLE imported (
+  kind smallint NOT NULL,  -- 0: a user, 1: a room
+  old_id text COLLATE "C" NOT NULL,
+  new_id bigint NOT NULL,
+  PRIMARY KEY (kind, old_id)
+);
 )sql",
 });
 

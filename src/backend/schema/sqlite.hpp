@@ -169,6 +169,15 @@ CREATE TABLE text_queue (
 INSERT INTO text_queue (room_id, first_seq, last_seq, messages)
   SELECT id, 1, ingested_seq, message_count FROM rooms WHERE ephemeral = 0 AND message_count > 0;
 )sql",
+    R"sql(
+-- What became of the users and rooms that the command import took in, so that none is taken twice. (Messages are known again by their client_id.)
+CREATE TABLE imported (
+  kind INTEGER NOT NULL,  -- 0: a user, 1: a room
+  old_id TEXT NOT NULL,
+  new_id INTEGER NOT NULL,
+  PRIMARY KEY (kind, old_id)
+) STRICT, WITHOUT ROWID;
+)sql",
 });
 
 }  // namespace ringline::backend

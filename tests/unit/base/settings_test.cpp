@@ -214,6 +214,25 @@ TEST_F(SettingsTest, help_has_groups_and_defaults) {
                           HasSubstr("--check-config")));
 }
 
+TEST_F(SettingsTest, commands_take_their_own_flags_and_those_of_settings) {
+  auto settings = load({"migrate-store", "--from", "sqlite:a", "--data-dir", "d", "--to=postgres:b"});
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(settings->mode, RunMode::migrate_store);
+  EXPECT_EQ(settings->data_command.from, "sqlite:a");
+  EXPECT_EQ(settings->data_command.to, "postgres:b");
+  EXPECT_EQ(settings->data_dir, "d");
+  settings = load({"restore", "kept", "--force"});
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(settings->mode, RunMode::restore);
+  EXPECT_EQ(settings->data_command.path, "kept");
+  EXPECT_TRUE(settings->data_command.force);
+  EXPECT_FALSE(settings->data_command.nothing_since);
+  EXPECT_EQ(load({"backup", "kept"})->mode, RunMode::backup);
+  EXPECT_EQ(load({"import", "old"})->mode, RunMode::import_files);
+  EXPECT_THAT(error_of({"restore"}, {}), HasSubstr("DIR is required"));
+  EXPECT_THAT(error_of({"restore", "kept", "--forse"}, {}), HasSubstr("unknown flag --forse"));
+}
+
 TEST_F(SettingsTest, version_is_one_line) {
   testing::internal::CaptureStdout();
   const auto settings = load({"--version"});
