@@ -16,9 +16,8 @@ inline constexpr unsigned kPostgresOldest = 1;
   "INSERT INTO text_queue (rooms, first_seqs, last_seqs, first_id, last_id, messages)"                                 \
   " SELECT array_agg(room_id), array_agg(first_seq), array_agg(last_seq), min(first_id), max(last_id), sum(messages)"  \
   " FROM (SELECT part, room_id, min(seq) AS first_seq, max(seq) AS last_seq, min(id) AS first_id, max(id) AS last_id," \
-  " count(*) AS messages FROM (SELECT room_id, seq, id, (row_number() OVER (ORDER BY id) - 1) / 4096 AS part FROM "    \
-  "messages"                                                                                                           \
-  " WHERE deleted_ms = 0) AS numbered GROUP BY part, room_id) AS parts GROUP BY part ORDER BY part;"
+  " count(*) AS messages FROM (SELECT room_id, seq, id, (row_number() OVER (ORDER BY id) - 1) / 4096 AS part"          \
+  " FROM messages WHERE deleted_ms = 0) AS numbered GROUP BY part, room_id) AS parts GROUP BY part ORDER BY part;"
 
 inline constexpr auto kPostgresMigrations = std::to_array<const char*>({
     R"sql(
