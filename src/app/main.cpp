@@ -18,6 +18,7 @@
 #include "app/core.hpp"
 #include "app/data_dir.hpp"
 #include "app/dead_letters.hpp"
+#include "app/offload.hpp"
 #include "ringline/backend/journal_format.hpp"
 #include "ringline/backend/journal_recovery.hpp"
 #include "ringline/base/clock.hpp"
@@ -74,7 +75,6 @@ base::Result<void> prepare_cores(Process& process) {
     std::ranges::copy((*ring)->descriptors(), std::back_inserter(process.shared));
     process.rings.push_back(std::move(*ring));
   }
-  if (process.cores == 1) return {};
   auto ports = net::HandOverPorts::open(process.cores);
   if (!ports) return std::unexpected(ports.error());
   process.hand_over = std::move(*ports);
@@ -185,6 +185,11 @@ int run(const base::Settings& settings, const DataDir& data) {
   process.started_ns = base::monotonic_ns();
   const unsigned descriptors = raise_descriptor_limit();
   if (auto prepared = prepare_cores(process); !prepared) return fail(prepared.error().message);
+  auto offload = Offload::open(settings, workers, *process.hand_over);
+  if (!offload) return fail(offload.error().message);
+  process.offload = offload->get();
+  std::ranges::copy(process.offload->descriptors(), std::back_inserter(process.shared));
+  if (const auto s3 = s3_options(settings)) process.s3_links = backend::s3_links(*s3);
   auto connections = connections_of_core(process, descriptors);
   if (!connections) return fail(connections.error().message);
   process.connections_max = *connections;

@@ -255,7 +255,8 @@ class Ingest {
     }
     messages_.add(event.room, event.seq, event.id, m.sender, what.client_id, std::string_view(m.type),
                   std::string_view(m.text), m.reply_to ? std::optional(m.reply_to) : std::nullopt,
-                  mentions_json(m.mentions), unless_empty(m.extra), m.created_ms, m.edited_ms, m.deleted_ms);
+                  mentions_json(m.mentions), unless_empty(m.extra), m.created_ms, m.edited_ms, m.deleted_ms,
+                  m.file ? std::optional(m.file->id) : std::nullopt);
     return {};
   }
 
@@ -342,7 +343,7 @@ class Ingest {
     messages_.queue(c_,
                     "WITH kept AS (INSERT INTO messages SELECT * FROM unnest(?1::bigint[], ?2::bigint[], ?3::bigint[],"
                     " ?4::bigint[], ?5::text[], ?6::text[], ?7::text[], ?8::bigint[], ?9::text[], ?10::text[],"
-                    " ?11::bigint[], ?12::bigint[], ?13::bigint[]) RETURNING sender_id)"
+                    " ?11::bigint[], ?12::bigint[], ?13::bigint[], ?14::bigint[]) RETURNING sender_id)"
                     " UPDATE users SET wrote = 1 WHERE wrote = 0 AND id IN (SELECT sender_id FROM kept)");
     others_.queue(c_,
                   "INSERT INTO room_events SELECT * FROM unnest(?1::bigint[], ?2::bigint[], ?3::smallint[], ?4::text[])"
@@ -383,7 +384,7 @@ class Ingest {
   Rooms rooms_;
   std::set<Key> used_;  // before this batch
   std::set<Key> used_in_batch_;
-  Table<13> messages_;
+  Table<14> messages_;
   Table<4> others_;
   Table<6> sends_;
   Table<9> dead_;

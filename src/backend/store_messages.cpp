@@ -24,11 +24,12 @@ constexpr std::size_t kHistoryMax = 1000;  // messages of one page, whatever is 
 constexpr std::uint64_t kSeqMax = INT64_MAX;
 constexpr unsigned kOldRun = 1000;  // messages in a row that are too old: so are those before them
 
-// m: the message, u: its sender.
+// m: the message, u: its sender, f: its file.
 #define MESSAGE_COLUMNS                                                                                                \
   "m.seq, m.id, m.sender_id, u.username, u.avatar_url, m.client_id, m.type, m.text, m.reply_to, m.mentions, m.extra, " \
-  "m.created_ms, m.edited_ms, m.deleted_ms"
-#define MESSAGES "messages m JOIN users u ON u.id = m.sender_id"
+  "m.created_ms, m.edited_ms, m.deleted_ms, " RINGLINE_FILE_COLUMNS
+constexpr unsigned kFileColumn = 14;
+#define MESSAGES "messages m JOIN users u ON u.id = m.sender_id LEFT JOIN files f ON f.id = m.file_id"
 
 std::vector<UserId> read_mentions(std::string_view json) {
   std::vector<UserId> users;
@@ -43,7 +44,7 @@ std::vector<UserId> read_mentions(std::string_view json) {
   return users;
 }
 
-Message read_message(const Rows::Row& row, RoomId room) {
+Message read_message(const Rows::Row& row, RoomId room, const chat::FileLinks* links) {
   Message message;
   message.room = room;
   message.seq = row.number(0);
@@ -60,38 +61,45 @@ Message read_message(const Rows::Row& row, RoomId room) {
   message.created_ms = row.integer(11);
   message.edited_ms = row.integer(12);
   message.deleted_ms = row.integer(13);
+  if (chat::File file = read_file(row, kFileColumn); file.id) {
+    if (links) chat::add_link(file, *links, base::wall_ms());
+    message.file = std::move(file);
+  }
   return message;
 }
 
-Result<std::vector<Message>> read_all(const Result<Rows>& rows, RoomId room) {
+Result<std::vector<Message>> read_all(const Result<Rows>& rows, RoomId room, const chat::FileLinks* links) {
   if (!rows) return std::unexpected(rows.error());
   std::vector<Message> messages;
   messages.reserve(rows->size());
-  for (const Rows::Row row : *rows) messages.push_back(read_message(row, room));
+  for (const Rows::Row row : *rows) messages.push_back(read_message(row, room, links));
   return messages;
 }
 
 // With seq < before, newest first.
-Task<Result<std::vector<Message>>> older(Sql& db, RoomId room, std::uint64_t before, std::size_t limit) {
+Task<Result<std::vector<Message>>> older(Sql& db, RoomId room, std::uint64_t before, std::size_t limit,
+                                         const chat::FileLinks* links) {
   auto rows = co_await db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES
                                 " WHERE m.room_id = ?1 AND m.seq < ?2 ORDER BY m.seq DESC LIMIT ?3",
                                 room, std::min(before, kSeqMax), limit);
-  co_return read_all(rows, room);
+  co_return read_all(rows, room, links);
 }
 
 // With seq >= from, oldest first.
-Task<Result<std::vector<Message>>> newer(Sql& db, RoomId room, std::uint64_t from, std::size_t limit) {
+Task<Result<std::vector<Message>>> newer(Sql& db, RoomId room, std::uint64_t from, std::size_t limit,
+                                         const chat::FileLinks* links) {
   auto rows = co_await db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES
                                 " WHERE m.room_id = ?1 AND m.seq >= ?2 ORDER BY m.seq LIMIT ?3",
                                 room, std::min(from, kSeqMax), limit);
-  co_return read_all(rows, room);
+  co_return read_all(rows, room, links);
 }
 
 // `limit` messages, the half of them before `position`; where one side has fewer, the other gives more.
-Task<Result<HistoryPage>> page_around(Sql& db, RoomId room, std::uint64_t position, std::size_t limit) {
-  auto before = co_await older(db, room, position, limit + 1);
+Task<Result<HistoryPage>> page_around(Sql& db, RoomId room, std::uint64_t position, std::size_t limit,
+                                      const chat::FileLinks* links) {
+  auto before = co_await older(db, room, position, limit + 1, links);
   if (!before) co_return std::unexpected(before.error());
-  auto after = co_await newer(db, room, position, limit + 1);
+  auto after = co_await newer(db, room, position, limit + 1, links);
   if (!after) co_return std::unexpected(after.error());
   std::size_t half = limit / 2;
   std::size_t take_before = std::min(before->size(), std::max(half, limit - std::min(limit, after->size())));
@@ -104,10 +112,11 @@ Task<Result<HistoryPage>> page_around(Sql& db, RoomId room, std::uint64_t positi
   co_return page;
 }
 
-Task<Result<HistoryPage>> page_before(Sql& db, RoomId room, std::uint64_t before, std::size_t limit) {
-  auto messages = co_await older(db, room, before, limit + 1);
+Task<Result<HistoryPage>> page_before(Sql& db, RoomId room, std::uint64_t before, std::size_t limit,
+                                      const chat::FileLinks* links) {
+  auto messages = co_await older(db, room, before, limit + 1, links);
   if (!messages) co_return std::unexpected(messages.error());
-  auto beyond = co_await newer(db, room, before, 1);
+  auto beyond = co_await newer(db, room, before, 1, links);
   if (!beyond) co_return std::unexpected(beyond.error());
   HistoryPage page{.messages = std::move(*messages), .has_before = false, .has_after = !beyond->empty()};
   page.has_before = page.messages.size() > limit;
@@ -116,11 +125,12 @@ Task<Result<HistoryPage>> page_before(Sql& db, RoomId room, std::uint64_t before
   co_return page;
 }
 
-Task<Result<HistoryPage>> page_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit) {
+Task<Result<HistoryPage>> page_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit,
+                                      const chat::FileLinks* links) {
   std::uint64_t from = std::min(after, kSeqMax - 1) + 1;
-  auto messages = co_await newer(db, room, from, limit + 1);
+  auto messages = co_await newer(db, room, from, limit + 1, links);
   if (!messages) co_return std::unexpected(messages.error());
-  auto beyond = co_await older(db, room, from, 1);
+  auto beyond = co_await older(db, room, from, 1, links);
   if (!beyond) co_return std::unexpected(beyond.error());
   HistoryPage page{.messages = std::move(*messages), .has_before = !beyond->empty(), .has_after = false};
   page.has_after = page.messages.size() > limit;
@@ -216,7 +226,7 @@ Task<Result<void>> add_ephemeral_keys(Sql& db, RoomId room, std::int64_t since_m
 
 }  // namespace
 
-Task<Result<HistoryPage>> history(Sql& db, HistoryQuery query) {
+Task<Result<HistoryPage>> history(Sql& db, HistoryQuery query, const chat::FileLinks* links) {
   const std::size_t limit = std::clamp<std::size_t>(query.limit, 1, kHistoryMax);
   std::uint64_t position = query.position;
   if (query.from == HistoryQuery::From::around_id) {
@@ -227,30 +237,31 @@ Task<Result<HistoryPage>> history(Sql& db, HistoryQuery query) {
   Result<HistoryPage> page;
   switch (query.from) {
     case HistoryQuery::From::newest:
-      page = co_await page_before(db, query.room, kSeqMax, limit);
+      page = co_await page_before(db, query.room, kSeqMax, limit, links);
       break;
     case HistoryQuery::From::before:
-      page = co_await page_before(db, query.room, position, limit);
+      page = co_await page_before(db, query.room, position, limit, links);
       break;
     case HistoryQuery::From::after:
-      page = co_await page_after(db, query.room, position, limit);
+      page = co_await page_after(db, query.room, position, limit, links);
       break;
     case HistoryQuery::From::around:
     case HistoryQuery::From::around_id:
-      page = co_await page_around(db, query.room, position, limit);
+      page = co_await page_around(db, query.room, position, limit, links);
       break;
   }
   co_return page;
 }
 
-Task<Result<std::optional<Message>>> last_message(Sql& db, RoomId room) {
-  auto newest = co_await older(db, room, kSeqMax, 1);
+Task<Result<std::optional<Message>>> last_message(Sql& db, RoomId room, const chat::FileLinks* links) {
+  auto newest = co_await older(db, room, kSeqMax, 1, links);
   if (!newest) co_return std::unexpected(newest.error());
   if (newest->empty()) co_return std::nullopt;
   co_return std::move(newest->front());
 }
 
-Task<Result<std::vector<StoredEvent>>> events_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit) {
+Task<Result<std::vector<StoredEvent>>> events_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit,
+                                                    const chat::FileLinks* links) {
   auto rows = co_await db.query("SELECT epoch, ingested_seq FROM rooms WHERE id = ?1", room);
   if (!rows) co_return std::unexpected(rows.error());
   if (rows->empty()) co_return base::fail(Errc::not_found, "no such room");
@@ -258,7 +269,7 @@ Task<Result<std::vector<StoredEvent>>> events_after(Sql& db, RoomId room, std::u
   if (after >= rows->front().number(1) || limit == 0) co_return std::vector<StoredEvent>();
   auto others = co_await other_events(db, room, after, limit);
   if (!others) co_return others;
-  auto messages = co_await newer(db, room, after + 1, limit);
+  auto messages = co_await newer(db, room, after + 1, limit, links);
   if (!messages) co_return std::unexpected(messages.error());
   auto events = join_events(std::move(*others), *messages, after, epoch, limit);
   if (events.empty())
@@ -267,12 +278,12 @@ Task<Result<std::vector<StoredEvent>>> events_after(Sql& db, RoomId room, std::u
 }
 
 Task<Result<std::optional<Message>>> find_by_client_id(Sql& db, RoomId room, UserId sender,
-                                                       std::string_view client_id) {
+                                                       std::string_view client_id, const chat::FileLinks* links) {
   auto rows = co_await db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES
                                 " WHERE m.room_id = ?1 AND m.sender_id = ?2 AND m.client_id = ?3",
                                 room, sender, client_id);
   if (!rows) co_return std::unexpected(rows.error());
-  if (!rows->empty()) co_return read_message(rows->front(), room);
+  if (!rows->empty()) co_return read_message(rows->front(), room, links);
   auto ephemeral = co_await find_ephemeral(db, room, sender, client_id);
   co_return ephemeral;
 }
