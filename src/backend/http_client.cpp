@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstring>
 
 #include "ringline/base/assert.hpp"
@@ -225,7 +226,14 @@ void HttpExchange::set_method() {
   set(easy_, CURLOPT_UPLOAD, 1L);
   const std::uint64_t bytes = out_.stream_bytes.value_or(out_.body.size());
   set(easy_, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(bytes));
-  if (!out_.stream_bytes) pending_ = std::as_bytes(std::span(out_.body));
+  if (out_.stream_bytes) {
+    // On a connection that the server has closed meanwhile, what was streamed could not be sent again.
+    set(easy_, CURLOPT_FRESH_CONNECT, 1L);
+  } else {
+    pending_ = std::as_bytes(std::span(out_.body));
+    set(easy_, CURLOPT_SEEKFUNCTION, &HttpExchange::on_seek);
+    set(easy_, CURLOPT_SEEKDATA, this);
+  }
 }
 
 void HttpExchange::notify() {
@@ -254,6 +262,14 @@ std::size_t HttpExchange::on_read(char* to, std::size_t size, std::size_t count,
   exchange.pending_ = exchange.pending_.subspan(taken);
   exchange.notify();
   return taken;
+}
+
+int HttpExchange::on_seek(void* self, curl_off_t offset, int origin) {
+  auto& exchange = *static_cast<HttpExchange*>(self);
+  if (origin != SEEK_SET || offset < 0 || static_cast<std::size_t>(offset) > exchange.out_.body.size())
+    return CURL_SEEKFUNC_FAIL;
+  exchange.pending_ = std::as_bytes(std::span(exchange.out_.body)).subspan(static_cast<std::size_t>(offset));
+  return CURL_SEEKFUNC_OK;
 }
 
 std::size_t HttpExchange::on_write(char* from, std::size_t size, std::size_t count, void* self) {

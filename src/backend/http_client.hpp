@@ -93,6 +93,7 @@ class HttpExchange {
   friend class HttpClient;
   class Change;
   static std::size_t on_read(char* to, std::size_t size, std::size_t count, void* self);
+  static int on_seek(void* self, curl_off_t offset, int origin);
   static std::size_t on_write(char* from, std::size_t size, std::size_t count, void* self);
   static std::size_t on_header(char* line, std::size_t size, std::size_t count, void* self);
   void set_up();
