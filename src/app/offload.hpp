@@ -3,7 +3,7 @@
 // It gives way to the cores where they want the same processor. Made before the cores run, ended after they are joined.
 #pragma once
 
-#include <atomic>
+#include <functional>
 #include <latch>
 #include <memory>
 #include <optional>

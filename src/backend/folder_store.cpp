@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <coroutine>
 #include <mutex>
 #include <optional>
 
