@@ -120,7 +120,8 @@ bool is_signed(const net::HttpRequest& question) noexcept { return !query_value(
 
 Task<net::HttpResponse> answer_content(Core& core, net::HttpRequest question, base::FileId id, chat::UserCard who) {
   const bool writes = question.method == "PUT";
-  if (!who && !core.signed_links().holds(writes ? "PUT" : "GET", id, query_value(question, "expires"),
+  const bool nobody = !who && !is_signed(question);
+  if (!who && !nobody && !core.signed_links().holds(writes ? "PUT" : "GET", id, query_value(question, "expires"),
                                          query_value(question, "signature"), base::wall_ms()))
     co_return problem({.code = Errc::forbidden, .message = "this link has expired, or was changed", .field = {}});
   base::Result<chat::File> file = base::fail(Errc::internal, "not looked at");
@@ -129,6 +130,8 @@ Task<net::HttpResponse> answer_content(Core& core, net::HttpRequest question, ba
   } else {
     file = co_await chat::file_to_read(core.shard().parts(), id, std::move(who));
   }
+  if (nobody && !(file && file->open))
+    co_return problem(base::fail_auth("token_missing", "send Authorization: Bearer, or take a link").error());
   if (!file) co_return problem(file.error());
   co_return writes ? write_answer(question, *file) : read_answer(core, question, *file);
 }

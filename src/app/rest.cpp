@@ -216,7 +216,8 @@ Task<net::HttpResponse> answer_command(Core& core, net::HttpRequest question, st
 
 // Bytes of a file: for who has a token, or a link.
 Task<net::HttpResponse> answer_bytes(Core& core, net::HttpRequest question, base::FileId id) {
-  if (is_signed(question)) co_return co_await answer_content(core, std::move(question), id, {});
+  const bool anybody = question.method != "PUT" && question.authorization.empty();  // may see avatars
+  if (is_signed(question) || anybody) co_return co_await answer_content(core, std::move(question), id, {});
   auto caller = co_await caller_of(core, bearer_of(question));
   if (!caller) co_return problem(caller.error());
   co_return co_await answer_content(core, std::move(question), id, caller->user);

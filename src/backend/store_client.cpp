@@ -137,6 +137,11 @@ class StoreClient final : public chat::Store {
   Task<Result<FilePage>> list_files(FileQuery query) override {
     return read<FilePage>([query = std::move(query)](Sql& db) { return backend::list_files(db, query); });
   }
+  Task<Result<Account>> set_avatar(UserId user, FileId file, std::string url, std::int64_t now_ms) override {
+    return write<Account>([user, file, url = std::move(url), now_ms](Sql& db) {
+      return backend::set_avatar(db, user, file, url, now_ms);
+    });
+  }
   Task<Result<void>> drop_file(FileId id, std::int64_t now_ms) override {
     return write<void>([=](Sql& db) { return backend::drop_file(db, id, now_ms); });
   }

@@ -33,6 +33,7 @@ File read_file(const Rows::Row& row, unsigned column) {
   file.sent = row.flag(column + 7);
   file.created_ms = row.integer(column + 8);
   file.expires_ms = row.integer(column + 9);
+  file.open = row.flag(column + 10);
   return file;
 }
 
@@ -137,6 +138,23 @@ Task<Result<void>> forget_file(Sql& db, FileId id) {
   if (changed)
     changed = co_await db.query("UPDATE files SET expires_ms = 0 WHERE id = ?1 AND state = ?2", id, kGone);
   co_return done(changed);
+}
+
+// The one before goes, unless it is in a message too.
+Task<Result<chat::Account>> set_avatar(Sql& db, UserId user, FileId file, std::string_view url, std::int64_t now_ms) {
+  auto changed = co_await db.query("UPDATE files SET open = 1 WHERE id = ?1 AND owner_id = ?2 AND state = ?3", file,
+                                   user, kReady);
+  if (changed && changed->changed == 0) co_return no_such_file();
+  if (changed)
+    changed = co_await db.query(
+        "UPDATE files SET state = ?4, expires_ms = ?3 WHERE owner_id = ?1 AND open = 1 AND sent = 0 AND id <> ?2"
+        " AND state <> ?4",
+        user, file, now_ms, kGone);
+  if (changed)
+    changed = co_await db.query("UPDATE users SET avatar_url = ?2, updated_ms = ?3 WHERE id = ?1", user, url, now_ms);
+  if (!changed) co_return std::unexpected(changed.error());
+  auto account = co_await find_account(db, user);
+  co_return account;
 }
 
 }  // namespace ringline::backend

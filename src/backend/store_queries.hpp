@@ -43,6 +43,8 @@ Task<Result<chat::FilePage>> list_files(Sql& db, const chat::FileQuery& query);
 Task<Result<void>> drop_file(Sql& db, base::FileId id, std::int64_t now_ms);
 Task<Result<std::vector<base::FileId>>> take_expired_files(Sql& db, std::int64_t now_ms, std::size_t limit);
 Task<Result<void>> forget_file(Sql& db, base::FileId id);
+Task<Result<chat::Account>> set_avatar(Sql& db, UserId user, base::FileId file, std::string_view url,
+                                       std::int64_t now_ms);
 
 // ---- Rooms (store_rooms.cpp).
 Task<Result<chat::StoredRoom>> create_room(Sql& db, const chat::Room& room, const std::vector<chat::Member>& members,
@@ -79,7 +81,7 @@ Task<Result<void>> drop_dead_letter(Sql& db, const chat::Event& event);
 inline constexpr unsigned kUserColumns = 11;
 chat::User read_user(const Rows::Row& row, unsigned column);
 #define RINGLINE_FILE_COLUMNS \
-  "f.id, f.owner_id, f.room_id, f.name, f.mime_type, f.size, f.state, f.sent, f.created_ms, f.expires_ms"
+  "f.id, f.owner_id, f.room_id, f.name, f.mime_type, f.size, f.state, f.sent, f.created_ms, f.expires_ms, f.open"
 chat::File read_file(const Rows::Row& row, unsigned column);  // id 0: the row is of none
 std::optional<std::string> public_name(chat::RoomType type, bool is_private, std::string_view name);
 

@@ -231,6 +231,7 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kFiles, "S3_TIMEOUT", "DURATION", kDuration<&S::s3_timeout, ms(100ms), ms(300s)>, "Longest that S3 may say nothing"),
     row(kFiles, "USE_MINIO", "on|off", kSwitch<&S::use_minio>, "An S3 of one's own, at http://127.0.0.1:9000 unless S3_ENDPOINT says where: path style, and the bucket is made"),
     row(kFiles, "FILE_MAX", "SIZE", kSize<&S::file_bytes, 1, kFileBytesMax>, "Largest file"),
+    row(kFiles, "AVATAR_MAX", "SIZE", kSize<&S::avatar_bytes, 1, kFileBytesMax>, "Largest file that may be an avatar"),
     row(kFiles, "GUEST_FILE_TTL", "DURATION", kDuration<&S::guest_file_ttl, ms(1s), ms(8760h)>, "Life of a guest's file"),
     row(kFiles, "FILE_LINK_AGE", "DURATION", kDuration<&S::file_link_age, ms(1s), ms(168h)>, "Life of a link to read a file"),
     row(kPeople, "JWT_SECRET", "LIST", {set_jwt_secret, show_jwt_secret}, "The first signs, all verify; unset: made and kept in DATA_DIR", Secrecy::by_file),

@@ -33,6 +33,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"search_rooms", &search_rooms, Place::here, Access::anybody, Rate::none, false, "query, cursor?, limit?"},
     {"send_message", &send_message, Place::room_home, Access::member, Rate::message, false,
      "roomId, clientId?, type?, text?, fileId?, replyTo?, mentions?, extra?"},
+    {"set_avatar", &set_avatar, Place::here, Access::anybody, Rate::none, false, "fileId"},
     {"start_typing", &start_typing, Place::room_home, Access::member, Rate::none, true, "roomId"},
     {"stop_typing", &stop_typing, Place::room_home, Access::member, Rate::none, true, "roomId"},
     {"unwatch_stats", &unwatch_stats, Place::here, Access::anybody, Rate::none, true, ""},

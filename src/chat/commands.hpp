@@ -26,6 +26,7 @@ void complete_upload(Parts& p, Call& call);
 void get_file(Parts& p, Call& call);
 void list_files(Parts& p, Call& call);
 void delete_file(Parts& p, Call& call);
+void set_avatar(Parts& p, Call& call);
 // Removes the bytes of a file that is gone, and then what is known of it. False: another time.
 Task<bool> remove_file(Parts& p, FileId id);
 // How a message with this file is called where its sender does not say.

@@ -232,6 +232,40 @@ Task<void> drop(Parts& p, FileId id, UserCard who, ReplyTo to) {
   answer(p, to, "{}");
 }
 
+Result<void> check_avatar(const File& file, std::uint64_t bytes_max) {
+  if (file.state != FileState::ready) return base::fail(Errc::conflict, "the file is not there yet: complete it");
+  if (!is_picture(file.mime_type)) return base::fail_field("fileId", "must be a picture, such as image/png");
+  if (file.size > bytes_max)
+    return base::fail(Errc::too_large, "an avatar has at most " + std::to_string(bytes_max) + " bytes");
+  return {};
+}
+
+// His home shows it to all that see him, and says how he is.
+Task<void> make_avatar(Parts& p, FileId id, UserId who, ReplyTo to) {
+  auto file = co_await p.o.store.find_file(id);
+  if (file && file->owner != who) file = no_such_file();
+  Result<void> right = file ? check_avatar(*file, p.o.settings.avatar_bytes) : std::unexpected(file.error());
+  if (!right) {
+    answer(p, to, right.error());
+    co_return;
+  }
+  auto account = co_await p.o.store.set_avatar(who, id, "/api/v1/files/" + id.text() + "/content", base::wall_ms());
+  if (!account) {
+    answer(p, to, account.error());
+    co_return;
+  }
+  auto showing = ask<Status>(p, p.home(who), [user = account->user](Parts& there, Answer<Status> reply) {
+    there.people.changed(user);
+    HomeUser* home = there.people.find(user.id);
+    reply(there, home ? home->status : Status::offline);
+  });
+  const Status status = co_await showing;
+  Writer out;
+  write_user(out.begin_object().key("user"), account->user, status, true);
+  out.end_object();
+  answer(p, to, out.view());
+}
+
 }  // namespace
 
 Task<bool> remove_file(Parts& p, FileId id) {
@@ -247,7 +281,7 @@ Task<Result<File>> file_to_read(Parts& p, FileId id, UserCard who) {
   auto file = co_await p.o.store.find_file(id);
   if (!file) co_return file;
   if (file->state != FileState::ready) co_return no_such_file();
-  if (!who || file->owner == who->id) co_return file;
+  if (!who || file->open || file->owner == who->id) co_return file;
   if (!file->room) co_return no_such_file();
   auto member = co_await need_member(p, file->room, who->id);
   if (!member && member.error().code == Errc::unavailable) co_return std::unexpected(member.error());
@@ -313,6 +347,13 @@ void list_files(Parts& p, Call& call) {
     query.limit = static_cast<std::size_t>(limit);
   }
   p.o.scope.spawn(show_list(p, std::move(query), call.actor->id, call.to));
+}
+
+void set_avatar(Parts& p, Call& call) {
+  if (!p.o.blobs) return answer(p, call.to, no_files());
+  auto id = read_file_id(*call.data);
+  if (!id) return answer(p, call.to, id.error());
+  p.o.scope.spawn(make_avatar(p, *id, call.actor->id, call.to));
 }
 
 void delete_file(Parts& p, Call& call) {

@@ -93,6 +93,11 @@ bool fits_type(std::string_view mime_type, std::string_view first_bytes) noexcep
   return !known;
 }
 
+bool is_picture(std::string_view mime_type) noexcept {
+  const std::string type = bare(mime_type);
+  return type.starts_with("image/") && is_shown(type);
+}
+
 // RFC 6266, with the name as RFC 8187 writes it.
 std::string disposition_of(const File& file) {
   std::string text = is_shown(bare(file.mime_type)) ? "inline" : "attachment";

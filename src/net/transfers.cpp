@@ -188,11 +188,13 @@ Task<bool> Transfers::take_body(Line& line, const TransferOrder& order, chat::Bl
     const bool slow = past_ms > limits_.stall.count() &&
                       (order.count - left) * 1000 < limits_.pace * static_cast<std::uint64_t>(past_ms);
     if (got == -ETIMEDOUT || (got > 0 && slow)) {
-      co_await refuse(line, order, {.code = Errc::invalid, .message = "the upload is too slow", .field = {}, .sys = ETIMEDOUT});
+      base::Error late{.code = Errc::invalid, .message = "the upload is too slow", .field = {}, .sys = ETIMEDOUT};
+      co_await refuse(line, order, std::move(late));
       co_return false;
     }
     if (got <= 0) co_return false;
     piece = std::span(buffer).first(static_cast<std::size_t>(got));
+    std::string().swap(input);  // it may be much larger than a piece
   }
 }
 
@@ -209,6 +211,7 @@ Task<void> Transfers::download(Line& line, const TransferOrder& order) {
     auto got = co_await (*reader)->read(buffer);
     // The head has gone: all that can be said is that the connection ends too early.
     if (!got || *got == 0) {
+      line.cut();
       ++metrics_.transfers_failed;
       base::log::warn("download_failed", {{"key", order.key}, {"why", got ? "it ended" : got.error().message}});
       co_return;

@@ -211,6 +211,29 @@ test('what a message says of its file is there after a restart', { timeout: 60_0
   }
 });
 
+test('an avatar is seen by everybody, and its size is bounded', async () => {
+  const ann = await Client.connect(server.url, { name: 'ann' }), bob = await Client.connect(server.url, { name: 'bob' });
+  const token = ann.ready.tokens.accessToken;
+  const [first, second] = [await upload(server, token, kPng), await upload(server, token, kPng)];
+  const set = (fileId) => fetch(`${server.url}/api/v1/users/me/avatar`, { method: 'PUT', body: JSON.stringify({ fileId }),
+    headers: { ...bearer(token), 'Content-Type': 'application/json' } });
+  assert.equal((await get(server.url, `/api/v1/files/${first.id}/content`)).status, 401);
+  const { user } = await (await set(first.id)).json();
+  assert.equal(user.avatarUrl, `/api/v1/files/${first.id}/content`);
+  assert.deepEqual(await bytesOf(await fetch(absolute(server, user.avatarUrl))), kPng);
+  assert.equal((await bob.command('get_user', { userId: user.id })).user.avatarUrl, user.avatarUrl);
+  const { room } = await ann.command('join', { room: `faces ${process.pid}` });
+  assert.equal((await ann.command('send_message', { roomId: room.id, text: 'look' })).message.sender.avatarUrl, user.avatarUrl);
+  assert.equal((await set(second.id)).status, 200);
+  assert.equal((await fetch(absolute(server, user.avatarUrl))).status, 401, 'the one before is gone');
+  const large = await upload(server, token, Buffer.concat([kPng, randomBytes(5 * kMiB)]));
+  assert.equal((await set(large.id)).status, 413);
+  const text = await upload(server, token, Buffer.from('text'), { mimeType: 'text/plain' });
+  assert.equal((await set(text.id)).status, 400);
+  assert.equal((await bob.ask('set_avatar', { fileId: first.id })).error.code, 'not_found');
+  await Promise.all([ann.close(), bob.close()]);
+});
+
 test('size and type are checked on what came', async () => {
   const token = await account(server);
   const html = Buffer.from('<html><script>alert(1)</script></html>');

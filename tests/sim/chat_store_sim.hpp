@@ -284,6 +284,15 @@ class StoreSim final : public Store {
       return page;
     });
   }
+  Task<Result<Account>> set_avatar(UserId user, FileId file, std::string url, std::int64_t /*now_ms*/) override {
+    return run<Account>([&db = db_, user, file, url = std::move(url)]() -> Result<Account> {
+      auto found = shown(db, file);
+      if (!found || found->owner != user) return base::fail(Errc::not_found, "not there");
+      db.files[file].open = true;
+      db.accounts[user].user.avatar_url = url;
+      return db.accounts[user];
+    });
+  }
   Task<Result<void>> drop_file(FileId id, std::int64_t now_ms) override {
     return run<void>([&db = db_, id, now_ms]() -> Result<void> {
       auto file = shown(db, id);

@@ -87,6 +87,7 @@ inline constexpr std::chrono::milliseconds kPostgresLease = 30s;  // of a host t
 
 // Files. A transfer is one upload or download through this server.
 inline constexpr std::size_t kFileBytes = 100 * 1024 * 1024;
+inline constexpr std::size_t kAvatarBytes = 5 * 1024 * 1024;
 inline constexpr std::size_t kFileNamePoints = 255;
 inline constexpr std::size_t kMimeTypeBytes = 127;
 inline constexpr std::size_t kUploadsWaiting = 100;  // of a user: begun and not completed

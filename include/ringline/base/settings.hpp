@@ -59,6 +59,7 @@ struct Settings {
   std::chrono::milliseconds s3_timeout = limits::kS3Timeout;
   bool use_minio = false;          // an S3 of one's own: path style, the bucket is made where it is missing
   std::uint64_t file_bytes = limits::kFileBytes;
+  std::uint64_t avatar_bytes = limits::kAvatarBytes;
   std::chrono::milliseconds guest_file_ttl = limits::kGuestFileAge;
   std::chrono::milliseconds file_link_age = limits::kFileLinkAge;
   std::uint64_t journal_segment_bytes = limits::kJournalSegmentBytes;

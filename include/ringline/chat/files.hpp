@@ -10,7 +10,7 @@
 namespace ringline::chat {
 
 // Of a link that was signed for this file, no user is asked: `who` is null.
-// One that may be read: its owner may, and members of its room. not_found otherwise.
+// One that may be read: its owner may, members of its room, and of an avatar everybody. not_found otherwise.
 base::Task<base::Result<File>> file_to_read(Shard::Parts& parts, FileId id, UserCard who);
 // One that waits for its bytes: conflict where they are there.
 base::Task<base::Result<File>> file_to_write(Shard::Parts& parts, FileId id, UserCard who);

@@ -64,6 +64,7 @@ struct File {
   std::uint64_t size = 0;  // as declared; checked against what came
   FileState state = FileState::waiting;
   bool sent = false;  // in a message
+  bool open = false;  // everybody may read it: its owner's avatar
   std::int64_t created_ms = 0;
   std::int64_t expires_ms = 0;  // 0: never
   std::string url;              // empty: none

@@ -147,6 +147,9 @@ class Store {
   // For a message in that room: the owner's, ready, and of no other room. not_found, conflict.
   virtual base::Task<base::Result<File>> attach_file(FileId id, UserId owner, RoomId room) = 0;
   virtual base::Task<base::Result<FilePage>> list_files(FileQuery query) = 0;  // those that are ready, newest first
+  // The owner's file, which is ready, is shown to everybody from now on, and the one before it is gone. not_found
+  virtual base::Task<base::Result<Account>> set_avatar(UserId user, FileId file, std::string url,
+                                                       std::int64_t now_ms) = 0;
   // Gone from now on; its bytes are still to be removed.
   virtual base::Task<base::Result<void>> drop_file(FileId id, std::int64_t now_ms) = 0;
   // Those whose time is over are gone too; given again and again until they are forgotten.

@@ -172,6 +172,7 @@ CREATE TABLE files (
   size bigint NOT NULL,
   state smallint NOT NULL CHECK (state BETWEEN 0 AND 2),
   sent smallint NOT NULL DEFAULT 0,  -- a message may name it
+  open smallint NOT NULL DEFAULT 0,  -- everybody may read it: somebody's avatar
   created_ms bigint NOT NULL,
   expires_ms bigint NOT NULL  -- when its bytes are to be removed
 );

@@ -164,6 +164,7 @@ CREATE TABLE files (
   size INTEGER NOT NULL,
   state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 2),
   sent INTEGER NOT NULL DEFAULT 0,  -- a message may name it
+  open INTEGER NOT NULL DEFAULT 0,  -- everybody may read it: somebody's avatar
   created_ms INTEGER NOT NULL,
   expires_ms INTEGER NOT NULL  -- when its bytes are to be removed
 ) STRICT;

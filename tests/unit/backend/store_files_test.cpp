@@ -143,6 +143,22 @@ TEST_P(Files, OfAGuestStayWhenHeBecomesAnAccount) {
   EXPECT_TRUE(run(store().take_expired_files(kNow + 100, 10))->empty());
 }
 
+TEST_P(Files, AnAvatarIsForEverybodyAndTheOneBeforeGoes) {
+  for (std::uint64_t id : {1000, 1001, 1002}) add_ready(id, ann_);
+  auto shown = run(store().set_avatar(ann_, FileId{1000}, "/1000", kNow + 1));
+  ASSERT_TRUE(shown) << shown.error().message;
+  EXPECT_EQ(shown->user.avatar_url, "/1000");
+  EXPECT_EQ(shown->user.updated_ms, kNow + 1);
+  EXPECT_TRUE(run(store().find_file(FileId{1000}))->open);
+  EXPECT_EQ(run(store().set_avatar(bob_, FileId{1001}, "/1001", kNow)).error().code, Errc::not_found);
+  ASSERT_TRUE(run(store().set_avatar(ann_, FileId{1001}, "/1001", kNow + 2)));
+  EXPECT_EQ(run(store().find_file(FileId{1000})).error().code, Errc::not_found);
+  EXPECT_EQ(*run(store().take_expired_files(kNow + 2, 10)), std::vector{FileId{1000}});
+  ASSERT_TRUE(run(store().attach_file(FileId{1001}, ann_, RoomId{100})));
+  ASSERT_TRUE(run(store().set_avatar(ann_, FileId{1002}, "/1002", kNow + 3)));
+  EXPECT_TRUE(run(store().find_file(FileId{1001}))) << "a message may name it";
+}
+
 // A message keeps the name of its file when that is gone.
 TEST_P(Files, AreInTheMessagesThatNameThem) {
   const chat::SignedLinks links({"a secret"}, std::chrono::hours(1));
