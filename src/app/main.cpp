@@ -35,7 +35,7 @@ namespace limits = base::limits;
 
 constexpr unsigned kWorkers = 2;
 constexpr unsigned kDescriptorsOfCore =
-    35;  // standard streams, listeners, segments of the journal; sockets on their way in or out
+    38;  // standard streams, listeners, segments of the journal, the ring of transfers; sockets on their way in or out
 constexpr unsigned kReceiveBuffersMin = 128;
 constexpr std::int64_t kWatchdogSilenceNs = 10'000'000'000;  // a core that has not answered for so long is stuck
 constexpr timespec kSignalPoll{.tv_sec = 1, .tv_nsec = 0};
@@ -185,14 +185,14 @@ int run(const base::Settings& settings, const DataDir& data) {
   process.started_ns = base::monotonic_ns();
   const unsigned descriptors = raise_descriptor_limit();
   if (auto prepared = prepare_cores(process); !prepared) return fail(prepared.error().message);
+  auto connections = connections_of_core(process, descriptors);
+  if (!connections) return fail(connections.error().message);
+  process.connections_max = *connections;
   auto offload = Offload::open(settings, workers, *process.hand_over);
   if (!offload) return fail(offload.error().message);
   process.offload = offload->get();
   std::ranges::copy(process.offload->descriptors(), std::back_inserter(process.shared));
   if (const auto s3 = s3_options(settings)) process.s3_links = backend::s3_links(*s3);
-  auto connections = connections_of_core(process, descriptors);
-  if (!connections) return fail(connections.error().message);
-  process.connections_max = *connections;
   for (Process::CoreState& core : process.state) core.heard_ns = process.started_ns;
 
   base::block_operators_signals();
