@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <thread>
 
@@ -28,11 +29,16 @@ class Server {
       std::abort();
     port_ = ntohs(address.sin_port);
     thread_ = std::thread([this] {
-      for (int socket = 0; (socket = ::accept(listener_, nullptr, nullptr)) >= 0; ::close(socket)) talk_(socket);
+      for (int socket = 0; (socket = ::accept(listener_, nullptr, nullptr)) >= 0; ::close(socket)) {
+        talking_ = socket;
+        talk_(socket);
+        talking_ = -1;
+      }
     });
   }
   ~Server() {
     ::shutdown(listener_, SHUT_RDWR);
+    if (const int kept = talking_; kept >= 0) ::shutdown(kept, SHUT_RDWR);  // the client keeps connections
     thread_.join();
     ::close(listener_);
   }
@@ -41,6 +47,7 @@ class Server {
  private:
   std::function<void(int)> talk_;
   int listener_;
+  std::atomic<int> talking_{-1};
   std::uint16_t port_ = 0;
   std::thread thread_;
 };
