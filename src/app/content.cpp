@@ -75,13 +75,12 @@ net::HttpResponse read_answer(const Core& core, const net::HttpRequest& question
     answer.content_length = range.count;
     return answer;
   }
-  answer.transfer = std::make_unique<net::TransferOrder>(
-      net::TransferOrder{.kind = net::TransferOrder::Kind::download,
-                         .user = file.owner,
-                         .key = chat::file_key(file.id),
-                         .mime_type = file.mime_type,
-                         .first = range.first,
-                         .count = range.count});
+  answer.transfer = std::make_unique<net::TransferOrder>(net::TransferOrder{.kind = net::TransferOrder::Kind::download,
+                                                                            .user = file.owner,
+                                                                            .key = chat::file_key(file.id),
+                                                                            .mime_type = file.mime_type,
+                                                                            .first = range.first,
+                                                                            .count = range.count});
   return answer;
 }
 
@@ -92,13 +91,13 @@ net::HttpResponse write_answer(const net::HttpRequest& question, const chat::Fil
   if (bytes > file.size) return problem({.code = Errc::too_large, .message = right, .field = {}});
   if (bytes < file.size) return problem(base::fail_field("Content-Length", right).error());
   net::HttpResponse answer = plain(204);
-  answer.transfer = std::make_unique<net::TransferOrder>(
-      net::TransferOrder{.kind = net::TransferOrder::Kind::upload,
-                         .user = file.owner,
-                         .key = chat::upload_key(file.id),
-                         .mime_type = file.mime_type,
-                         .count = bytes,
-                         .expects_continue = question.expects_continue});
+  answer.transfer =
+      std::make_unique<net::TransferOrder>(net::TransferOrder{.kind = net::TransferOrder::Kind::upload,
+                                                              .user = file.owner,
+                                                              .key = chat::upload_key(file.id),
+                                                              .mime_type = file.mime_type,
+                                                              .count = bytes,
+                                                              .expects_continue = question.expects_continue});
   return answer;
 }
 
@@ -121,8 +120,9 @@ bool is_signed(const net::HttpRequest& question) noexcept { return !query_value(
 Task<net::HttpResponse> answer_content(Core& core, net::HttpRequest question, base::FileId id, chat::UserCard who) {
   const bool writes = question.method == "PUT";
   const bool nobody = !who && !is_signed(question);
-  if (!who && !nobody && !core.signed_links().holds(writes ? "PUT" : "GET", id, query_value(question, "expires"),
-                                         query_value(question, "signature"), base::wall_ms()))
+  if (!who && !nobody &&
+      !core.signed_links().holds(writes ? "PUT" : "GET", id, query_value(question, "expires"),
+                                 query_value(question, "signature"), base::wall_ms()))
     co_return problem({.code = Errc::forbidden, .message = "this link has expired, or was changed", .field = {}});
   base::Result<chat::File> file = base::fail(Errc::internal, "not looked at");
   if (writes) {

@@ -217,6 +217,7 @@ base::Task<void> Core::drain_and_stop() {
   bool stored = shard_->all_stored();
   server_->kill_all();
   while (!no_connections()) co_await loop_.sleep(kDrainStep);
+  blobs_->cut();
   while (loop_.scope().running() > 1)
     co_await loop_.sleep(kDrainStep);  // all but this one: what was begun for them ends
   base::log::info("core_drained", {{"stored", stored}});

@@ -7,6 +7,7 @@
 
 #include "app/process.hpp"
 #include "app/routes.hpp"
+#include "ringline/backend/blobs.hpp"
 #include "ringline/backend/journal.hpp"
 #include "ringline/base/circuit_breaker.hpp"
 #include "ringline/chat/shard.hpp"
@@ -92,7 +93,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   Told told_;
   std::unique_ptr<backend::Journal> journal_;
   std::unique_ptr<chat::Store> store_;
-  std::unique_ptr<chat::Blobs> blobs_;
+  std::unique_ptr<backend::BlobsClient> blobs_;
   std::unique_ptr<chat::Shard> shard_;
   std::unique_ptr<net::Server> server_;
   std::unique_ptr<base::Settings> admin_settings_;  // with the admin listener's address

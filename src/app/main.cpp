@@ -116,6 +116,7 @@ void feed_watchdog(Process& process) {
 
 void drain_all(Process& process) {
   process.draining = true;
+  process.offload->drain();
   sd_notify(0, "STOPPING=1");
   for (unsigned core = 0; core < process.cores; ++core) {
     Core* object = process.core_objects[core];

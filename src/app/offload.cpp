@@ -40,9 +40,8 @@ base::Result<std::unique_ptr<Offload>> Offload::open(const base::Settings& setti
   std::unique_ptr<Offload> made(new Offload(settings, workers, ports));
   std::ranges::copy((*ring)->descriptors(), std::back_inserter(made->descriptors_));
   std::latch ready(1);
-  made->thread_ = std::jthread([self = made.get(), &ready, prepared = std::move(*ring)]() mutable {
-    self->run(std::move(prepared), ready);
-  });
+  made->thread_ = std::jthread(
+      [self = made.get(), &ready, prepared = std::move(*ring)]() mutable { self->run(std::move(prepared), ready); });
   ready.wait();
   if (!made->opened_) return std::unexpected(made->opened_.error());
   return made;
@@ -83,8 +82,7 @@ void Offload::run(std::unique_ptr<loop::Ring> ring, std::latch& ready) {
 // The cores are gone: nobody asks any more.
 base::Task<void> Offload::end() {
   transfers_->stop();
-  const std::int64_t until_ms = loop_->now_ms() + settings_.drain_time.count();
-  while (transfers_->running() > 0 && loop_->now_ms() < until_ms) co_await loop_->sleep(kStep);
+  while (transfers_->running() > 0 && base::monotonic_ms() < drain_until_ms_) co_await loop_->sleep(kStep);
   if (transfers_->running() > 0) base::log::warn("transfers_cut", {{"transfers", transfers_->running()}});
   transfers_->cut();
   place_->cut();

@@ -3,6 +3,7 @@
 // It gives way to the cores where they want the same processor. Made before the cores run, ended after they are joined.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <latch>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "ringline/backend/blobs.hpp"
+#include "ringline/base/clock.hpp"
 #include "ringline/base/metrics.hpp"
 #include "ringline/base/settings.hpp"
 #include "ringline/loop/loop.hpp"
@@ -27,15 +29,19 @@ class Offload {
  public:
   static base::Result<std::unique_ptr<Offload>> open(const base::Settings& settings, loop::Workers& workers,
                                                      net::HandOverPorts& ports);
-  ~Offload();  // lets what is under way end within DRAIN_TIME
+  ~Offload();  // lets what is under way end, until DRAIN_TIME after `drain`
   Offload(const Offload&) = delete;
   Offload& operator=(const Offload&) = delete;
 
   // From any thread while it is there.
   std::vector<loop::Fd> descriptors() const { return descriptors_; }
-  std::unique_ptr<chat::Blobs> client(loop::Loop& core) { return backend::blobs_client(core, *loop_, *place_); }
+  std::unique_ptr<backend::BlobsClient> client(loop::Loop& core) {
+    return backend::blobs_client(core, *loop_, *place_);
+  }
   // Null: there is nothing to break.
   const base::CircuitBreaker* breaker() const noexcept { return place_->breaker(); }
+  // The process stops: its time begins.
+  void drain() noexcept { drain_until_ms_ = base::monotonic_ms() + settings_.drain_time.count(); }
   // Runs `take` there with what it has counted.
   void ask_metrics(std::move_only_function<void(const base::Metrics&)> take);
 
@@ -53,6 +59,7 @@ class Offload {
   base::Metrics metrics_;  // the thread's own
   std::unique_ptr<backend::BlobPlace> place_;
   std::unique_ptr<net::Transfers> transfers_;
+  std::atomic<std::int64_t> drain_until_ms_{0};
   loop::Loop* loop_ = nullptr;
   std::jthread thread_;  // last: it uses all of this
 };

@@ -289,10 +289,7 @@ net::HttpResponse health(Core& core) {
   bool well = health.journal && health.store && health.files();
   Writer out;
   out.begin_object().key("status").string(well ? "ok" : "degraded").key("timestamp").time(base::wall_ms());
-  out.key("uptime")
-      .number(core.uptime_seconds())
-      .key("version")
-      .string(base::version());
+  out.key("uptime").number(core.uptime_seconds()).key("version").string(base::version());
   write_components(out, health);
   out.end_object();
   return json_answer(well ? 200 : 503, out.view());
@@ -348,7 +345,8 @@ Task<net::HttpResponse> route_http(Core& core, Door door, net::HttpRequest quest
   if (!takes(allowed, question.method)) co_return wrong_method(std::move(allowed));
   if (path == "/health") co_return health(core);
   if (path == "/livez") co_return json_answer(200, R"({"status":"alive"})");
-  if (path == "/readyz") co_return ready(core, std::ranges::find(question.query, "verbose", &Pair::first) != question.query.end());
+  if (path == "/readyz")
+    co_return ready(core, std::ranges::find(question.query, "verbose", &Pair::first) != question.query.end());
   if (path == "/api/socket/stats") co_return co_await answer_stats(core);
   if (path == "/metrics") co_return co_await answer_metrics(core);
   co_return asset_answer(*web::find_asset(path), question);

@@ -1,11 +1,12 @@
 // A core's side of the blobs: each call goes to the thread of transfers as mail, runs there as a task, and its answer comes back as mail.
 //
 // A call is shared by both sides. Of what it holds the core's thread touches only `waiter`, the other thread only the rest, and the mail orders the two.
+// It may read all of a file, so its time is long; a core that stops does not wait for it.
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
 #include <array>
-#include <mutex>
+#include <unordered_set>
 #include <vector>
 
 #include "backend/store_jobs.hpp"
@@ -17,6 +18,22 @@ namespace ringline::backend {
 using base::Errc;
 
 namespace {
+
+constexpr std::uint32_t kRetryMs = 1000;
+
+std::unexpected<base::Error> out_of_reach() {
+  return base::fail_later(Errc::unavailable, kRetryMs, "files cannot be reached");
+}
+
+// Who waits on a core.
+class Waiter {
+ public:
+  virtual void give_up() = 0;
+
+ protected:
+  ~Waiter() = default;
+};
+using Waiters = std::unordered_set<Waiter*>;
 
 template <class T>
 class BlobWait;
@@ -30,28 +47,33 @@ struct BlobCall {
 
 // Suspends until the answer is there or its time is over.
 template <class T>
-class BlobWait {
+class BlobWait final : public Waiter {
  public:
-  BlobWait(loop::Loop& loop, std::shared_ptr<BlobCall<T>> call) noexcept : loop_(loop), call_(std::move(call)) {}
+  BlobWait(loop::Loop& loop, Waiters& all, std::shared_ptr<BlobCall<T>> call) noexcept
+      : loop_(loop), all_(all), call_(std::move(call)) {}
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> waiting) {
     waiting_ = waiting;
+    all_.insert(this);
     call_->waiter = this;
     loop_.timers().arm(timer_, loop_.now_ms() + std::chrono::milliseconds(base::limits::kBlobTimeout).count());
   }
   Result<T> await_resume() { return std::move(*answer_); }
   void finish(Result<T> answer) {
     timer_.disarm();
+    all_.erase(this);
     answer_.emplace(std::move(answer));
     waiting_.resume();
   }
+  void give_up() override {
+    call_->waiter = nullptr;
+    finish(out_of_reach());
+  }
 
  private:
-  void on_due() {
-    call_->waiter = nullptr;
-    finish(base::fail_later(Errc::unavailable, 1000, "files cannot be reached"));
-  }
+  void on_due() { give_up(); }
   loop::Loop& loop_;
+  Waiters& all_;
   std::shared_ptr<BlobCall<T>> call_;
   std::coroutine_handle<> waiting_;
   std::optional<Result<T>> answer_;
@@ -91,11 +113,19 @@ Task<Result<std::string>> digest(BlobPlace& place, std::string key) {
   co_return text;
 }
 
-class BlobsClient final : public chat::Blobs {
+class Client final : public BlobsClient {
  public:
-  BlobsClient(loop::Loop& here, loop::Loop& there, BlobPlace& place)
+  Client(loop::Loop& here, loop::Loop& there, BlobPlace& place)
       : here_(here), there_(there), place_(place), door_(std::make_shared<Door>(here)) {}
-  ~BlobsClient() override { door_->shut(); }
+  ~Client() override {
+    ASSERT(waiters_.empty());
+    door_->shut();
+  }
+
+  void cut() override {
+    cut_ = true;
+    while (!waiters_.empty()) (*waiters_.begin())->give_up();
+  }
 
   Task<Result<chat::BlobHead>> look(std::string key) override {
     return run<chat::BlobHead>([key = std::move(key)](BlobPlace& place) { return place.look(key); });
@@ -115,11 +145,12 @@ class BlobsClient final : public chat::Blobs {
  private:
   template <class T, class Begin>
   Task<Result<T>> run(Begin begin) {
+    if (cut_) co_return out_of_reach();
     auto call = std::make_shared<BlobCall<T>>(door_);
     there_.post(loop::make_mail([call, begin = std::move(begin), &there = there_, &place = place_] {
       there.scope().spawn(run_there<T>(call, begin(place)));
     }));
-    BlobWait<T> wait(here_, call);
+    BlobWait<T> wait(here_, waiters_, call);
     Result<T> answer = co_await wait;
     co_return answer;
   }
@@ -128,12 +159,14 @@ class BlobsClient final : public chat::Blobs {
   loop::Loop& there_;
   BlobPlace& place_;
   std::shared_ptr<Door> door_;
+  Waiters waiters_;
+  bool cut_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<chat::Blobs> blobs_client(loop::Loop& here, loop::Loop& there, BlobPlace& place) {
-  return std::make_unique<BlobsClient>(here, there, place);
+std::unique_ptr<BlobsClient> blobs_client(loop::Loop& here, loop::Loop& there, BlobPlace& place) {
+  return std::make_unique<Client>(here, there, place);
 }
 
 }  // namespace ringline::backend

@@ -74,7 +74,8 @@ void HttpClient::cut() {
 }
 
 Task<void> HttpClient::close() {
-  ASSERT(exchanges_.empty());
+  cut();
+  while (!exchanges_.empty()) co_await loop_.sleep(kClosingStep);
   timer_.disarm();
   curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, static_cast<curl_socket_callback>(nullptr));
   curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, static_cast<curl_multi_timer_callback>(nullptr));
@@ -204,7 +205,8 @@ void HttpExchange::set_up() {
   set(easy_, CURLOPT_PATH_AS_IS, 1L);
   set(easy_, CURLOPT_PROXY, "");
   set(easy_, CURLOPT_ERRORBUFFER, why_.data());
-  set(easy_, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(std::min(base::limits::kS3ConnectTimeout, out_.timeout).count()));
+  set(easy_, CURLOPT_CONNECTTIMEOUT_MS,
+      static_cast<long>(std::min(base::limits::kS3ConnectTimeout, out_.timeout).count()));
   set(easy_, CURLOPT_BUFFERSIZE, kBufferOfLibcurl);
   set(easy_, CURLOPT_UPLOAD_BUFFERSIZE, kBufferOfLibcurl);
   set(easy_, CURLOPT_WRITEFUNCTION, &HttpExchange::on_write);

@@ -1,8 +1,8 @@
 // An HTTP client on a loop: libcurl's multi interface, with our ring to say which sockets are ready (loop/fd_watch.hpp).
 //
 // Lifetimes: an exchange is one request and its answer, made and destroyed by a coroutine, never from within libcurl: what libcurl calls only notes what
-// it was told and has the coroutine resumed in the loop's mail. The client is closed before it is destroyed, when there is no exchange any more, and
-// waits for the kernel to let go of its sockets. One coroutine at a time waits on an exchange.
+// it was told and has the coroutine resumed in the loop's mail. The client is closed before it is destroyed, which waits
+// for its exchanges to go and for the kernel to let go of its sockets. One coroutine at a time waits on an exchange.
 //
 // Bounds: of a body that comes, kBufferBytes are kept, then libcurl is told to pause; of one that goes, nothing is copied but what libcurl's own buffer
 // takes. Every wait ends after the request's time without a byte. Redirects are not followed, and no proxy is used: neither is what S3 needs.
@@ -42,6 +42,8 @@ struct HttpOut {
   std::chrono::milliseconds timeout{};        // without a byte either way
 };
 
+class HttpExchange;
+
 class HttpClient {
  public:
   explicit HttpClient(loop::Loop& loop);
@@ -50,6 +52,7 @@ class HttpClient {
   HttpClient& operator=(const HttpClient&) = delete;
   // Every exchange has failed, also those to come.
   void cut();
+  // Cuts, and waits for those who had an exchange to let go of it.
   Task<void> close();
 
  private:
@@ -108,7 +111,7 @@ class HttpExchange {
   HttpOut out_;
   CURL* easy_;
   curl_slist* header_list_ = nullptr;
-  std::string why_;  // libcurl's text for a failure
+  std::string why_;                     // libcurl's text for a failure
   std::span<const std::byte> pending_;  // to be sent
   std::string input_;                   // came and was not read
   std::size_t input_at_ = 0;

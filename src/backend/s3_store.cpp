@@ -43,6 +43,8 @@ S3Store::S3Store(loop::Loop& loop, const S3Options& options, base::Metrics& metr
       make_bucket_(options.make_bucket),
       metrics_(metrics),
       client_(loop) {
+  breaker_.begin_unknown();
+  show_state();
   loop.scope().spawn(watch());
 }
 
@@ -61,7 +63,8 @@ void S3Store::succeeded() noexcept {
 }
 
 base::Error S3Store::away() const {
-  return base::fail_later(Errc::unavailable, breaker_.retry_after_ms(loop_.now_ms()), "files cannot be reached").error();
+  return base::fail_later(Errc::unavailable, breaker_.retry_after_ms(loop_.now_ms()), "files cannot be reached")
+      .error();
 }
 
 base::Error S3Store::failed(std::string_view what, const base::Error& why) {
@@ -142,36 +145,35 @@ Task<bool> S3Store::probe() {
   if (bucket && bucket->status == 404 && make_bucket_) {
     std::string where;
     if (place_.who().region != "us-east-1")
-      where = fmt::format("<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>",
-                          place_.who().region);
+      where = fmt::format(
+          "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>",
+          place_.who().region);
     bucket = co_await ask_once(place_.request("PUT", ""), std::move(where), Speed::usual);
     if (bucket && bucket->status == 409) bucket->status = 200;  // another host was quicker
     if (bucket && is_fine(bucket->status)) base::log::info("s3_bucket_made", {{"bucket", place_.bucket()}});
   }
   if (bucket && is_fine(bucket->status)) co_return true;
-  const std::string why = !bucket                   ? bucket.error().message
-                          : bucket->status == 404   ? "there is no such bucket: make it"
-                          : bucket->status == 403   ? "S3_ACCESS_KEY or S3_SECRET_KEY is not right, or may not list the bucket"
-                                                    : fmt::format("it answered {}", bucket->status);
+  const std::string why = !bucket                 ? bucket.error().message
+                          : bucket->status == 404 ? "there is no such bucket: make it"
+                          : bucket->status == 403
+                              ? "S3_ACCESS_KEY or S3_SECRET_KEY is not right, or may not list the bucket"
+                              : fmt::format("it answered {}", bucket->status);
   base::log::warn("s3_not_reached", {{"bucket", place_.bucket()}, {"why", why}});
   co_return false;
 }
 
 // Asks once at the start, and then whenever the breaker's pause is over.
 Task<void> S3Store::watch() {
-  co_await loop_.sleep(std::chrono::milliseconds(0));
-  const bool there = co_await probe();
-  if (!there) breaker_.trip(loop_.now_ms(), base::random_u64());
-  show_state();
+  co_await loop_.sleep(std::chrono::milliseconds(0));  // until its loop runs
   while (!closing_) {
-    if (breaker_.begin_probe(loop_.now_ms())) {
-      show_state();
-      const bool back = co_await probe();
-      back ? breaker_.succeeded() : breaker_.failed(loop_.now_ms(), base::random_u64());
-      if (back) base::log::info("s3_back", {{"bucket", place_.bucket()}});
+    if (breaker_.state() == base::CircuitBreaker::State::half_open) {
+      const bool there = co_await probe();
+      there ? breaker_.succeeded() : breaker_.failed(loop_.now_ms(), base::random_u64());
+      if (there) base::log::info("s3_reached", {{"bucket", place_.bucket()}});
       show_state();
     }
     co_await loop_.sleep(kWatchStep);
+    if (breaker_.begin_probe(loop_.now_ms())) show_state();
   }
   watching_ = false;
 }
@@ -186,10 +188,12 @@ Task<Result<chat::BlobHead>> S3Store::look(std::string key) {
   chat::BlobHead found{.size = head->length, .version = head->etag, .first = {}};
   if (found.size == 0) co_return found;
   S3Request request = place_.request("GET", key);
-  request.headers = {{"if-match", found.version}, {"range", fmt::format("bytes=0-{}", chat::BlobHead::kFirstBytes - 1)}};
+  request.headers = {{"if-match", found.version},
+                     {"range", fmt::format("bytes=0-{}", chat::BlobHead::kFirstBytes - 1)}};
   auto first = co_await ask(std::move(request), {}, Speed::usual);
   if (!first) co_return std::unexpected(first.error());
-  if (first->status == 404 || first->status == 412) co_return base::fail(Errc::conflict, "it is being written: try again");
+  if (first->status == 404 || first->status == 412)
+    co_return base::fail(Errc::conflict, "it is being written: try again");
   if (!is_fine(first->status)) co_return std::unexpected(refused("GET", first->status));
   found.first = first->body.substr(0, chat::BlobHead::kFirstBytes);
   co_return found;

@@ -34,9 +34,9 @@ class S3Writer final : public chat::BlobWriter {
   S3Store& store_;
   const std::string key_;
   const std::string mime_type_;
-  std::uint64_t left_;       // of all
+  std::uint64_t left_;  // of all
   std::uint64_t part_left_ = 0;
-  std::string upload_id_;    // empty: one PUT
+  std::string upload_id_;  // empty: one PUT
   std::vector<std::string> etags_;
   std::unique_ptr<HttpExchange> exchange_;  // of the part
 };

@@ -56,8 +56,7 @@ std::string canonical_query(const S3Request::Pairs& query) {
   for (const auto& [name, value] : query) encoded.emplace_back(encode_uri(name, false), encode_uri(value, false));
   std::ranges::sort(encoded);
   std::string text;
-  for (const auto& [name, value] : encoded)
-    text.append(text.empty() ? "" : "&").append(name).append("=").append(value);
+  for (const auto& [name, value] : encoded) text.append(text.empty() ? "" : "&").append(name).append("=").append(value);
   return text;
 }
 

@@ -27,7 +27,7 @@ struct S3Request {
   std::string host;  // as in the Host header
   std::string path;  // "/BUCKET/KEY", or "/KEY" where the bucket is in the host's name
   Pairs query;
-  Pairs headers;                                       // to be signed, beside `host`
+  Pairs headers;                                             // to be signed, beside `host`
   std::string payload_hash = std::string(kUnsignedPayload);  // SHA-256 in hex, of headers alone
 };
 

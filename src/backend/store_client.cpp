@@ -7,8 +7,8 @@
 
 namespace ringline::backend {
 
-using chat::Account;
 using base::FileId;
+using chat::Account;
 using chat::Event;
 using chat::File;
 using chat::FilePage;
@@ -121,9 +121,8 @@ class StoreClient final : public chat::Store {
   }
 
   Task<Result<void>> create_file(File file, std::size_t waiting_max) override {
-    return write<void>([file = std::move(file), waiting_max](Sql& db) {
-      return backend::create_file(db, file, waiting_max);
-    });
+    return write<void>(
+        [file = std::move(file), waiting_max](Sql& db) { return backend::create_file(db, file, waiting_max); });
   }
   Task<Result<File>> find_file(FileId id) override {
     return read<File>([id](Sql& db) { return backend::find_file(db, id); });

@@ -126,7 +126,7 @@ Task<Result<HistoryPage>> page_before(Sql& db, RoomId room, std::uint64_t before
 }
 
 Task<Result<HistoryPage>> page_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit,
-                                      const chat::FileLinks* links) {
+                                     const chat::FileLinks* links) {
   std::uint64_t from = std::min(after, kSeqMax - 1) + 1;
   auto messages = co_await newer(db, room, from, limit + 1, links);
   if (!messages) co_return std::unexpected(messages.error());
@@ -277,8 +277,8 @@ Task<Result<std::vector<StoredEvent>>> events_after(Sql& db, RoomId room, std::u
   co_return events;
 }
 
-Task<Result<std::optional<Message>>> find_by_client_id(Sql& db, RoomId room, UserId sender,
-                                                       std::string_view client_id, const chat::FileLinks* links) {
+Task<Result<std::optional<Message>>> find_by_client_id(Sql& db, RoomId room, UserId sender, std::string_view client_id,
+                                                       const chat::FileLinks* links) {
   auto rows = co_await db.query("SELECT " MESSAGE_COLUMNS " FROM " MESSAGES
                                 " WHERE m.room_id = ?1 AND m.sender_id = ?2 AND m.client_id = ?3",
                                 room, sender, client_id);

@@ -179,7 +179,8 @@ Result<void> check_s3(const Settings& settings) {
   }
   if (settings.s3_access_key.empty() || settings.s3_secret_key.empty())
     return fail_field("S3_ACCESS_KEY", "S3_ACCESS_KEY and S3_SECRET_KEY: set both together with S3_BUCKET");
-  if (settings.s3_region.empty()) return fail_field("S3_REGION", "S3_REGION: a region is needed; us-east-1 is the usual");
+  if (settings.s3_region.empty())
+    return fail_field("S3_REGION", "S3_REGION: a region is needed; us-east-1 is the usual");
   const std::string_view endpoint = settings.s3_endpoint;
   const std::size_t host = std::min(endpoint.find("://") + 3, endpoint.size());
   if (!endpoint.empty() && endpoint.find('/', host) != std::string_view::npos)

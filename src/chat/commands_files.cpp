@@ -60,8 +60,7 @@ Result<File> read_upload(Parts& p, const Value& data, const Person& owner) {
   if (size < 1) return base::fail_field("size", "must be the number of bytes, 1 or more");
   file.size = static_cast<std::uint64_t>(size);
   if (file.size > p.o.settings.file_bytes)
-    return base::fail(Errc::too_large,
-                      "the file is larger than " + std::to_string(p.o.settings.file_bytes) + " bytes");
+    return base::fail(Errc::too_large, "the file is larger than " + std::to_string(p.o.settings.file_bytes) + " bytes");
   auto mime_type = find_string(data, "mimeType");
   if (!mime_type || !is_mime_type(*mime_type))
     return base::fail_field("mimeType", "must be a media type such as image/png");

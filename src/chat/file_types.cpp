@@ -53,9 +53,7 @@ std::string bare(std::string_view mime_type) {
   return type;
 }
 
-bool is_alnum(char c) noexcept {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
+bool is_alnum(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 bool is_name_char(char c) noexcept { return is_alnum(c) || std::string_view("!#$&-^_.+").contains(c); }
 
 bool is_name(std::string_view text) noexcept {

@@ -50,7 +50,13 @@ std::unique_ptr<BlobPlace> open_s3(loop::Loop& loop, const S3Options& options, b
 // Makes the folder where it is missing, and removes what was left half written. Blocks.
 base::Result<std::unique_ptr<BlobPlace>> open_folder(loop::Loop& loop, loop::Workers& workers, std::string path);
 
-// A core's side: `place` lives on the thread of `there`. The client goes before its own loop does, `there` after all clients.
-std::unique_ptr<chat::Blobs> blobs_client(loop::Loop& here, loop::Loop& there, BlobPlace& place);
+// A core's side.
+class BlobsClient : public chat::Blobs {
+ public:
+  // Whoever waits gets his error at once, and so do those to come: the core stops.
+  virtual void cut() = 0;
+};
+// `place` lives on the thread of `there`. The client goes before its own loop does, `there` after all clients.
+std::unique_ptr<BlobsClient> blobs_client(loop::Loop& here, loop::Loop& there, BlobPlace& place);
 
 }  // namespace ringline::backend

@@ -34,8 +34,8 @@ class CircuitBreaker {
   void succeeded() noexcept;
   // `random`: any number, for the jitter.
   void failed(std::int64_t now_ms, std::uint64_t random) noexcept;
-  // Opens it at once: at the start nothing is known, and the first failure decides.
-  void trip(std::int64_t now_ms, std::uint64_t random) noexcept { open(now_ms, random); }
+  // At the start nothing is known: as if a probe were under way.
+  void begin_unknown() noexcept { state_.store(State::half_open, std::memory_order_relaxed); }
   // For who is refused: until the next probe, at least kRetryMinMs.
   std::uint32_t retry_after_ms(std::int64_t now_ms) const noexcept;
 

@@ -57,7 +57,7 @@ struct Settings {
   bool s3_path_style = false;      // the bucket in the path, not in the host's name
   std::string s3_public_url_base;  // where clients reach it; empty: at the endpoint
   std::chrono::milliseconds s3_timeout = limits::kS3Timeout;
-  bool use_minio = false;          // an S3 of one's own: path style, the bucket is made where it is missing
+  bool use_minio = false;  // an S3 of one's own: path style, the bucket is made where it is missing
   std::uint64_t file_bytes = limits::kFileBytes;
   std::uint64_t avatar_bytes = limits::kAvatarBytes;
   std::chrono::milliseconds guest_file_ttl = limits::kGuestFileAge;

@@ -35,7 +35,7 @@ struct BlobHead {
 class Blobs {
  public:
   virtual ~Blobs() = default;
-  virtual base::Task<base::Result<BlobHead>> look(std::string key) = 0;        // not_found
+  virtual base::Task<base::Result<BlobHead>> look(std::string key) = 0;       // not_found
   virtual base::Task<base::Result<std::string>> sha256(std::string key) = 0;  // of all of it, in hex; not_found
   // Moves what `look` saw, and nothing else: `conflict` where it was written anew since.
   virtual base::Task<base::Result<void>> accept(std::string from, std::string to, std::string version) = 0;
@@ -76,7 +76,7 @@ class BlobStore {
 // How a client reaches bytes without showing who he is, until a time.
 struct Link {
   std::string method;
-  std::string url;  // of S3; or without a host: below this server's address
+  std::string url;                                           // of S3; or without a host: below this server's address
   std::vector<std::pair<std::string, std::string>> headers;  // to be sent as they are
   std::int64_t expires_ms = 0;
 };

@@ -82,7 +82,7 @@ struct Message {
   std::string text;
   std::string client_id;  // of its sender; not part of the message object
   std::optional<File> file;
-  EventId reply_to;       // 0: none
+  EventId reply_to;  // 0: none
   std::vector<UserId> mentions;
   std::string extra;  // JSON text; empty: none
   std::int64_t created_ms = 0;

@@ -75,7 +75,7 @@ struct ShardOptions {
   base::Metrics& metrics;
   base::Scope& scope;
   Framer& framer;
-  Blobs* blobs = nullptr;  // null: this shard keeps no files
+  Blobs* blobs = nullptr;            // null: this shard keeps no files
   const FileLinks* links = nullptr;  // likewise
 };
 

@@ -32,7 +32,7 @@ class HandOverPorts {
     loop::Fd to;                   // all cores send here
     loop::Fd at;                   // the thread itself receives here
     Arrivals* receiver = nullptr;  // used on that thread only
-    loop::Loop* loop = nullptr;    // of the thread of transfers: set before the cores run, and there as long as they are
+    loop::Loop* loop = nullptr;  // of the thread of transfers: set before the cores run, and there as long as they are
   };
   HandOverPorts() = default;
   std::vector<Port> ports_;

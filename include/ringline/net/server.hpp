@@ -44,7 +44,7 @@ struct HttpRequest {
   // Of a body that is not read here (protocol::HttpLimits::streams): so many bytes follow, for a transfer. Any other answer ends the connection.
   std::optional<std::uint64_t> stream_bytes;
   bool expects_continue = false;
-  std::string address;                         // the client's: the peer's, or X-Forwarded-For's behind a trusted proxy
+  std::string address;  // the client's: the peer's, or X-Forwarded-For's behind a trusted proxy
   bool from_loopback = false;
 };
 

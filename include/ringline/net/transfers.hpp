@@ -34,9 +34,9 @@ struct TransferOrder {
   base::UserId user;  // whose it counts as: the file's owner
   std::string key;    // of the blob
   std::string mime_type;
-  std::uint64_t first = 0;         // of a download: where it begins
-  std::uint64_t count = 0;         // bytes that come or go
-  bool expects_continue = false;   // the client waits for "100 Continue"
+  std::uint64_t first = 0;        // of a download: where it begins
+  std::uint64_t count = 0;        // bytes that come or go
+  bool expects_continue = false;  // the client waits for "100 Continue"
   // Of the answer when it goes well, and of errors too; set by the connection.
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers;
@@ -67,7 +67,8 @@ class Transfers {
   bool idle() const noexcept;
 
  private:
-  static base::Task<void> run(Transfers& self, loop::Fd socket, std::unique_ptr<TransferOrder> order, std::string input);
+  static base::Task<void> run(Transfers& self, loop::Fd socket, std::unique_ptr<TransferOrder> order,
+                              std::string input);
   base::Task<void> serve(Line& line, const TransferOrder& order, std::string input);
   base::Task<void> upload(Line& line, const TransferOrder& order, std::string input);
   base::Task<bool> take_body(Line& line, const TransferOrder& order, chat::BlobWriter& writer, std::string input);

@@ -29,7 +29,8 @@ class Request {
   std::string target;              // as sent
   std::string path;                // percent-decoded, without query; "*" for OPTIONS *
   std::string body;
-  std::optional<std::uint64_t> stream_bytes;  // so many of a body follow, and are not the reader's: see HttpLimits::streams
+  std::optional<std::uint64_t>
+      stream_bytes;  // so many of a body follow, and are not the reader's: see HttpLimits::streams
 
   // The first header of that name, regardless of case.
   std::optional<std::string_view> header(std::string_view name) const noexcept;
@@ -115,8 +116,8 @@ bool names_etag(std::string_view if_none_match, std::string_view etag) noexcept;
 struct ByteRange {
   std::uint64_t first = 0;
   std::uint64_t count = 0;
-  bool partial = false;      // the header holds
-  bool satisfiable = true;   // false: 416
+  bool partial = false;     // the header holds
+  bool satisfiable = true;  // false: 416
 };
 ByteRange parse_range(std::string_view header, std::uint64_t size) noexcept;
 

@@ -169,6 +169,7 @@ CREATE TABLE files (
   expires_ms INTEGER NOT NULL  -- when its bytes are to be removed
 ) STRICT;
 CREATE INDEX files_by_owner ON files (owner_id, id);
+CREATE INDEX files_waiting ON files (owner_id) WHERE state = 0;
 CREATE INDEX files_by_room ON files (room_id, id) WHERE room_id IS NOT NULL;
 CREATE INDEX files_by_expiry ON files (expires_ms) WHERE expires_ms > 0;
 

@@ -118,7 +118,7 @@ class BlobPlaces : public testing::TestWithParam<Kind> {
   loop::Workers workers_{1, "blobs-test", 64};
   base::Metrics metrics_;
   std::unique_ptr<BlobPlace> place_;
-  std::unique_ptr<chat::Blobs> client_;
+  std::unique_ptr<BlobsClient> client_;
   std::string key_, final_;
 };
 
@@ -185,6 +185,17 @@ TEST_P(BlobPlaces, WhatIsAbandonedWasNeverThere) {
   EXPECT_TRUE(run(begin_and_abandon(*place_, key_, 1000, "some bytes")));
   EXPECT_TRUE(run(begin_and_abandon(*place_, key_, base::limits::kPartBytes * 2, "some bytes")));
   EXPECT_EQ(run(client_->look(key_)).error().code, Errc::not_found);
+}
+
+TEST_P(BlobPlaces, ACoreThatStopsWaitsForNothing) {
+  std::optional<Result<chat::BlobHead>> under_way;
+  base::Scope scope;
+  scope.spawn(HandLoop::keep(client_->look(key_), under_way));
+  EXPECT_FALSE(under_way);
+  client_->cut();
+  ASSERT_TRUE(under_way);
+  EXPECT_EQ(under_way->error().code, Errc::unavailable);
+  EXPECT_EQ(run(client_->look(key_)).error().code, Errc::unavailable) << "nor for what comes later";
 }
 
 INSTANTIATE_TEST_SUITE_P(Places, BlobPlaces, testing::ValuesIn(kinds()),

@@ -18,7 +18,8 @@ namespace {
 // Each connection is given to `talk`, one after the other, on a thread of its own.
 class Server {
  public:
-  explicit Server(std::function<void(int)> talk) : talk_(std::move(talk)), listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
+  explicit Server(std::function<void(int)> talk)
+      : talk_(std::move(talk)), listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -10,8 +10,9 @@ namespace {
 
 using testing::HasSubstr;
 
-const S3Credentials kWho{
-    .access_key = "AKIAIOSFODNN7EXAMPLE", .secret_key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", .region = "us-east-1"};
+const S3Credentials kWho{.access_key = "AKIAIOSFODNN7EXAMPLE",
+                         .secret_key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+                         .region = "us-east-1"};
 constexpr std::int64_t kMay24 = 1'369'353'600'000;  // 2013-05-24T00:00:00Z
 const std::string kHost = "examplebucket.s3.amazonaws.com";
 const std::string kNothing = sha256_hex("");
@@ -27,8 +28,12 @@ std::string expected(const std::string& headers, const std::string& signature) {
 }
 
 TEST(SigV4, GetObjectWithRange) {
-  const S3Request request{
-      .method = "GET", .host = kHost, .path = "/test.txt", .query = {}, .headers = {{"range", "bytes=0-9"}}, .payload_hash = kNothing};
+  const S3Request request{.method = "GET",
+                          .host = kHost,
+                          .path = "/test.txt",
+                          .query = {},
+                          .headers = {{"range", "bytes=0-9"}},
+                          .payload_hash = kNothing};
   EXPECT_EQ(authorization(request), expected("host;range;x-amz-content-sha256;x-amz-date",
                                              "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"));
 }
@@ -46,8 +51,12 @@ TEST(SigV4, PutObject) {
 }
 
 TEST(SigV4, GetBucketLifecycle) {
-  const S3Request request{
-      .method = "GET", .host = kHost, .path = "/", .query = {{"lifecycle", ""}}, .headers = {}, .payload_hash = kNothing};
+  const S3Request request{.method = "GET",
+                          .host = kHost,
+                          .path = "/",
+                          .query = {{"lifecycle", ""}},
+                          .headers = {},
+                          .payload_hash = kNothing};
   EXPECT_EQ(authorization(request), expected("host;x-amz-content-sha256;x-amz-date",
                                              "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"));
 }

@@ -171,7 +171,8 @@ TEST_P(Files, AreInTheMessagesThatNameThem) {
   sent.created_ms = head.at_ms;
   base::json::Writer out;
   chat::write_message(out, sent);
-  ASSERT_TRUE(ingest({event(RoomId{100}, 1, EventKind::message_created, ann_, R"(,"message":)" + std::string(out.view()))}));
+  ASSERT_TRUE(
+      ingest({event(RoomId{100}, 1, EventKind::message_created, ann_, R"(,"message":)" + std::string(out.view()))}));
   EXPECT_EQ(raw("SELECT count(*) FROM dead_letters"), "0");
 
   auto page = run(store().history({.room = RoomId{100}}));

@@ -73,6 +73,19 @@ TEST(CircuitBreaker, AnswersOfCallsThatWereUnderWayDoNotCloseIt) {
   EXPECT_TRUE(breaker.begin_probe(1250)) << "and do not make it wait longer";
 }
 
+TEST(CircuitBreaker, AtTheStartTheFirstProbeDecides) {
+  CircuitBreaker there(kOptions), away(kOptions);
+  for (CircuitBreaker* breaker : {&there, &away}) {
+    breaker->begin_unknown();
+    EXPECT_FALSE(breaker->closed());
+    EXPECT_FALSE(breaker->begin_probe(10'000)) << "it is under way";
+  }
+  there.succeeded();
+  EXPECT_TRUE(there.closed());
+  away.failed(0, 0);
+  EXPECT_EQ(away.state(), State::open);
+}
+
 TEST(CircuitBreaker, SaysWhenToComeAgain) {
   CircuitBreaker breaker({.failures = 1, .first_pause = 20'000ms, .longest_pause = 30'000ms});
   breaker.failed(1000, 0);

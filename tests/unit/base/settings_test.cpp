@@ -179,7 +179,8 @@ TEST_F(SettingsTest, s3_is_named_as_a_whole) {
   EXPECT_THAT(error_of({}, {"S3_ENDPOINT=http://h/s3", "S3_BUCKET=b", "S3_ACCESS_KEY=a", "S3_SECRET_KEY=hidden"}),
               AllOf(HasSubstr("S3_ENDPOINT: without a path"), testing::Not(HasSubstr("hidden"))));
   EXPECT_EQ(error_of({}, {"USE_MINIO=false", "S3_REGION=x"}), "no error");
-  const auto settings = load({}, {"USE_MINIO=on", "S3_ACCESS_KEY=a", "S3_SECRET_KEY=s", "S3_PUBLIC_URL_BASE=http://h/minio/"});
+  const auto settings =
+      load({}, {"USE_MINIO=on", "S3_ACCESS_KEY=a", "S3_SECRET_KEY=s", "S3_PUBLIC_URL_BASE=http://h/minio/"});
   ASSERT_TRUE(settings) << settings.error().message;
   EXPECT_EQ(settings->s3_endpoint, "http://127.0.0.1:9000");
   EXPECT_EQ(settings->s3_public_url_base, "http://h/minio");

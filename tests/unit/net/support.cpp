@@ -85,7 +85,8 @@ struct TestServer::Core final : chat::Surroundings, loop::TurnHook {
 // The thread of transfers.
 struct TestServer::Files {
   Files(const Setup& setup, HandOverPorts& ports, std::unique_ptr<loop::Ring> ring) {
-    thread = std::thread([this, &setup, &ports, prepared = std::move(ring)]() mutable { run(setup, ports, std::move(prepared)); });
+    thread = std::thread(
+        [this, &setup, &ports, prepared = std::move(ring)]() mutable { run(setup, ports, std::move(prepared)); });
     ready.wait();
   }
   ~Files() {

@@ -15,10 +15,10 @@ using base::Task;
 
 // What the test and the thread of transfers share.
 struct Shelf {
-  std::atomic<bool> stuck{false};      // nothing is taken or given
+  std::atomic<bool> stuck{false};       // nothing is taken or given
   std::atomic<std::uint64_t> moved{0};  // bytes taken or given
   std::atomic<unsigned> abandoned{0};
-  std::optional<base::Error> begins;  // why nothing can be written or read; set before the server starts
+  std::optional<base::Error> begins;   // why nothing can be written or read; set before the server starts
   std::optional<base::Error> goes_on;  // likewise, behind the first piece
   std::mutex lock;
   std::string content;

@@ -466,7 +466,8 @@ HttpLimits streaming() {
 }
 
 TEST(HttpReader, LeavesABodyThatIsStreamed) {
-  const std::string head = "PUT /large?x=1 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5000000000\r\n\r\n";
+  const std::string head =
+      "PUT /large?x=1 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5000000000\r\n\r\n";
   const std::string text = head + "the body";
   for (std::size_t cut = 1; cut < text.size(); ++cut) {
     RequestReader reader(streaming());
@@ -488,7 +489,8 @@ TEST(HttpReader, LeavesABodyThatIsStreamed) {
 TEST(HttpReader, AStreamedBodySaysHowLongItIs) {
   EXPECT_EQ(refusal("PUT /large HTTP/1.1\r\nHost: a\r\n\r\n", streaming()), 411);
   EXPECT_EQ(refusal("PUT /large HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", streaming()), 411);
-  EXPECT_EQ(refusal("PUT /large HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", streaming()), 400);
+  EXPECT_EQ(refusal("PUT /large HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", streaming()),
+            400);
   EXPECT_EQ(refusal("PUT /other HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", streaming()), 413);
   EXPECT_EQ(refusal("POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", streaming()), 413);
 }
