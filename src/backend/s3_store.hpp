@@ -50,6 +50,8 @@ class S3Store final : public BlobPlace {
   base::Error refused(std::string_view what, int status);
 
  private:
+  Task<Result<S3Answer>> copy(std::string from, std::string to, std::optional<std::string> version);
+  Task<Result<S3Answer>> copy_parts(std::string from, std::string to, std::string version);
   Task<Result<S3Answer>> ask_once(S3Request request, std::string body, Speed speed);
   std::unique_ptr<HttpExchange> begin(S3Request request, std::string body, std::optional<std::uint64_t> bytes,
                                       std::chrono::milliseconds timeout);
