@@ -43,14 +43,14 @@ std::string lower(std::string_view text) {
 
 struct HttpClient::Watched {
   Watched(HttpClient& client, curl_socket_t of)
-      : socket(of), watch(client.loop_.ring(), [&client, of](unsigned events) {
+      : watch(client.loop_.ring(), [&client, of](unsigned events) {
           int mask = 0;
           if ((events & (POLLIN | POLLHUP)) != 0) mask |= CURL_CSELECT_IN;
           if ((events & POLLOUT) != 0) mask |= CURL_CSELECT_OUT;
           if ((events & POLLERR) != 0) mask |= CURL_CSELECT_ERR;
           client.act(of, mask);
         }) {}
-  curl_socket_t socket;
+  bool dropped = false;  // it is here only until the kernel has let go
   loop::FdWatch watch;
 };
 
@@ -110,6 +110,7 @@ int HttpClient::on_socket(CURL*, curl_socket_t socket, int what, void* self, voi
 
 // It may be what is telling at the moment: the watch goes when it has.
 void HttpClient::drop(Watched& watched) {
+  if (std::exchange(watched.dropped, true)) return;
   watched.watch.close([this, gone = &watched] { watched_.erase(gone); });
 }
 
