@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 
+#include "app/content.hpp"
+#include "app/offload.hpp"
 #include "app/rest.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
@@ -36,14 +38,17 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
   auto journal = backend::Journal::open(std::move(options), loop, process.workers, core->told_);
   if (!journal) return std::unexpected(journal.error());
   core->journal_ = std::move(*journal);
-  core->store_ = process.store.client(loop);
+  core->store_ = process.store.client(loop, &process.links());
+  core->blobs_ = process.offload->client(loop);
+  protocol::HttpLimits http_limits = core->doors_.http_limits();
+  http_limits.streams = &streams_body;
   core->server_ = std::make_unique<net::Server>(loop, net::ServerOptions{.core = loop.core(),
                                                                          .connections_max = process.connections_max,
                                                                          .settings = settings,
                                                                          .http = core->http_,
                                                                          .doors = &core->doors_,
                                                                          .hand_over = process.hand_over.get(),
-                                                                         .http_limits = core->doors_.http_limits()});
+                                                                         .http_limits = http_limits});
   core->shard_ = std::make_unique<chat::Shard>(chat::ShardOptions{.core = loop.core(),
                                                                   .cores = process.cores,
                                                                   .highest_id = process.highest_id,
@@ -55,7 +60,9 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
                                                                   .store = *core->store_,
                                                                   .metrics = loop.metrics(),
                                                                   .scope = loop.scope(),
-                                                                  .framer = core->doors_});
+                                                                  .framer = core->doors_,
+                                                                  .blobs = core->blobs_.get(),
+                                                                  .links = &process.links()});
   core->told_.shard = core->shard_.get();
   core->doors_.set_shard(*core->shard_);
   loop.add_hook(*core);
@@ -142,6 +149,7 @@ Health Core::health() const noexcept {
   Health health{.journal = true,
                 .store = process_.store.healthy(),
                 .draining = process_.draining.load(std::memory_order_relaxed)};
+  if (const base::CircuitBreaker* breaker = process_.offload->breaker()) health.s3 = breaker->state();
   for (const Process::CoreState& core : process_.state)
     health.journal = health.journal && core.journal_well.load(std::memory_order_relaxed);
   return health;
@@ -158,11 +166,13 @@ std::string Core::subject_of(std::string_view bearer) const {
 
 namespace {
 
-// Awaits a copy of every core's metrics.
+// Awaits a copy of every core's metrics, and of the transfers'.
 struct MetricsGather {
   loop::Loop& here;
   const std::vector<loop::Loop*>& loops;
+  Offload& offload;
   std::vector<base::Metrics> copies{};
+  base::Metrics transfers{};
   std::size_t missing = 0;
   std::coroutine_handle<> waiting{};
 
@@ -170,7 +180,13 @@ struct MetricsGather {
   void await_suspend(std::coroutine_handle<> handle) {
     waiting = handle;
     copies.resize(loops.size());
-    missing = loops.size();
+    missing = loops.size() + 1;
+    offload.ask_metrics([this](const base::Metrics& counted) {
+      here.post(loop::make_mail([this, copy = counted] {
+        transfers = copy;
+        if (--missing == 0) waiting.resume();
+      }));
+    });
     for (unsigned core = 0; core < loops.size(); ++core) {
       here.send(core, loop::make_mail([this, core] {
                   base::Metrics copy = loops[core]->metrics();
@@ -187,8 +203,9 @@ struct MetricsGather {
 }  // namespace
 
 base::Task<std::vector<base::Metrics>> Core::all_metrics() {
-  MetricsGather gather{.here = loop_, .loops = process_.loops};
+  MetricsGather gather{.here = loop_, .loops = process_.loops, .offload = *process_.offload};
   auto copies = co_await gather;
+  copies.front().add(gather.transfers);  // what they count, no core does
   co_return copies;
 }
 
@@ -209,6 +226,7 @@ base::Task<void> Core::drain_and_stop() {
   bool stored = shard_->all_stored();
   server_->kill_all();
   while (!no_connections()) co_await loop_.sleep(kDrainStep);
+  blobs_->cut();
   while (loop_.scope().running() > 1)
     co_await loop_.sleep(kDrainStep);  // all but this one: what was begun for them ends
   base::log::info("core_drained", {{"stored", stored}});

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "app/process.hpp"
 #include "app/routes.hpp"
+#include "ringline/backend/blobs.hpp"
 #include "ringline/backend/journal.hpp"
+#include "ringline/base/circuit_breaker.hpp"
 #include "ringline/chat/shard.hpp"
 #include "ringline/net/chat_doors.hpp"
 #include "ringline/net/server.hpp"
@@ -20,6 +23,8 @@ struct Health {
   bool journal = true;
   bool store = true;
   bool draining = false;
+  std::optional<base::CircuitBreaker::State> s3 = std::nullopt;  // none: files are in DATA_DIR
+  bool files() const noexcept { return !s3 || *s3 == base::CircuitBreaker::State::closed; }
 };
 
 // An HTTP door: each request is a coroutine of its core.
@@ -48,6 +53,8 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   net::Server& server(Door door) noexcept { return door == Door::admin ? *admin_ : *server_; }
   base::Scope& scope() noexcept { return loop_.scope(); }
   const base::Settings& settings() const noexcept { return process_.settings; }
+  const chat::FileLinks& links() const noexcept { return process_.links(); }
+  const chat::SignedLinks& signed_links() const noexcept { return process_.signed_links; }
   Health health() const noexcept;
   double uptime_seconds() const noexcept;
   // The user id in an access token that verifies; empty otherwise.
@@ -87,6 +94,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   Told told_;
   std::unique_ptr<backend::Journal> journal_;
   std::unique_ptr<chat::Store> store_;
+  std::unique_ptr<backend::BlobsClient> blobs_;
   std::unique_ptr<chat::Shard> shard_;
   std::unique_ptr<net::Server> server_;
   std::unique_ptr<base::Settings> admin_settings_;  // with the admin listener's address

@@ -19,6 +19,7 @@
 #include "app/data_commands.hpp"
 #include "app/data_dir.hpp"
 #include "app/dead_letters.hpp"
+#include "app/offload.hpp"
 #include "ringline/backend/journal_format.hpp"
 #include "ringline/backend/journal_recovery.hpp"
 #include "ringline/base/clock.hpp"
@@ -35,7 +36,7 @@ namespace limits = base::limits;
 
 constexpr unsigned kWorkers = 2;
 constexpr unsigned kDescriptorsOfCore =
-    35;  // standard streams, listeners, segments of the journal; sockets on their way in or out
+    38;  // standard streams, listeners, segments of the journal, the ring of transfers; sockets on their way in or out
 constexpr unsigned kReceiveBuffersMin = 128;
 constexpr std::int64_t kWatchdogSilenceNs = 10'000'000'000;  // a core that has not answered for so long is stuck
 constexpr timespec kSignalPoll{.tv_sec = 1, .tv_nsec = 0};
@@ -75,7 +76,6 @@ base::Result<void> prepare_cores(Process& process) {
     std::ranges::copy((*ring)->descriptors(), std::back_inserter(process.shared));
     process.rings.push_back(std::move(*ring));
   }
-  if (process.cores == 1) return {};
   auto ports = net::HandOverPorts::open(process.cores);
   if (!ports) return std::unexpected(ports.error());
   process.hand_over = std::move(*ports);
@@ -117,6 +117,7 @@ void feed_watchdog(Process& process) {
 
 void drain_all(Process& process) {
   process.draining = true;
+  process.offload->drain();
   sd_notify(0, "STOPPING=1");
   for (unsigned core = 0; core < process.cores; ++core) {
     Core* object = process.core_objects[core];
@@ -192,6 +193,11 @@ int run(const base::Settings& settings, const DataDir& data) {
   auto connections = connections_of_core(process, descriptors);
   if (!connections) return fail(connections.error().message);
   process.connections_max = *connections;
+  auto offload = Offload::open(settings, workers, *process.hand_over);
+  if (!offload) return fail(offload.error().message);
+  process.offload = offload->get();
+  std::ranges::copy(process.offload->descriptors(), std::back_inserter(process.shared));
+  if (const auto s3 = s3_options(settings)) process.s3_links = backend::s3_links(*s3);
   for (Process::CoreState& core : process.state) core.heard_ns = process.started_ns;
 
   base::block_operators_signals();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "app/content.hpp"
 #include "app/core.hpp"
 #include "app/routes.hpp"
 #include "ringline/web/assets.hpp"
@@ -19,6 +20,7 @@ constexpr std::string_view kPreflightSeconds = "600";
 
 std::string methods_of_api(std::string_view path) {
   if (std::ranges::find(kAuthDoors, path) != std::end(kAuthDoors)) return "POST, OPTIONS";
+  if (content_of(path)) return "GET, HEAD, PUT, OPTIONS";
   return match_route("OPTIONS", path).allow;
 }
 

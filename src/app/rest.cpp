@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 
+#include "app/content.hpp"
 #include "app/core.hpp"
 #include "app/methods.hpp"
 #include "ringline/base/clock.hpp"
@@ -213,6 +214,15 @@ Task<net::HttpResponse> answer_command(Core& core, net::HttpRequest question, st
   co_return co_await run_once(core, *match.route, caller->user, std::move(*data), std::move(question));
 }
 
+// Bytes of a file: for who has a token, or a link.
+Task<net::HttpResponse> answer_bytes(Core& core, net::HttpRequest question, base::FileId id) {
+  const bool anybody = question.method != "PUT" && question.authorization.empty();  // may see avatars
+  if (is_signed(question) || anybody) co_return co_await answer_content(core, std::move(question), id, {});
+  auto caller = co_await caller_of(core, bearer_of(question));
+  if (!caller) co_return problem(caller.error());
+  co_return co_await answer_content(core, std::move(question), id, caller->user);
+}
+
 Task<net::HttpResponse> answer_api(Core& core, Door door, net::HttpRequest question) {
   std::string path = question.path.substr(kApi.size());
   bool reads = question.method == "GET" || question.method == "HEAD";
@@ -234,6 +244,8 @@ Task<net::HttpResponse> answer_api(Core& core, Door door, net::HttpRequest quest
     answer = wrong_method(std::move(allowed));
   } else if (path.starts_with("/auth/")) {
     answer = co_await answer_auth(core, std::move(question), path.substr(5));
+  } else if (const auto file = content_of(path)) {
+    answer = co_await answer_bytes(core, std::move(question), *file);
   } else {
     answer = co_await answer_command(core, std::move(question), path);
   }
@@ -264,27 +276,36 @@ Task<net::HttpResponse> answer_stats(Core& core) {
   co_return json_answer(200, out.view());
 }
 
+void write_components(Writer& out, const Health& health) {
+  auto state = [](bool well) { return std::string_view(well ? "ok" : "failing"); };
+  out.key("components").begin_object().key("journal").string(state(health.journal));
+  out.key("store").string(state(health.store)).key("files").string(state(health.files())).end_object();
+  if (!health.s3) return;
+  out.key("breakers").begin_object().key("s3").string(base::name_of(*health.s3)).end_object();
+}
+
 net::HttpResponse health(Core& core) {
   Health health = core.health();
-  bool well = health.journal && health.store;
+  bool well = health.journal && health.store && health.files();
   Writer out;
   out.begin_object().key("status").string(well ? "ok" : "degraded").key("timestamp").time(base::wall_ms());
-  out.key("uptime")
-      .number(core.uptime_seconds())
-      .key("version")
-      .string(base::version())
-      .key("components")
-      .begin_object();
-  out.key("journal").string(health.journal ? "ok" : "failing").key("store").string(health.store ? "ok" : "failing");
-  out.end_object().end_object();
+  out.key("uptime").number(core.uptime_seconds()).key("version").string(base::version());
+  write_components(out, health);
+  out.end_object();
   return json_answer(well ? 200 : 503, out.view());
 }
 
-net::HttpResponse ready(Core& core) {
+// `?verbose` says how each part is; whether traffic is taken does not depend on files or the store.
+net::HttpResponse ready(Core& core, bool verbose) {
   Health health = core.health();
-  if (health.draining) return json_answer(503, R"({"status":"draining"})");
-  if (!health.journal) return json_answer(503, R"({"status":"the journal cannot be written: see the log"})");
-  return json_answer(200, R"({"status":"ready"})");
+  const bool ready = !health.draining && health.journal;
+  std::string_view status = ready ? "ready" : "draining";
+  if (!health.draining && !health.journal) status = "the journal cannot be written: see the log";
+  Writer out;
+  out.begin_object().key("status").string(status);
+  if (verbose) write_components(out, health);
+  out.end_object();
+  return json_answer(ready ? 200 : 503, out.view());
 }
 
 Task<net::HttpResponse> answer_metrics(Core& core) {
@@ -313,6 +334,8 @@ net::HttpResponse asset_answer(const web::Asset& asset, const net::HttpRequest& 
   return answer;
 }
 
+using Pair = std::pair<std::string, std::string>;
+
 Task<net::HttpResponse> route_http(Core& core, Door door, net::HttpRequest question) {
   const std::string& path = question.path;
   if (door == Door::everybody && path.starts_with(std::string(kApi) + "/"))
@@ -322,7 +345,8 @@ Task<net::HttpResponse> route_http(Core& core, Door door, net::HttpRequest quest
   if (!takes(allowed, question.method)) co_return wrong_method(std::move(allowed));
   if (path == "/health") co_return health(core);
   if (path == "/livez") co_return json_answer(200, R"({"status":"alive"})");
-  if (path == "/readyz") co_return ready(core);
+  if (path == "/readyz")
+    co_return ready(core, std::ranges::find(question.query, "verbose", &Pair::first) != question.query.end());
   if (path == "/api/socket/stats") co_return co_await answer_stats(core);
   if (path == "/metrics") co_return co_await answer_metrics(core);
   co_return asset_answer(*web::find_asset(path), question);

@@ -21,6 +21,12 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"GET", "/rooms/{roomId}/messages", "get_history", 200, ""},
     {"POST", "/rooms/{roomId}/messages", "send_message", 201, ""},
     {"GET", "/users/{userId}", "get_user", 200, ""},
+    {"PUT", "/users/me/avatar", "set_avatar", 200, ""},
+    {"POST", "/files", "create_upload", 201, "files/"},
+    {"GET", "/files", "list_files", 200, ""},
+    {"GET", "/files/{fileId}", "get_file", 200, ""},
+    {"DELETE", "/files/{fileId}", "delete_file", 204, ""},
+    {"POST", "/files/{fileId}/complete", "complete_upload", 200, ""},
     {"GET", "/search/messages", "search_messages", 200, ""},
 });
 

@@ -65,7 +65,8 @@ class PostgresConnection final : public Sql {
 
   Task<Result<Rows>> execute(const char* sql, SqlValues values) override;
   Task<Result<void>> ingest(const std::vector<chat::Event>& events, Gaps gaps) override;  // postgres_ingest.cpp
-  Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query) override;         // postgres_search.cpp
+  Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query,
+                                        const chat::FileLinks* links) override;  // postgres_search.cpp
   bool may_lag() const noexcept override { return role_ == ServerRole::any; }
   bool may_lack() const noexcept override { return true; }
 

@@ -231,7 +231,8 @@ class Ingest {
     }
     messages_.add(event.room, event.seq, event.id, m.sender, what.client_id, std::string_view(m.type),
                   std::string_view(m.text), m.reply_to ? std::optional(m.reply_to) : std::nullopt,
-                  mentions_json(m.mentions), unless_empty(m.extra), m.created_ms, m.edited_ms, m.deleted_ms);
+                  mentions_json(m.mentions), unless_empty(m.extra), m.created_ms, m.edited_ms, m.deleted_ms,
+                  m.file ? std::optional(m.file->id) : std::nullopt);
     note_writer(m.sender);
     return {};
   }
@@ -329,7 +330,7 @@ class Ingest {
     if (messages.empty()) co_return Result<void>();
     auto copied = co_await c_.copy(
         "COPY messages (room_id, seq, id, sender_id, client_id, type, text, reply_to, mentions, extra, created_ms,"
-        " edited_ms, deleted_ms) FROM STDIN (FORMAT binary)",
+        " edited_ms, deleted_ms, file_id) FROM STDIN (FORMAT binary)",
         messages);
     co_return copied;
   }
@@ -388,7 +389,7 @@ class Ingest {
   Rooms rooms_;
   std::set<Key> used_;  // before this batch
   std::set<Key> used_in_batch_;
-  CopyRows<13> messages_;
+  CopyRows<14> messages_;
   Table<4> others_;
   Table<6> sends_;
   Table<9> dead_;

@@ -133,7 +133,8 @@ struct Range {
 
 class Search {
  public:
-  Search(PostgresConnection& c, const chat::SearchQuery& query) : c_(c), query_(query) {
+  Search(PostgresConnection& c, const chat::SearchQuery& query, const chat::FileLinks* links)
+      : c_(c), query_(query), links_(links) {
     for (const std::string& word : query.words) fmt::format_to(std::back_inserter(words_), "'{}' & ", word);
     if (query.from_user) fmt::format_to(std::back_inserter(words_), "'s:{}' & ", query.from_user.value);
     as_words_ = query.rooms.size() <= kRoomsAsWords;
@@ -185,7 +186,8 @@ class Search {
   " FROM (SELECT place, room_id, seq, id FROM message_texts WHERE place >= ?1 AND place < ?2 AND words @@ ?3::tsquery" \
   " AND " of_rooms                                                                                                     \
   " ORDER BY place DESC LIMIT ?5) t LEFT JOIN messages m ON m.room_id = t.room_id AND m.seq = t.seq AND m.id = t.id"   \
-  " AND m.deleted_ms = 0 LEFT JOIN users u ON u.id = m.sender_id ORDER BY t.place DESC"
+  " AND m.deleted_ms = 0 LEFT JOIN users u ON u.id = m.sender_id LEFT JOIN files f ON f.id = m.file_id ORDER BY "      \
+  "t.place DESC"
     const char* const sql =
         as_words_ ? RINGLINE_FOUND("words @@ ?4::tsquery") : RINGLINE_FOUND("room_id = ANY (?4::bigint[])");
 #undef RINGLINE_FOUND
@@ -201,7 +203,7 @@ class Search {
       after = row.number(0);
       // Its words may outlive a message.
       if (!row.flag(2)) continue;
-      page_.messages.push_back(read_message(row, 3, RoomId{row.number(1)}));
+      page_.messages.push_back(read_message(row, 3, RoomId{row.number(1)}, links_));
     }
     // Some that were found are gone, and more may be behind.
     if (page_.next == 0 && rows->size() == limit) page_.next = after;
@@ -210,6 +212,7 @@ class Search {
 
   PostgresConnection& c_;
   const chat::SearchQuery& query_;
+  const chat::FileLinks* links_;
   std::string words_;  // a tsquery up to its last &
   std::string rooms_;
   bool as_words_ = true;
@@ -248,8 +251,9 @@ Task<Result<TextFeed>> feed_texts(PostgresConnection& c, std::int64_t& partition
   co_return fed;
 }
 
-Task<Result<chat::SearchPage>> PostgresConnection::search(const chat::SearchQuery& query) {
-  Search work(*this, query);
+Task<Result<chat::SearchPage>> PostgresConnection::search(const chat::SearchQuery& query,
+                                                          const chat::FileLinks* links) {
+  Search work(*this, query, links);
   auto page = co_await work.run();
   co_return page;
 }

@@ -128,7 +128,8 @@ class Sql {
   virtual Task<Result<Rows>> execute(const char* sql, SqlValues values) = 0;
   // As chat::Store::ingest. `events` stay until it is done.
   virtual Task<Result<void>> ingest(const std::vector<chat::Event>& events, Gaps gaps) = 0;
-  virtual Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query) = 0;
+  // `links`: for the files in messages.
+  virtual Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query, const chat::FileLinks* links) = 0;
   // A replica, which may not have the last of what was committed,
   virtual bool may_lag() const noexcept { return false; }
   // or a server that took over without it.

@@ -10,7 +10,7 @@ namespace ringline::backend {
 
 class SqlDatabase : public Database {
  public:
-  std::unique_ptr<chat::Store> client(loop::Loop& loop) final;
+  std::unique_ptr<chat::Store> client(loop::Loop& loop, const chat::FileLinks* links) final;
   Result<std::uint64_t> highest_id() final;
   Result<void> bump_epochs() final;
   Result<void> ingest(std::vector<chat::Event> events) final;

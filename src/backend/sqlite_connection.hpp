@@ -12,7 +12,8 @@ class SqliteConnection final : public Sql {
 
   Task<Result<Rows>> execute(const char* sql, SqlValues values) override;
   Task<Result<void>> ingest(const std::vector<chat::Event>& events, Gaps gaps) override;  // sqlite_ingest.cpp
-  Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query) override;         // sqlite_search.cpp
+  Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query,
+                                        const chat::FileLinks* links) override;  // sqlite_search.cpp
 
   // Around a transaction: what it writes is noted, and the highest of it kept with it.
   void forget_noted() noexcept { newest_id_ = 0; }

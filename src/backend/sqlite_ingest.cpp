@@ -121,10 +121,11 @@ class Ingest {
     const chat::Message& m = what.message;
     auto reply_to = m.reply_to ? std::optional(m.reply_to) : std::nullopt;
     auto client_id = what.client_id ? std::optional(std::string_view(*what.client_id)) : std::nullopt;
+    auto file = m.file ? std::optional(m.file->id) : std::nullopt;
     auto kept =
-        db_.run("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)", event.room,
+        db_.run("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)", event.room,
                 event.seq, event.id, m.sender, client_id, std::string_view(m.type), std::string_view(m.text), reply_to,
-                mentions_json(m.mentions), unless_empty(m.extra), m.created_ms, m.edited_ms, m.deleted_ms);
+                mentions_json(m.mentions), unless_empty(m.extra), m.created_ms, m.edited_ms, m.deleted_ms, file);
     return kept ? note_writer(m.sender) : kept;
   }
 

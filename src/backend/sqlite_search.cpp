@@ -71,16 +71,17 @@ constexpr const char* kFind = "SELECT t.id, m.room_id, u.id, " RINGLINE_MESSAGE_
                               " FROM (SELECT rowid AS id FROM message_texts WHERE message_texts MATCH ?1 AND rowid < "
                               "?2 ORDER BY rowid DESC LIMIT ?3) t"
                               " LEFT JOIN messages m ON m.id = t.id AND m.deleted_ms = 0 LEFT JOIN users u ON u.id = "
-                              "m.sender_id ORDER BY t.id DESC";
+                              "m.sender_id LEFT JOIN files f ON f.id = m.file_id ORDER BY t.id DESC";
 
 // Adds what is in one of the rooms. False: the page is full.
-bool take_rows(const Rows& rows, const chat::SearchQuery& query, chat::SearchPage& page, std::uint64_t& before) {
+bool take_rows(const Rows& rows, const chat::SearchQuery& query, const chat::FileLinks* links, chat::SearchPage& page,
+               std::uint64_t& before) {
   for (const Rows::Row row : rows) {
     if (page.messages.size() == query.limit) return false;
     before = row.number(0);
     const RoomId room{row.number(1)};
     if (room && row.number(2) != 0 && std::ranges::binary_search(query.rooms, room))
-      page.messages.push_back(read_message(row, 3, room));
+      page.messages.push_back(read_message(row, 3, room, links));
   }
   return true;
 }
@@ -120,7 +121,7 @@ Result<std::uint64_t> texts_waiting(Db& db) {
   return 0;
 }
 
-Task<Result<chat::SearchPage>> SqliteConnection::search(const chat::SearchQuery& query) {
+Task<Result<chat::SearchPage>> SqliteConnection::search(const chat::SearchQuery& query, const chat::FileLinks* links) {
   chat::SearchPage page;
   if (query.rooms.empty()) co_return page;
   chat::SearchQuery sorted = query;
@@ -133,7 +134,7 @@ Task<Result<chat::SearchPage>> SqliteConnection::search(const chat::SearchQuery&
   for (;;) {
     auto rows = db.rows(kFind, {sql_value(expression), sql_value(before), sql_value(at_once)});
     if (!rows) co_return std::unexpected(rows.error());
-    const bool room_left = take_rows(*rows, sorted, page, before);
+    const bool room_left = take_rows(*rows, sorted, links, page, before);
     if (!room_left) page.next = before;
     if (!room_left || rows->size() < at_once) break;
     if (base::monotonic_ms() < until_ms) continue;

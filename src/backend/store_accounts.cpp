@@ -137,6 +137,10 @@ Task<Result<Account>> promote_guest(Sql& db, UserId guest, const Account& accoun
       account.user.email, account.password_hash, account.user.updated_ms);
   if (!changed && changed.error().code == Errc::conflict) co_return name_taken();
   if (!changed) co_return std::unexpected(changed.error());
+  // What he has uploaded is an account's now, and stays.
+  auto kept = co_await db.query("UPDATE files SET expires_ms = 0 WHERE owner_id = ?1 AND state = ?2", guest,
+                                static_cast<int>(chat::FileState::ready));
+  if (!kept) co_return std::unexpected(kept.error());
   auto now = co_await find_account(db, guest);
   if (now && changed->changed != 1) co_return base::fail(Errc::conflict, "this is an account already");
   co_return now;
@@ -180,6 +184,7 @@ Task<Result<chat::IdleGuests>> remove_idle_guests(Sql& db, std::int64_t not_seen
       "SELECT u.id FROM users u WHERE u.guest = 1 AND u.wrote = 0 AND u.created_ms <= ?1 AND u.last_seen_ms <= ?1"
       " AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = u.id AND (s.expires_ms > ?2 OR s.last_used_ms > ?1))"
       " AND NOT EXISTS (SELECT 1 FROM rooms r WHERE r.created_by = u.id)"
+      " AND NOT EXISTS (SELECT 1 FROM files f WHERE f.owner_id = u.id)"
       " AND NOT EXISTS (SELECT 1 FROM members m JOIN rooms r ON r.id = m.room_id WHERE m.user_id = u.id AND r.type = "
       "?3)"
       " ORDER BY u.created_ms LIMIT ?4",

@@ -8,8 +8,12 @@
 
 namespace ringline::backend {
 
+using base::FileId;
 using chat::Account;
 using chat::Event;
+using chat::File;
+using chat::FilePage;
+using chat::FileQuery;
 using chat::HistoryPage;
 using chat::HistoryQuery;
 using chat::Member;
@@ -26,8 +30,8 @@ namespace {
 
 class StoreClient final : public chat::Store {
  public:
-  StoreClient(SqlDatabase& database, loop::Loop& loop)
-      : database_(database), loop_(loop), door_(std::make_shared<Door>(loop)) {}
+  StoreClient(SqlDatabase& database, loop::Loop& loop, const chat::FileLinks* links)
+      : database_(database), loop_(loop), links_(links), door_(std::make_shared<Door>(loop)) {}
   ~StoreClient() override { door_->shut(); }
 
   Task<Result<Account>> create_account(Account account) override {
@@ -81,7 +85,7 @@ class StoreClient final : public chat::Store {
                                  Sql& db) { return backend::create_room(db, room, members, direct_key); });
   }
   Task<Result<StoredRoom>> load_room(RoomId id) override {
-    return read<StoredRoom>([id](Sql& db) { return backend::load_room(db, id); });
+    return read<StoredRoom>([id, links = links_](Sql& db) { return backend::load_room(db, id, links); });
   }
   Task<Result<RoomId>> find_room_by_name(std::string name) override {
     return read<RoomId>([name = std::move(name)](Sql& db) { return backend::find_room_by_name(db, name); });
@@ -102,27 +106,59 @@ class StoreClient final : public chat::Store {
     return write<void>([events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::refuse); });
   }
   Task<Result<HistoryPage>> history(HistoryQuery query) override {
-    return read_anywhere<HistoryPage>([query](Sql& db) { return backend::history(db, query); });
+    return read_anywhere<HistoryPage>([query, links = links_](Sql& db) { return backend::history(db, query, links); });
   }
   Task<Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after, std::size_t limit,
                                                       std::uint64_t epoch) override {
     return read_anywhere<std::vector<StoredEvent>>(
-        [=](Sql& db) { return backend::events_after(db, room, after, limit, epoch); });
+        [=, links = links_](Sql& db) { return backend::events_after(db, room, after, limit, epoch, links); });
   }
   Task<Result<SearchPage>> search_messages(SearchQuery query) override {
     query.indexed = database_.indexed();
-    auto searching = read_anywhere<SearchPage>([query = std::move(query)](Sql& db) { return db.search(query); });
+    auto searching = read_anywhere<SearchPage>(
+        [query = std::move(query), links = links_](Sql& db) { return db.search(query, links); });
     return note_indexed(database_, std::move(searching));
   }
   Task<Result<std::optional<Message>>> find_by_client_id(RoomId room, UserId sender, std::string client_id) override {
-    return read<std::optional<Message>>([room, sender, client_id = std::move(client_id)](Sql& db) {
-      return backend::find_by_client_id(db, room, sender, client_id);
+    return read<std::optional<Message>>([room, sender, client_id = std::move(client_id), links = links_](Sql& db) {
+      return backend::find_by_client_id(db, room, sender, client_id, links);
     });
   }
   Task<Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms,
                                                               std::size_t limit) override {
     return read<std::vector<std::uint64_t>>(
         [=](Sql& db) { return backend::recent_client_keys(db, room, since_ms, limit); });
+  }
+
+  Task<Result<void>> create_file(File file, std::size_t waiting_max) override {
+    return write<void>(
+        [file = std::move(file), waiting_max](Sql& db) { return backend::create_file(db, file, waiting_max); });
+  }
+  Task<Result<File>> find_file(FileId id) override {
+    return read<File>([id](Sql& db) { return backend::find_file(db, id); });
+  }
+  Task<Result<File>> complete_file(FileId id, std::int64_t expires_ms) override {
+    return write<File>([=](Sql& db) { return backend::complete_file(db, id, expires_ms); });
+  }
+  Task<Result<File>> attach_file(FileId id, UserId owner, RoomId room) override {
+    return write<File>([=](Sql& db) { return backend::attach_file(db, id, owner, room); });
+  }
+  Task<Result<FilePage>> list_files(FileQuery query) override {
+    return read<FilePage>([query = std::move(query)](Sql& db) { return backend::list_files(db, query); });
+  }
+  Task<Result<Account>> set_avatar(UserId user, FileId file, std::string url, std::int64_t now_ms) override {
+    return write<Account>([user, file, url = std::move(url), now_ms](Sql& db) {
+      return backend::set_avatar(db, user, file, url, now_ms);
+    });
+  }
+  Task<Result<void>> drop_file(FileId id, std::int64_t now_ms) override {
+    return write<void>([=](Sql& db) { return backend::drop_file(db, id, now_ms); });
+  }
+  Task<Result<std::vector<FileId>>> take_expired_files(std::int64_t now_ms, std::size_t limit) override {
+    return write<std::vector<FileId>>([=](Sql& db) { return backend::take_expired_files(db, now_ms, limit); });
+  }
+  Task<Result<void>> forget_file(FileId id) override {
+    return write<void>([id](Sql& db) { return backend::forget_file(db, id); });
   }
 
   bool healthy() const noexcept override { return database_.healthy(); }
@@ -162,6 +198,7 @@ class StoreClient final : public chat::Store {
 
   SqlDatabase& database_;
   loop::Loop& loop_;
+  const chat::FileLinks* links_;
   std::shared_ptr<Door> door_;
 };
 
@@ -193,8 +230,8 @@ Result<T> write_now(SqlDatabase& database, Work<T> work) {
 
 }  // namespace
 
-std::unique_ptr<chat::Store> SqlDatabase::client(loop::Loop& loop) {
-  return std::make_unique<StoreClient>(*this, loop);
+std::unique_ptr<chat::Store> SqlDatabase::client(loop::Loop& loop, const chat::FileLinks* links) {
+  return std::make_unique<StoreClient>(*this, loop, links);
 }
 
 Result<std::uint64_t> SqlDatabase::highest_id() {

@@ -22,9 +22,10 @@ namespace {
 
 constexpr std::size_t kHistoryMax = 1000;  // messages of one page, whatever is asked for
 constexpr std::uint64_t kSeqMax = INT64_MAX;
-constexpr unsigned kOldRun = 1000;  // messages in a row that are too old: so are those before them
+constexpr unsigned kFileColumn = 14;  // of RINGLINE_MESSAGE_COLUMNS
+constexpr unsigned kOldRun = 1000;    // messages in a row that are too old: so are those before them
 
-#define MESSAGES "messages m JOIN users u ON u.id = m.sender_id"
+#define MESSAGES "messages m JOIN users u ON u.id = m.sender_id LEFT JOIN files f ON f.id = m.file_id"
 
 std::vector<UserId> read_mentions(std::string_view json) {
   std::vector<UserId> users;
@@ -48,35 +49,38 @@ Task<Result<void>> check_fresh(Sql& db, RoomId room, std::uint64_t stored_seq) {
   co_return Result<void>();
 }
 
-Result<std::vector<Message>> read_all(const Result<Rows>& rows, RoomId room) {
+Result<std::vector<Message>> read_all(const Result<Rows>& rows, RoomId room, const chat::FileLinks* links) {
   if (!rows) return std::unexpected(rows.error());
   std::vector<Message> messages;
   messages.reserve(rows->size());
-  for (const Rows::Row row : *rows) messages.push_back(read_message(row, 0, room));
+  for (const Rows::Row row : *rows) messages.push_back(read_message(row, 0, room, links));
   return messages;
 }
 
 // With seq < before, newest first.
-Task<Result<std::vector<Message>>> older(Sql& db, RoomId room, std::uint64_t before, std::size_t limit) {
+Task<Result<std::vector<Message>>> older(Sql& db, RoomId room, std::uint64_t before, std::size_t limit,
+                                         const chat::FileLinks* links) {
   auto rows = co_await db.query("SELECT " RINGLINE_MESSAGE_COLUMNS " FROM " MESSAGES
                                 " WHERE m.room_id = ?1 AND m.seq < ?2 ORDER BY m.seq DESC LIMIT ?3",
                                 room, std::min(before, kSeqMax), limit);
-  co_return read_all(rows, room);
+  co_return read_all(rows, room, links);
 }
 
 // With seq >= from, oldest first.
-Task<Result<std::vector<Message>>> newer(Sql& db, RoomId room, std::uint64_t from, std::size_t limit) {
+Task<Result<std::vector<Message>>> newer(Sql& db, RoomId room, std::uint64_t from, std::size_t limit,
+                                         const chat::FileLinks* links) {
   auto rows = co_await db.query("SELECT " RINGLINE_MESSAGE_COLUMNS " FROM " MESSAGES
                                 " WHERE m.room_id = ?1 AND m.seq >= ?2 ORDER BY m.seq LIMIT ?3",
                                 room, std::min(from, kSeqMax), limit);
-  co_return read_all(rows, room);
+  co_return read_all(rows, room, links);
 }
 
 // `limit` messages, the half of them before `position`; where one side has fewer, the other gives more.
-Task<Result<HistoryPage>> page_around(Sql& db, RoomId room, std::uint64_t position, std::size_t limit) {
-  auto before = co_await older(db, room, position, limit + 1);
+Task<Result<HistoryPage>> page_around(Sql& db, RoomId room, std::uint64_t position, std::size_t limit,
+                                      const chat::FileLinks* links) {
+  auto before = co_await older(db, room, position, limit + 1, links);
   if (!before) co_return std::unexpected(before.error());
-  auto after = co_await newer(db, room, position, limit + 1);
+  auto after = co_await newer(db, room, position, limit + 1, links);
   if (!after) co_return std::unexpected(after.error());
   std::size_t half = limit / 2;
   std::size_t take_before = std::min(before->size(), std::max(half, limit - std::min(limit, after->size())));
@@ -89,10 +93,11 @@ Task<Result<HistoryPage>> page_around(Sql& db, RoomId room, std::uint64_t positi
   co_return page;
 }
 
-Task<Result<HistoryPage>> page_before(Sql& db, RoomId room, std::uint64_t before, std::size_t limit) {
-  auto messages = co_await older(db, room, before, limit + 1);
+Task<Result<HistoryPage>> page_before(Sql& db, RoomId room, std::uint64_t before, std::size_t limit,
+                                      const chat::FileLinks* links) {
+  auto messages = co_await older(db, room, before, limit + 1, links);
   if (!messages) co_return std::unexpected(messages.error());
-  auto beyond = co_await newer(db, room, before, 1);
+  auto beyond = co_await newer(db, room, before, 1, links);
   if (!beyond) co_return std::unexpected(beyond.error());
   HistoryPage page{.messages = std::move(*messages), .has_before = false, .has_after = !beyond->empty()};
   page.has_before = page.messages.size() > limit;
@@ -101,11 +106,12 @@ Task<Result<HistoryPage>> page_before(Sql& db, RoomId room, std::uint64_t before
   co_return page;
 }
 
-Task<Result<HistoryPage>> page_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit) {
+Task<Result<HistoryPage>> page_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit,
+                                     const chat::FileLinks* links) {
   std::uint64_t from = std::min(after, kSeqMax - 1) + 1;
-  auto messages = co_await newer(db, room, from, limit + 1);
+  auto messages = co_await newer(db, room, from, limit + 1, links);
   if (!messages) co_return std::unexpected(messages.error());
-  auto beyond = co_await older(db, room, from, 1);
+  auto beyond = co_await older(db, room, from, 1, links);
   if (!beyond) co_return std::unexpected(beyond.error());
   HistoryPage page{.messages = std::move(*messages), .has_before = !beyond->empty(), .has_after = false};
   page.has_after = page.messages.size() > limit;
@@ -209,7 +215,7 @@ base::Error behind() {
           .sys = kBehind};
 }
 
-Message read_message(const Rows::Row& row, unsigned column, RoomId room) {
+Message read_message(const Rows::Row& row, unsigned column, RoomId room, const chat::FileLinks* links) {
   Message message;
   message.room = room;
   message.seq = row.number(column);
@@ -226,10 +232,14 @@ Message read_message(const Rows::Row& row, unsigned column, RoomId room) {
   message.created_ms = row.integer(column + 11);
   message.edited_ms = row.integer(column + 12);
   message.deleted_ms = row.integer(column + 13);
+  if (chat::File file = read_file(row, column + kFileColumn); file.id) {
+    if (links) chat::add_link(file, *links, base::wall_ms());
+    message.file = std::move(file);
+  }
   return message;
 }
 
-Task<Result<HistoryPage>> history(Sql& db, HistoryQuery query) {
+Task<Result<HistoryPage>> history(Sql& db, HistoryQuery query, const chat::FileLinks* links) {
   auto fresh = co_await check_fresh(db, query.room, query.stored_seq);
   if (!fresh) co_return std::unexpected(fresh.error());
   const std::size_t limit = std::clamp<std::size_t>(query.limit, 1, kHistoryMax);
@@ -242,31 +252,31 @@ Task<Result<HistoryPage>> history(Sql& db, HistoryQuery query) {
   Result<HistoryPage> page;
   switch (query.from) {
     case HistoryQuery::From::newest:
-      page = co_await page_before(db, query.room, kSeqMax, limit);
+      page = co_await page_before(db, query.room, kSeqMax, limit, links);
       break;
     case HistoryQuery::From::before:
-      page = co_await page_before(db, query.room, position, limit);
+      page = co_await page_before(db, query.room, position, limit, links);
       break;
     case HistoryQuery::From::after:
-      page = co_await page_after(db, query.room, position, limit);
+      page = co_await page_after(db, query.room, position, limit, links);
       break;
     case HistoryQuery::From::around:
     case HistoryQuery::From::around_id:
-      page = co_await page_around(db, query.room, position, limit);
+      page = co_await page_around(db, query.room, position, limit, links);
       break;
   }
   co_return page;
 }
 
-Task<Result<std::optional<Message>>> last_message(Sql& db, RoomId room) {
-  auto newest = co_await older(db, room, kSeqMax, 1);
+Task<Result<std::optional<Message>>> last_message(Sql& db, RoomId room, const chat::FileLinks* links) {
+  auto newest = co_await older(db, room, kSeqMax, 1, links);
   if (!newest) co_return std::unexpected(newest.error());
   if (newest->empty()) co_return std::nullopt;
   co_return std::move(newest->front());
 }
 
 Task<Result<std::vector<StoredEvent>>> events_after(Sql& db, RoomId room, std::uint64_t after, std::size_t limit,
-                                                    std::uint64_t known_epoch) {
+                                                    std::uint64_t known_epoch, const chat::FileLinks* links) {
   auto rows = co_await db.query("SELECT epoch, ingested_seq FROM rooms WHERE id = ?1", room);
   if (!rows) co_return std::unexpected(rows.error());
   if (db.may_lag() && (rows->empty() || rows->front().number(0) < known_epoch || rows->front().number(1) <= after))
@@ -276,7 +286,7 @@ Task<Result<std::vector<StoredEvent>>> events_after(Sql& db, RoomId room, std::u
   if (after >= rows->front().number(1) || limit == 0) co_return std::vector<StoredEvent>();
   auto others = co_await other_events(db, room, after, limit);
   if (!others) co_return others;
-  auto messages = co_await newer(db, room, after + 1, limit);
+  auto messages = co_await newer(db, room, after + 1, limit, links);
   if (!messages) co_return std::unexpected(messages.error());
   auto events = join_events(std::move(*others), *messages, after, epoch, limit);
   if (events.empty())
@@ -284,13 +294,13 @@ Task<Result<std::vector<StoredEvent>>> events_after(Sql& db, RoomId room, std::u
   co_return events;
 }
 
-Task<Result<std::optional<Message>>> find_by_client_id(Sql& db, RoomId room, UserId sender,
-                                                       std::string_view client_id) {
+Task<Result<std::optional<Message>>> find_by_client_id(Sql& db, RoomId room, UserId sender, std::string_view client_id,
+                                                       const chat::FileLinks* links) {
   auto rows = co_await db.query("SELECT " RINGLINE_MESSAGE_COLUMNS " FROM " MESSAGES
                                 " WHERE m.room_id = ?1 AND m.sender_id = ?2 AND m.client_id = ?3",
                                 room, sender, client_id);
   if (!rows) co_return std::unexpected(rows.error());
-  if (!rows->empty()) co_return read_message(rows->front(), 0, room);
+  if (!rows->empty()) co_return read_message(rows->front(), 0, room, links);
   auto ephemeral = co_await find_ephemeral(db, room, sender, client_id);
   co_return ephemeral;
 }

@@ -95,7 +95,7 @@ Task<Result<StoredRoom>> create_room(Sql& db, const Room& room, const std::vecto
     auto existing = co_await db.query("SELECT id FROM rooms WHERE direct_key = ?1", direct_key);
     auto id = first_id(existing);
     if (!id) co_return std::unexpected(id.error());
-    auto loaded = co_await load_room(db, *id);
+    auto loaded = co_await load_room(db, *id, nullptr);
     co_return loaded;
   }
   for (const chat::Member& m : members) {
@@ -105,11 +105,11 @@ Task<Result<StoredRoom>> create_room(Sql& db, const Room& room, const std::vecto
   }
   if (!made && made.error().sys == kNoReference) co_return base::fail(Errc::not_found, "no such user");
   if (!made) co_return std::unexpected(made.error());
-  auto loaded = co_await load_room(db, room.id);
+  auto loaded = co_await load_room(db, room.id, nullptr);
   co_return loaded;
 }
 
-Task<Result<StoredRoom>> load_room(Sql& db, RoomId id) {
+Task<Result<StoredRoom>> load_room(Sql& db, RoomId id, const chat::FileLinks* links) {
   StoredRoom stored;
   auto rows = co_await db.query("SELECT " ROOM_COLUMNS " FROM rooms r WHERE r.id = ?1 AND r.deleted_ms = 0", id);
   if (!rows) co_return std::unexpected(rows.error());
@@ -123,7 +123,7 @@ Task<Result<StoredRoom>> load_room(Sql& db, RoomId id) {
   if (!members) co_return std::unexpected(members.error());
   stored.members.reserve(members->size());
   for (const Rows::Row row : *members) stored.members.push_back(read_member(row));
-  auto last = co_await last_message(db, id);
+  auto last = co_await last_message(db, id, links);
   if (!last) co_return std::unexpected(last.error());
   stored.last_message = std::move(*last);
   co_return stored;

@@ -168,8 +168,7 @@ Result<void> apply_later(const GivenByName& all) {
   for (const auto& [name, given] : all) {
     const LaterName* later = find_later(name);
     if (!later) continue;
-    const bool off = name == "USE_MINIO" && text_to_switch(given.text) == false;
-    if (later->refused && !off)
+    if (later->refused)
       return fail_field(name, name + " (" + given.from + "): " + std::string(later->part) +
                                   " is not built yet; take the setting away, and data stays in DATA_DIR");
     log::warn("setting_without_effect", {{"name", name}, {"from", given.from}, {"not_built_yet", later->part}});
@@ -190,8 +189,32 @@ Result<void> apply_rows(const GivenByName& all, Settings& settings) {
   return {};
 }
 
+void complete_s3(Settings& settings) {
+  if (!settings.use_minio) return;
+  settings.s3_path_style = true;
+  if (settings.s3_endpoint.empty()) settings.s3_endpoint = "http://127.0.0.1:9000";
+  if (settings.s3_bucket.empty()) settings.s3_bucket = "ringline";
+}
+
+Result<void> check_s3(const Settings& settings) {
+  if (settings.s3_bucket.empty()) {
+    if (settings.s3_endpoint.empty() && settings.s3_public_url_base.empty()) return {};
+    return fail_field("S3_BUCKET", "S3_BUCKET: name it too, or take S3_ENDPOINT and S3_PUBLIC_URL_BASE away");
+  }
+  if (settings.s3_access_key.empty() || settings.s3_secret_key.empty())
+    return fail_field("S3_ACCESS_KEY", "S3_ACCESS_KEY and S3_SECRET_KEY: set both together with S3_BUCKET");
+  if (settings.s3_region.empty())
+    return fail_field("S3_REGION", "S3_REGION: a region is needed; us-east-1 is the usual");
+  const std::string_view endpoint = settings.s3_endpoint;
+  const std::size_t host = std::min(endpoint.find("://") + 3, endpoint.size());
+  if (!endpoint.empty() && endpoint.find('/', host) != std::string_view::npos)
+    return fail_field("S3_ENDPOINT", "S3_ENDPOINT: without a path; S3_PUBLIC_URL_BASE may have one");
+  return {};
+}
+
 // What no single value can say.
 Result<void> check_together(const Settings& settings) {
+  if (auto s3 = check_s3(settings); !s3) return s3;
   if (!settings.redis_url.empty() && settings.jwt_secret.empty())
     return fail_field("JWT_SECRET",
                       "JWT_SECRET: set it together with REDIS_URL, the same on every host; the one made here would be "
@@ -245,6 +268,7 @@ Result<Settings> load_settings(int argc, const char* const* argv, const char* co
   if (const auto applied = apply_database_parts(all); !applied) return std::unexpected(applied.error());
   if (const auto applied = apply_later(all); !applied) return std::unexpected(applied.error());
   if (const auto applied = apply_rows(all, settings); !applied) return std::unexpected(applied.error());
+  complete_s3(settings);
   if (const auto checked = check_together(settings); !checked) return std::unexpected(checked.error());
   if (settings.mode == RunMode::check_config) print(settings, all);
   return settings;

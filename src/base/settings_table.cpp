@@ -27,6 +27,7 @@ constexpr std::uint64_t kQueueBytesMax = 64 * 1024 * 1024;
 constexpr unsigned kBcryptCostMin = 4;
 constexpr unsigned kBcryptCostMax = 16;  // about a second a password
 constexpr unsigned kProxyHopsMax = 16;
+constexpr std::uint64_t kFileBytesMax = 5ULL * 1024 * 1024 * 1024;  // of one object that S3 copies
 
 constexpr std::int64_t ms(milliseconds duration) { return duration.count(); }
 
@@ -41,6 +42,16 @@ constexpr Door kText{[](Settings& s, std::string_view text) {
                        return std::string();
                      },
                      [](const Settings& s) { return s.*kMember; }};
+
+// Without a slash at its end.
+template <auto kMember>
+constexpr Door kUrl{[](Settings& s, std::string_view text) {
+                      while (text.ends_with('/')) text.remove_suffix(1);
+                      if (!is_http_url(text)) return std::string("an address such as https://s3.example.org");
+                      s.*kMember = std::string(text);
+                      return std::string();
+                    },
+                    [](const Settings& s) { return s.*kMember; }};
 
 template <auto kMember, std::uint64_t kMin, std::uint64_t kMax>
 constexpr Door kNumber{[](Settings& s, std::string_view text) {
@@ -193,6 +204,7 @@ constexpr SettingRow row(std::string_view group, std::string_view name, std::str
 
 constexpr std::string_view kNet = "Listening";
 constexpr std::string_view kData = "Data";
+constexpr std::string_view kFiles = "Files";
 constexpr std::string_view kPeople = "People";
 constexpr std::string_view kLimit = "Limits";
 constexpr std::string_view kLog = "Log";
@@ -217,6 +229,19 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kData, "REDIS_URL", "URL", kText<&S::redis_url>, "For many hosts; not built yet", Secrecy::masked),
     row(kData, "DURABILITY", "MODE", {set_durability, show_durability}, "strict: synced before it is acked; relaxed: a crash may lose the last messages"),
     row(kData, "JOURNAL_SEGMENT", "SIZE", kSize<&S::journal_segment_bytes, kSegmentBytesMin, kSegmentBytesMax>, "Size of a journal file"),
+    row(kFiles, "S3_ENDPOINT", "URL", kUrl<&S::s3_endpoint>, "http(s)://HOST[:PORT] of an S3; unset: AWS in S3_REGION"),
+    row(kFiles, "S3_REGION", "NAME", kText<&S::s3_region>, "Region that requests are signed for"),
+    row(kFiles, "S3_ACCESS_KEY", "TEXT", kText<&S::s3_access_key>, "Who the server is to S3"),
+    row(kFiles, "S3_SECRET_KEY", "TEXT", kText<&S::s3_secret_key>, "With S3_ACCESS_KEY", Secrecy::by_file),
+    row(kFiles, "S3_BUCKET", "NAME", kText<&S::s3_bucket>, "Bucket for the files; unset: they are in DATA_DIR"),
+    row(kFiles, "S3_USE_PATH_STYLE", "on|off", kSwitch<&S::s3_path_style>, "HOST/BUCKET/KEY instead of BUCKET.HOST/KEY"),
+    row(kFiles, "S3_PUBLIC_URL_BASE", "URL", kUrl<&S::s3_public_url_base>, "Where clients reach S3; a path in it is to be stripped by the proxy; unset: at S3_ENDPOINT"),
+    row(kFiles, "S3_TIMEOUT", "DURATION", kDuration<&S::s3_timeout, ms(100ms), ms(300s)>, "Longest that S3 may say nothing"),
+    row(kFiles, "USE_MINIO", "on|off", kSwitch<&S::use_minio>, "An S3 of one's own, at http://127.0.0.1:9000 unless S3_ENDPOINT says where: path style, and the bucket is made"),
+    row(kFiles, "FILE_MAX", "SIZE", kSize<&S::file_bytes, 1, kFileBytesMax>, "Largest file"),
+    row(kFiles, "AVATAR_MAX", "SIZE", kSize<&S::avatar_bytes, 1, kFileBytesMax>, "Largest file that may be an avatar"),
+    row(kFiles, "GUEST_FILE_TTL", "DURATION", kDuration<&S::guest_file_ttl, ms(1s), ms(8760h)>, "Life of a guest's file"),
+    row(kFiles, "FILE_LINK_AGE", "DURATION", kDuration<&S::file_link_age, ms(1s), ms(168h)>, "Life of a link to read a file"),
     row(kPeople, "JWT_SECRET", "LIST", {set_jwt_secret, show_jwt_secret}, "The first signs, all verify; unset: made and kept in DATA_DIR", Secrecy::by_file),
     row(kPeople, "ACCESS_TOKEN_AGE", "DURATION", kDuration<&S::access_token_age, ms(10s), ms(24h)>, "Life of an access token"),
     row(kPeople, "SESSION_TTL", "DURATION", kDuration<&S::session_ttl, ms(60s), ms(8760h)>, "Life of a session that is not used"),
@@ -244,9 +269,7 @@ constexpr auto kRows = std::to_array<SettingRow>({
 
 constexpr auto kLater = std::to_array<LaterName>({
     {"REDIS_HOST", "Redis", true}, {"REDIS_PORT", "Redis", false},
-    {"REDIS_PASSWORD", "Redis", false}, {"REDIS_TLS", "Redis", false}, {"S3_ENDPOINT", "S3", true},
-    {"USE_MINIO", "S3", true}, {"S3_REGION", "S3", false}, {"S3_ACCESS_KEY", "S3", false}, {"S3_SECRET_KEY", "S3", false},
-    {"S3_BUCKET", "S3", false}, {"S3_USE_PATH_STYLE", "S3", false}, {"S3_PUBLIC_URL_BASE", "S3", false},
+    {"REDIS_PASSWORD", "Redis", false}, {"REDIS_TLS", "Redis", false},
     {"WEBRTC_STUN", "calls", false}, {"WEBRTC_TURN_URLS", "calls", false}, {"WEBRTC_TURN_SECRET", "calls", false},
     {"WEBRTC_TURN_USERNAME", "calls", false}, {"WEBRTC_TURN_CREDENTIAL", "calls", false}, {"WEBRTC_TURN_TTL", "calls", false},
     {"CALL_RING_TIMEOUT", "calls", false}, {"CALL_RECONNECT_GRACE", "calls", false}, {"SOCKETIO_RECOVERY", "Socket.IO recovery", false},

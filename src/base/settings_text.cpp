@@ -138,6 +138,17 @@ bool is_origin(std::string_view text) {
   return is_host(host);
 }
 
+bool is_http_url(std::string_view text) noexcept {
+  const std::size_t colon = text.find("://");
+  if (colon == std::string_view::npos || (text.substr(0, colon) != "http" && text.substr(0, colon) != "https"))
+    return false;
+  const std::string_view rest = text.substr(colon + 3);
+  const std::size_t slash = std::min(rest.find('/'), rest.size());
+  return is_host(rest.substr(0, slash)) && std::ranges::all_of(rest.substr(slash), [](char c) {
+           return c > ' ' && c <= '~' && c != '?' && c != '#' && c != '"' && c != '\\';
+         });
+}
+
 std::size_t edit_distance(std::string_view from, std::string_view to) {
   std::vector<std::size_t> steps(to.size() + 1);  // of the prefix of `from` so far to each prefix of `to`
   std::iota(steps.begin(), steps.end(), std::size_t{0});

@@ -21,8 +21,9 @@ std::string join_list(const std::vector<std::string>& parts);  // with commas
 std::string upper_name(std::string_view name);                 // data-dir -> DATA_DIR
 std::string flag_name(std::string_view name);                  // DATA_DIR -> data-dir, RINGLINE_ENV -> env
 
-bool is_cidr(std::string_view text);    // 10.0.0.0/8, ::1
-bool is_origin(std::string_view text);  // https://*.example.org:8443, http://localhost, *
+bool is_cidr(std::string_view text);               // 10.0.0.0/8, ::1
+bool is_origin(std::string_view text);             // https://*.example.org:8443, http://localhost, *
+bool is_http_url(std::string_view text) noexcept;  // http(s)://HOST[:PORT][/PATH]
 
 // Steps to turn one word into the other: insert, delete, replace.
 std::size_t edit_distance(std::string_view from, std::string_view to);

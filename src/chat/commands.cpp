@@ -11,8 +11,12 @@ namespace {
 
 constexpr auto kCommands = std::to_array<Command>({
     // name, handler, place, access, rate, sockets only, fields
+    {"complete_upload", &complete_upload, Place::here, Access::anybody, Rate::none, false, "fileId, sha256?"},
     {"create_room", &create_room, Place::here, Access::anybody, Rate::none, false,
      "type, name?, description?, private?, ephemeral?, memberIds?"},
+    {"create_upload", &create_upload, Place::here, Access::anybody, Rate::none, false, "name, size, mimeType, roomId?"},
+    {"delete_file", &delete_file, Place::here, Access::anybody, Rate::none, false, "fileId"},
+    {"get_file", &get_file, Place::here, Access::anybody, Rate::none, false, "fileId"},
     {"get_history", &get_history, Place::room_home, Access::member, Rate::none, false,
      "roomId, before|after|around|aroundId, limit?"},
     {"get_room", &get_room, Place::room_home, Access::anybody, Rate::none, false, "roomId"},
@@ -20,6 +24,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"join", &join, Place::here, Access::anybody, Rate::none, true, "name?, room"},
     {"join_room", &join_room, Place::room_home, Access::anybody, Rate::none, false, "roomId"},
     {"leave_room", &leave_room, Place::room_home, Access::member, Rate::none, false, "roomId"},
+    {"list_files", &list_files, Place::here, Access::anybody, Rate::none, false, "roomId?, cursor?, limit?"},
     {"list_members", &list_members, Place::room_home, Access::member, Rate::none, false, "roomId, cursor?, limit?"},
     {"list_rooms", &list_rooms, Place::here, Access::anybody, Rate::none, false, "cursor?, limit?"},
     {"ping", &ping, Place::here, Access::anybody, Rate::none, true, ""},
@@ -29,7 +34,8 @@ constexpr auto kCommands = std::to_array<Command>({
      "query, roomId?, fromUserId?, cursor?, limit?"},
     {"search_rooms", &search_rooms, Place::here, Access::anybody, Rate::none, false, "query, cursor?, limit?"},
     {"send_message", &send_message, Place::room_home, Access::member, Rate::message, false,
-     "roomId, clientId?, type?, text, replyTo?, mentions?, extra?"},
+     "roomId, clientId?, type?, text?, fileId?, replyTo?, mentions?, extra?"},
+    {"set_avatar", &set_avatar, Place::here, Access::anybody, Rate::none, false, "fileId"},
     {"start_typing", &start_typing, Place::room_home, Access::member, Rate::none, true, "roomId"},
     {"stop_typing", &stop_typing, Place::room_home, Access::member, Rate::none, true, "roomId"},
     {"unwatch_stats", &unwatch_stats, Place::here, Access::anybody, Rate::none, true, ""},

@@ -20,6 +20,17 @@ void send_message(Parts& p, Call& call);
 void get_history(Parts& p, Call& call);
 void start_typing(Parts& p, Call& call);
 void stop_typing(Parts& p, Call& call);
+// commands_files.cpp
+void create_upload(Parts& p, Call& call);
+void complete_upload(Parts& p, Call& call);
+void get_file(Parts& p, Call& call);
+void list_files(Parts& p, Call& call);
+void delete_file(Parts& p, Call& call);
+void set_avatar(Parts& p, Call& call);
+// Removes the bytes of a file that is gone, and then what is known of it. False: another time.
+Task<bool> remove_file(Parts& p, FileId id);
+// How a message with this file is called where its sender does not say.
+std::string_view message_type_of(const File& file) noexcept;
 // commands_search.cpp
 void search_messages(Parts& p, Call& call);
 // commands_people.cpp

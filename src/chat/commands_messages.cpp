@@ -40,6 +40,9 @@ struct Send {
   EventId reply_to;
   std::vector<UserId> mentions;
   std::string extra;
+  FileId file_id;
+  std::optional<File> file;  // of it, once it is attached to the room
+  bool is_typed = false;     // its sender said of what type it is
 };
 
 Result<void> read_extras(const Value& data, Send& send) {
@@ -82,11 +85,21 @@ Result<Send> read_send(const Value& data, std::size_t text_points) {
     if (!type->IsString() || std::ranges::find(kMessageTypes, base::json::view(*type)) == kMessageTypes.end())
       return base::fail_field("type", "must be one of text, image, video, audio, file, voice, encrypted");
     send.type = base::json::view(*type);
+    send.is_typed = true;
+  }
+  if (find(data, "fileId")) {
+    auto id = find_string(data, "fileId");
+    auto file = id ? FileId::parse(*id) : std::nullopt;
+    if (!file) return base::fail_field("fileId", "must be a file's id, as a string of digits");
+    send.file_id = *file;
   }
   const Value* text = find(data, "text");
-  if (!text || !text->IsString()) return base::fail_field("text", "must be a string");
-  send.text = base::sanitize_text(base::json::view(*text));
-  if (send.text.find_first_not_of(" \t\n") == std::string::npos) return base::fail_field("text", "must not be empty");
+  if (text ? !text->IsString() : !send.file_id) return base::fail_field("text", "must be a string");
+  if (text) send.text = base::sanitize_text(base::json::view(*text));
+  if (send.text.find_first_not_of(" \t\n") == std::string::npos) {
+    if (!send.file_id) return base::fail_field("text", "must not be empty");
+    send.text.clear();
+  }
   if (send.text.size() > text_points && base::count_points(send.text) > text_points)
     return base::fail(Errc::too_large, "the text is longer than " + std::to_string(text_points) + " characters");
   if (auto extras = read_extras(data, send); !extras) return std::unexpected(extras.error());
@@ -105,6 +118,7 @@ void sequence_send(Parts& p, HomeRoom& room, const Person& sender, Send send, st
                                                               .sender_avatar_url = std::string(sender.avatar_url()),
                                                               .type = std::move(send.type),
                                                               .text = std::move(send.text),
+                                                              .file = std::move(send.file),
                                                               .reply_to = send.reply_to,
                                                               .mentions = std::move(send.mentions),
                                                               .extra = std::move(send.extra),
@@ -115,10 +129,11 @@ void sequence_send(Parts& p, HomeRoom& room, const Person& sender, Send send, st
   p.rooms.stop_typing(room, sender.id);
 }
 
-// The key may have been used and be in the store alone.
-Task<void> send_after_look_up(Parts& p, RoomId room_id, UserCard sender, Send send, std::uint64_t key, ReplyTo to,
-                              std::int64_t arrived_ns) {
-  auto found = co_await p.o.store.find_by_client_id(room_id, sender->id, send.client_id);
+// The key may have been used and be in the store alone (`look_up`); a file is attached to the room there.
+Task<void> send_after_store(Parts& p, RoomId room_id, UserCard sender, Send send, std::uint64_t key, bool look_up,
+                            ReplyTo to, std::int64_t arrived_ns) {
+  Result<std::optional<Message>> found;
+  if (look_up) found = co_await p.o.store.find_by_client_id(room_id, sender->id, send.client_id);
   if (!found) {
     answer(p, to, found.error());
     co_return;
@@ -130,12 +145,22 @@ Task<void> send_after_look_up(Parts& p, RoomId room_id, UserCard sender, Send se
     answer(p, to, message_answer(p, out.view(), true));
     co_return;
   }
+  if (send.file_id) {
+    auto file = co_await p.o.store.attach_file(send.file_id, sender->id, room_id);
+    if (!file) {
+      answer(p, to, file.error());
+      co_return;
+    }
+    add_link(*file, *p.o.links, base::wall_ms());
+    if (!send.is_typed) send.type = message_type_of(*file);
+    send.file = std::move(*file);
+  }
   HomeRoom* room = p.rooms.find(room_id);
   if (!room || !room->find(sender->id)) {
     answer(p, to, base::fail(Errc::not_found, "no such room").error());
     co_return;
   }
-  if (p.sequencer.answer_duplicate(*room, sender->id, send.client_id, key, to)) co_return;
+  if (key != 0 && p.sequencer.answer_duplicate(*room, sender->id, send.client_id, key, to)) co_return;
   sequence_send(p, *room, *sender, std::move(send), key, to, arrived_ns);
 }
 
@@ -148,15 +173,20 @@ void send_message(Parts& p, Call& call) {
     return answer(p, call.to, base::fail(Errc::forbidden, "only the channel's owner and admins send here").error());
   auto send = read_send(*call.data, p.o.settings.text_points);
   if (!send) return answer(p, call.to, send.error());
+  if (send->file_id && !p.o.blobs)
+    return answer(p, call.to, base::fail_field("fileId", "this server keeps no files").error());
   std::uint64_t key = 0;
+  bool look_up = false;
   if (!send->client_id.empty()) {
     key = client_key(sender.id, send->client_id) ^ base::mix(room.room.id.value);
     bool seen = p.seen.maybe_seen(key);
     if (seen && p.sequencer.answer_duplicate(room, sender.id, send->client_id, key, call.to)) return;
-    if (seen || !room.keys_complete) {
-      p.o.scope.spawn(send_after_look_up(p, room.room.id, call.actor, std::move(*send), key, call.to, call.arrived_ns));
-      return;
-    }
+    look_up = seen || !room.keys_complete;
+  }
+  if (look_up || send->file_id) {
+    p.o.scope.spawn(
+        send_after_store(p, room.room.id, call.actor, std::move(*send), key, look_up, call.to, call.arrived_ns));
+    return;
   }
   sequence_send(p, room, sender, std::move(*send), key, call.to, call.arrived_ns);
 }

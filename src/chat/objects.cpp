@@ -91,7 +91,23 @@ bool read_mentions(const Value& object, Message& message) {
   return true;
 }
 
+// What an event says of a file; the rest of it is in the store.
+bool read_file(const Value& object, Message& message) {
+  const Value* file = find(object, "file");
+  if (!file) return true;
+  message.file.emplace();
+  if (!file->IsObject() || !read_id(*file, "id", message.file->id)) return false;
+  message.file->name = find_string(*file, "name").value_or("");
+  message.file->mime_type = find_string(*file, "mimeType").value_or("");
+  const std::int64_t size = base::json::find_integer(*file, "size").value_or(-1);
+  if (size < 0) return false;
+  message.file->size = static_cast<std::uint64_t>(size);
+  message.file->url = find_string(*file, "url").value_or("");
+  return read_time(*file, "urlExpiresAt", message.file->url_expires_ms);
+}
+
 void write_content(Writer& out, const Message& message) {
+  if (message.file) write_file(out.key("file"), *message.file);
   if (message.reply_to) out.key("replyTo").id(message.reply_to);
   out.key("mentions").begin_array();
   for (UserId user : message.mentions) out.id(user);
@@ -170,11 +186,19 @@ void write_message(Writer& out, const Message& message) {
   out.end_object();
 }
 
+void write_file(Writer& out, const File& file) {
+  out.begin_object().key("id").id(file.id).key("name").string(file.name).key("size").unsigned_integer(file.size);
+  out.key("mimeType").string(file.mime_type);
+  text_or_null(out.key("url"), file.url);
+  out.key("urlExpiresAt").time(file.url_expires_ms).end_object();
+}
+
 std::optional<Message> read_message(const Value& object) {
   if (!object.IsObject()) return std::nullopt;
   Message message;
   if (!read_id(object, "id", message.id) || !read_id(object, "roomId", message.room)) return std::nullopt;
-  if (!read_sender(object, message) || !read_mentions(object, message)) return std::nullopt;
+  if (!read_sender(object, message) || !read_mentions(object, message) || !read_file(object, message))
+    return std::nullopt;
   auto type = find_string(object, "type");
   if (!type || type->empty()) return std::nullopt;
   message.type = *type;

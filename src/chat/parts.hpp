@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "chat/delivery.hpp"
+#include "chat/file_purge.hpp"
 #include "chat/guest_purge.hpp"
 #include "chat/ingest.hpp"
 #include "chat/member_lists.hpp"
@@ -73,6 +74,7 @@ struct Shard::Parts {
   Ingest ingest;
   People people;
   GuestPurge guest_purge;
+  FilePurge file_purge;
   Stats stats;
   std::vector<ConnectionId> stats_watchers;
   using BySecond = std::map<std::int64_t, std::deque<ConnectionId>>;

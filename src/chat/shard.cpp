@@ -30,6 +30,7 @@ Shard::Parts::Parts(Shard& owner, ShardOptions options)
       ingest(*this),
       people(*this),
       guest_purge(*this),
+      file_purge(*this),
       stats(*this) {}
 
 std::int64_t Shard::Parts::base_wall_ms() noexcept { return base::wall_ms(); }
@@ -182,6 +183,7 @@ void Shard::on_tick(std::int64_t now_ms) {
   p.member_lists.on_tick(now_ms);
   p.people.on_tick(now_ms);
   p.guest_purge.on_tick(now_ms);
+  p.file_purge.on_tick(now_ms);
   p.delivery.on_tick();
   p.recovery.on_tick();
   p.stats.on_tick(now_ms);

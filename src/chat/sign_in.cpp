@@ -119,7 +119,8 @@ void write_limits(Writer& out, const base::Settings& settings) {
   out.begin_object().key("textLength").unsigned_integer(settings.text_points);
   out.key("frameBytes").unsigned_integer(settings.frame_bytes);
   out.key("messages").unsigned_integer(settings.rate_limit_messages);
-  out.key("messagesWindowMs").integer(settings.rate_limit_window.count()).end_object();
+  out.key("messagesWindowMs").integer(settings.rate_limit_window.count());
+  out.key("fileBytes").unsigned_integer(settings.file_bytes).end_object();
 }
 
 void send_ready(Parts& p, Session& session, Subscriptions& subscriptions, const Entrance& entrance) {

@@ -7,8 +7,8 @@
 // Polite closing (`close`): the close frame is queued behind what is urgent, sent, the peer given kLinger to answer it, then close_now.
 //
 // Reading stops (`paused_`) while too many commands or too much output wait. What was received before the kernel heard of it stays in `unread`, so no
-// more than limits::kCommandsInFlight are ever under way. `leave` gives the socket away: to another core (hand_over.hpp), or to the polling session
-// that it upgrades (connection_engineio.cpp).
+// more than limits::kCommandsInFlight are ever under way. `leave` gives the socket away: to another core or the thread of transfers (hand_over.hpp), or to
+// the polling session that it upgrades (connection_engineio.cpp).
 #pragma once
 
 #include <cstdint>
@@ -129,6 +129,8 @@ class Connection final : public Transport,
   void upgrade(const Door& door, const protocol::Request& request);
   bool accept_upgrade(const Door& door, const protocol::Request& request, bool may_deflate);
   void leave(protocol::Request request, unsigned core);
+  void leave_for_transfer(HttpResponse response);
+  void begin_leaving();
   void leave_when_quiet();
 
   // Engine.IO (connection_engineio.cpp)

@@ -59,6 +59,10 @@ HttpRequest to_request(Request&& request, std::string address, bool from_loopbac
   result.accept_encoding = request.header_list("Accept-Encoding");
   result.origin = header(request, "Origin");
   result.host = header(request, "Host");
+  result.range = header(request, "Range");
+  result.if_range = header(request, "If-Range");
+  result.stream_bytes = request.stream_bytes;
+  result.expects_continue = request.version == 11 && request.header("Expect").has_value();
   result.access_control_request_method = header(request, "Access-Control-Request-Method");
   result.access_control_request_headers = header(request, "Access-Control-Request-Headers");
   result.address = std::move(address);
@@ -138,6 +142,11 @@ void Connection::take_request(Request request, bool from_other_core) {
   http_->exchange_open = true;
   http_->keep_alive = request.keep_alive;
   http_->head_only = request.method == protocol::Method::head;
+  http_->body_unread = request.stream_bytes.has_value();
+  if (http_->body_unread) {
+    http_->keep_alive = false;
+    stop_reading();
+  }
   wait_ = Wait::answer;
   timer().disarm();
   if (engineio) return answer_engineio(*door, std::move(request));
@@ -150,6 +159,7 @@ void Connection::take_request(Request request, bool from_other_core) {
 
 void Connection::respond(HttpResponse response) {
   if (state_ != State::open || kind_ != Kind::http || !http_->exchange_open) return;
+  if (response.transfer) return leave_for_transfer(std::move(response));
   if (response.status >= 400) ++server_.metrics.http_errors;
   std::string date;
   protocol::append_http_date(date, base::wall_ms());
@@ -161,12 +171,19 @@ void Connection::respond(HttpResponse response) {
                              .date = date,
                              .headers = headers,
                              .keep_alive = !last,
-                             .head_only = http_->head_only},
+                             .head_only = http_->head_only,
+                             .content_length = response.content_length},
                             response.body);
   http_->exchange_open = false;
   http_->session = {};
   wait_for(Wait::idle, server_.options.times.idle);
   http_->close_after_output = last;
+  if (http_->body_unread) {  // it is read on for a moment, and thrown away
+    http_->refused = true;
+    http_->input = {};
+    paused_ = false;
+    receive();
+  }
   if (last) return;
   next_request();
   if (paused_ && may_read()) read_again();
@@ -242,11 +259,24 @@ bool Connection::accept_upgrade(const Door& door, const Request& request, bool m
   return true;
 }
 
-// ---- To another core
+// ---- To another thread
 
 void Connection::leave(Request request, unsigned core) {
+  http_->leaving = std::make_unique<Leaving>(Leaving{core, std::move(request), nullptr});
+  begin_leaving();
+}
+
+void Connection::leave_for_transfer(HttpResponse response) {
+  ASSERT(server_.hand_over);
+  std::unique_ptr<TransferOrder> order = std::move(response.transfer);
+  order->status = response.status;
+  order->headers = std::move(response.headers);
+  http_->leaving = std::make_unique<Leaving>(Leaving{0, {}, std::move(order)});
+  begin_leaving();
+}
+
+void Connection::begin_leaving() {
   state_ = State::leaving;
-  http_->leaving = std::make_unique<Leaving>(Leaving{core, std::move(request)});
   server_.loop.ring().cancel(receive_op());
   wait_for(Wait::linger, server_.options.times.idle);  // for answers to earlier requests that nobody takes
   mark_dirty();                                        // it may be quiet already
@@ -267,6 +297,7 @@ void Connection::leave_when_quiet() {
     return session->adopt(socket, take_unread());
   }
   server_.hand_over->give({.core = http_->leaving->core,
+                           .order = std::move(http_->leaving->transfer),
                            .socket = socket,
                            .request = std::move(http_->leaving->request),
                            .input = std::move(http_->input)});

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "ringline/base/limits.hpp"
+#include "ringline/net/transfers.hpp"
 #include "ringline/protocol/http.hpp"
 
 namespace ringline::net {
@@ -13,10 +14,11 @@ namespace ringline::net {
 // Input kept behind a request that is being answered; above, reading stops.
 inline constexpr std::size_t kHttpInputBytes = base::limits::kHttpHeadBytes + base::limits::kHttpBodyBytes;
 
-// A connection on its way to another core.
+// A connection on its way to another thread.
 struct Leaving {
   unsigned core;
   protocol::Request request;
+  std::unique_ptr<TransferOrder> transfer;  // to the thread of transfers, instead
 };
 
 struct HttpState {
@@ -31,6 +33,7 @@ struct HttpState {
   bool exchange_open = false;  // a request waits for its answer
   bool keep_alive = true;      // as of the request that is being answered
   bool head_only = false;      // likewise
+  bool body_unread = false;    // likewise: it has a body that nobody here reads
   bool close_after_output = false;
   bool refused =
       false;  // the rest of a bad request is read and thrown away for a moment: a close at once would reset what answers it

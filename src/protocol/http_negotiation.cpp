@@ -1,6 +1,8 @@
-// Which form of an answer a client wants: compressed or not, or none because it has it already (RFC 9110, 12.5.3 and 13.1.2).
+// Which form of an answer a client wants: compressed or not, a part of it, or none because it has it already (RFC 9110, 12.5.3, 13.1.2 and 14).
 // What is malformed asks for nothing: the plain, whole answer suits everybody.
 #include <algorithm>
+#include <charconv>
+#include <optional>
 
 #include "protocol/text.hpp"
 #include "ringline/protocol/http.hpp"
@@ -74,6 +76,40 @@ bool names_etag(std::string_view if_none_match, std::string_view etag) noexcept 
     if (!rest.empty() && !rest.starts_with(',')) return false;
   }
   return false;
+}
+
+namespace {
+
+// Digits alone; none where there are none, or too many.
+std::optional<std::uint64_t> number_of(std::string_view text) noexcept {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+ByteRange parse_range(std::string_view header, std::uint64_t size) noexcept {
+  constexpr std::string_view kUnit = "bytes=";
+  const ByteRange whole{.first = 0, .count = size};
+  if (!header.starts_with(kUnit)) return whole;
+  header.remove_prefix(kUnit.size());
+  const std::size_t dash = header.find('-');
+  if (dash == std::string_view::npos || header.contains(',')) return whole;
+  const auto first = number_of(header.substr(0, dash));
+  const auto last = number_of(header.substr(dash + 1));
+  if (dash == 0) {  // the last so many
+    if (!last) return whole;
+    if (*last == 0 || size == 0) return {.partial = true, .satisfiable = false};
+    const std::uint64_t count = std::min(*last, size);
+    return {.first = size - count, .count = count, .partial = true};
+  }
+  const bool open_ended = dash + 1 == header.size();
+  if (!first || (!last && !open_ended) || (last && *last < *first)) return whole;
+  if (*first >= size) return {.partial = true, .satisfiable = false};
+  const std::uint64_t end = open_ended ? size : std::min(*last, size - 1) + 1;
+  return {.first = *first, .count = end - *first, .partial = true};
 }
 
 }  // namespace ringline::protocol

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 
 #include "protocol/text.hpp"
 #include "ringline/base/assert.hpp"
@@ -181,6 +182,7 @@ struct RequestReader::Impl {
   }
   Step feed_head(std::string_view input);
   Step head_complete(std::string_view input, std::size_t consumed);
+  Step leave_body(std::size_t consumed);
   Step feed_body(std::string_view input);
   Failure check_unfinished() const;
   Failure check_fields();
@@ -279,6 +281,13 @@ Failure RequestReader::Impl::check_unfinished() const {
 // `consumed` bytes of `input` belong to the head; what follows is read on at once.
 namespace {
 
+// Of a head's request line, as sent.
+std::string_view method_in(std::string_view head) { return head.substr(0, head.find(' ')); }
+std::string_view path_in(std::string_view head) {
+  head.remove_prefix(std::min(head.find(' ') + 1, head.size()));
+  return head.substr(0, head.find_first_of(" ?"));
+}
+
 // Whether a head's request line asks for this path.
 bool is_at(std::string_view head, std::string_view path) {
   auto target = std::min(head.find(' ') + 1, head.size());
@@ -294,7 +303,8 @@ RequestReader::Step RequestReader::Impl::head_complete(std::string_view input, s
   if (Failure problem = check_unfinished(); problem.status != 0) return fail(problem, consumed);
   if (Failure problem = check_head(unread); problem.status != 0) return fail(problem, consumed);
   if (is_at(unread, limits.large_body_path)) limits.body_bytes = limits.large_body_bytes;
-  parser.body_limit(limits.body_bytes);
+  const bool streams = limits.streams && limits.streams(method_in(unread), path_in(unread));
+  streams ? parser.body_limit(boost::none) : parser.body_limit(limits.body_bytes);
   error_code error;
   parser.put(boost::asio::buffer(unread), error);
   if (error == http::error::body_limit) return fail({413, "the request body is too large"}, consumed);
@@ -302,6 +312,7 @@ RequestReader::Step RequestReader::Impl::head_complete(std::string_view input, s
   unread.clear();
   if (Failure problem = check_fields(); problem.status != 0) return fail(problem, consumed);
   note_connection();
+  if (streams) return leave_body(consumed);
   if (parser.is_done()) {
     state = State::complete;
     return {consumed, Status::complete};
@@ -315,6 +326,16 @@ RequestReader::Step RequestReader::Impl::head_complete(std::string_view input, s
   Step body = feed_body(input.substr(consumed));
   body.consumed += consumed;
   return body;
+}
+
+RequestReader::Step RequestReader::Impl::leave_body(std::size_t consumed) {
+  const auto digits = request.header("Content-Length");
+  if (!digits) return fail({411, "say how long the body is: Content-Length"}, consumed);
+  std::uint64_t bytes = 0;
+  std::from_chars(digits->data(), digits->data() + digits->size(), bytes);
+  request.stream_bytes = bytes;
+  state = State::complete;
+  return {consumed, Status::complete};
 }
 
 Failure RequestReader::Impl::check_fields() {

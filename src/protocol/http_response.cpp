@@ -37,6 +37,7 @@ constexpr auto kReasons = std::to_array<Reason>({
     {408, "Request Timeout"},
     {409, "Conflict"},
     {410, "Gone"},
+    {411, "Length Required"},
     {412, "Precondition Failed"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},
@@ -53,6 +54,7 @@ constexpr auto kReasons = std::to_array<Reason>({
     {503, "Service Unavailable"},
     {504, "Gateway Timeout"},
     {505, "HTTP Version Not Supported"},
+    {507, "Insufficient Storage"},
 });
 
 bool has_line_break(std::string_view text) noexcept { return text.find_first_of("\r\n") != std::string_view::npos; }
@@ -77,7 +79,8 @@ void append_response(std::string& out, const ResponseHead& head, std::string_vie
   fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\n", head.status, reason_phrase(head.status));
   if (!head.date.empty()) append_field(out, "Date", head.date);
   if (!head.content_type.empty() && !bodiless) append_field(out, "Content-Type", head.content_type);
-  if (!bodiless) fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", body.size());
+  if (!bodiless)
+    fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", head.content_length.value_or(body.size()));
   for (const auto& [name, value] : head.headers) append_field(out, name, value);
   append_field(out, "Connection", head.keep_alive ? "keep-alive" : "close");
   out.append("\r\n");

@@ -79,7 +79,8 @@ class Host {
     Core(Host& of, unsigned core, Database& db, const bool& crashed)
         : host(of),
           loop(core, of.mailboxes_, sim::open_ring()),
-          store(of.world_, loop, db, crashed, of.options_.store_failing_percent) {}
+          store(of.world_, loop, db, crashed, of.options_.store_failing_percent),
+          blobs(of.world_, loop, db.blobs) {}
 
     bool start(const HostOptions& options) {
       backend::JournalOptions journal_options{.data_dir = options.data_dir,
@@ -101,7 +102,9 @@ class Host {
                                                    .store = store,
                                                    .metrics = loop.metrics(),
                                                    .scope = loop.scope(),
-                                                   .framer = lines});
+                                                   .framer = lines,
+                                                   .blobs = &blobs,
+                                                   .links = &host.links_});
       loop.add_hook(*this);
       loop.add_hook(*journal);
       loop.timers().arm(tick, loop.now_ms() + Shard::kTickMs);
@@ -138,6 +141,7 @@ class Host {
     loop::Loop loop;
     Lines lines;
     StoreSim store;
+    BlobsSim blobs;
     std::unique_ptr<backend::Journal> journal;
     std::unique_ptr<Shard> shard;
     loop::TimerOf<Core, &Core::on_tick> tick{*this};
@@ -147,6 +151,7 @@ class Host {
 
   sim::World& world_;
   HostOptions options_;
+  SignedLinks links_{{"simulated"}, std::chrono::hours(24)};
   loop::Mailboxes mailboxes_;
   std::vector<std::unique_ptr<Core>> cores_;
   std::vector<loop::Loop*> loops_;

@@ -12,6 +12,7 @@
 
 #include "ringline/base/json.hpp"
 #include "ringline/base/utf8.hpp"
+#include "ringline/chat/blobs.hpp"
 #include "ringline/chat/store.hpp"
 #include "ringline/loop/loop.hpp"
 #include "world.hpp"
@@ -37,6 +38,8 @@ class Database {
   std::map<RoomId, RoomRow> rooms;
   std::map<std::string, RoomId> public_names;
   std::map<std::string, RoomId> pairs;  // of direct rooms
+  std::map<FileId, File> files;
+  std::map<std::string, std::string> blobs;
   std::uint64_t highest_id = 0;
   std::vector<std::pair<UserId, RoomId>> idle;  // memberships of guests who do not come back; a test's
   std::string wrong;
@@ -255,6 +258,84 @@ class StoreSim final : public Store {
       return page;
     });
   }
+  Task<Result<void>> create_file(File file, std::size_t /*waiting_max*/) override {
+    return run<void>([&db = db_, file = std::move(file)]() -> Result<void> {
+      db.note(file.id.value);
+      db.files[file.id] = file;
+      return {};
+    });
+  }
+  Task<Result<File>> find_file(FileId id) override {
+    return run<File>([&db = db_, id] { return shown(db, id); });
+  }
+  Task<Result<File>> complete_file(FileId id, std::int64_t expires_ms) override {
+    return run<File>([&db = db_, id, expires_ms] {
+      if (shown(db, id)) {
+        db.files[id].state = FileState::ready;
+        db.files[id].expires_ms = expires_ms;
+      }
+      return shown(db, id);
+    });
+  }
+  Task<Result<File>> attach_file(FileId id, UserId owner, RoomId room) override {
+    return run<File>([&db = db_, id, owner, room]() -> Result<File> {
+      auto file = shown(db, id);
+      if (!file || file->owner != owner) return base::fail(Errc::not_found, "not there");
+      if (file->state != FileState::ready || (file->room && file->room != room))
+        return base::fail(Errc::conflict, "not for this room");
+      db.files[id].room = room;
+      db.files[id].sent = true;
+      return db.files[id];
+    });
+  }
+  Task<Result<FilePage>> list_files(FileQuery query) override {
+    return run<FilePage>([&db = db_, query = std::move(query)]() -> Result<FilePage> {
+      FilePage page;
+      for (const auto& [id, file] : db.files)
+        if (file.state == FileState::ready && (query.room ? file.room == query.room : file.owner == query.owner))
+          page.files.push_back(file);
+      return page;
+    });
+  }
+  Task<Result<Account>> set_avatar(UserId user, FileId file, std::string url, std::int64_t /*now_ms*/) override {
+    return run<Account>([&db = db_, user, file, url = std::move(url)]() -> Result<Account> {
+      auto found = shown(db, file);
+      if (!found || found->owner != user) return base::fail(Errc::not_found, "not there");
+      db.files[file].open = true;
+      db.accounts[user].user.avatar_url = url;
+      return db.accounts[user];
+    });
+  }
+  Task<Result<void>> drop_file(FileId id, std::int64_t now_ms) override {
+    return run<void>([&db = db_, id, now_ms]() -> Result<void> {
+      auto file = shown(db, id);
+      if (!file) return std::unexpected(file.error());
+      db.files[id].state = FileState::gone;
+      db.files[id].expires_ms = now_ms;
+      return {};
+    });
+  }
+  Task<Result<std::vector<FileId>>> take_expired_files(std::int64_t now_ms, std::size_t /*limit*/) override {
+    return run<std::vector<FileId>>([&db = db_, now_ms]() -> Result<std::vector<FileId>> {
+      std::vector<FileId> expired;
+      for (auto& [id, file] : db.files) {
+        if (file.expires_ms == 0 || file.expires_ms > now_ms) continue;
+        file.state = FileState::gone;
+        expired.push_back(id);
+      }
+      return expired;
+    });
+  }
+  Task<Result<void>> forget_file(FileId id) override {
+    return run<void>([&db = db_, id]() -> Result<void> {
+      if (db.files.contains(id) && db.files[id].sent) {
+        db.files[id].expires_ms = 0;
+      } else {
+        db.files.erase(id);
+      }
+      return {};
+    });
+  }
   bool healthy() const noexcept override { return !down_; }
   std::int64_t safe_before_ms() const noexcept override { return db_.safe_before_ms; }
 
@@ -288,6 +369,12 @@ class StoreSim final : public Store {
     return std::ranges::all_of(words, [&](const std::string& word) { return said.contains(" " + word + " "); });
   }
 
+  static Result<File> shown(const Database& db, FileId id) {
+    auto file = copy_of(db.files, id);
+    if (file && file->state == FileState::gone) return base::fail(Errc::not_found, "not there");
+    return file;
+  }
+
   static HistoryPage page_of(Database& db, const HistoryQuery& query) {
     using From = HistoryQuery::From;
     ASSERT(query.from != From::around);  // chat asks for the two sides
@@ -314,6 +401,46 @@ class StoreSim final : public Store {
   Database& db_;
   const bool& down_;
   unsigned failing_percent_;
+};
+
+// Where the bytes of files are: in memory, and as slow as the store.
+class BlobsSim final : public Blobs {
+ public:
+  BlobsSim(sim::World& world, loop::Loop& loop, std::map<std::string, std::string>& blobs)
+      : world_(world), loop_(loop), blobs_(blobs) {}
+
+  Task<Result<BlobHead>> look(std::string key) override {
+    co_await wait();
+    const auto found = blobs_.find(key);
+    if (found == blobs_.end()) co_return base::fail(Errc::not_found, "not there");
+    co_return BlobHead{.size = found->second.size(),
+                       .version = found->second,
+                       .first = found->second.substr(0, BlobHead::kFirstBytes)};
+  }
+  Task<Result<std::string>> sha256(std::string key) override {
+    co_await wait();
+    if (!blobs_.contains(key)) co_return base::fail(Errc::not_found, "not there");
+    co_return std::string(64, '0');  // of everything
+  }
+  Task<Result<void>> accept(std::string from, std::string to, std::string version) override {
+    co_await wait();
+    const auto found = blobs_.find(from);
+    if (found == blobs_.end() || found->second != version) co_return base::fail(Errc::conflict, "another one");
+    blobs_[to] = version;
+    blobs_.erase(from);
+    co_return Result<void>();
+  }
+  Task<Result<void>> remove(std::string key) override {
+    co_await wait();
+    blobs_.erase(key);
+    co_return Result<void>();
+  }
+
+ private:
+  Task<void> wait() { co_await loop_.sleep(std::chrono::milliseconds(world_.draw(12))); }
+  sim::World& world_;
+  loop::Loop& loop_;
+  std::map<std::string, std::string>& blobs_;
 };
 
 }  // namespace ringline::chat::test

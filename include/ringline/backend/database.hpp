@@ -22,6 +22,7 @@
 
 #include "ringline/base/limits.hpp"
 #include "ringline/base/result.hpp"
+#include "ringline/chat/blobs.hpp"
 #include "ringline/chat/store.hpp"
 #include "ringline/loop/loop.hpp"
 
@@ -51,7 +52,8 @@ class Database {
  public:
   virtual ~Database() = default;
 
-  virtual std::unique_ptr<chat::Store> client(loop::Loop& loop) = 0;
+  // `links`: for the files in what is read; null: they come without links. Outlives the client.
+  virtual std::unique_ptr<chat::Store> client(loop::Loop& loop, const chat::FileLinks* links = nullptr) = 0;
   // False after a write that the disk did not take, until one is taken again; or while the server is away.
   virtual bool healthy() const noexcept = 0;
   // From any thread: what is kept for the next use goes.

@@ -48,6 +48,7 @@ using UserId = Id<struct UserTag>;
 using RoomId = Id<struct RoomTag>;
 using EventId = Id<struct EventTag>;  // of a room event; a message's id is its message_created's
 using SessionId = Id<struct SessionTag>;
+using FileId = Id<struct FileTag>;
 using ConnectionId = Id<struct ConnectionTag>;
 
 // Spreads ids whose low bits are not random. (Finalizer of SplitMix64, Steele et al. 2014.)

@@ -92,6 +92,25 @@ inline constexpr std::chrono::milliseconds kPostgresLease = 30s;  // of a host t
 // What no standby is known to have stays in the journal so long: one may take over.
 inline constexpr std::chrono::milliseconds kPostgresUnsafe = 10min;
 
+// Files. A transfer is one upload or download through this server.
+inline constexpr std::size_t kFileBytes = 100 * 1024 * 1024;
+inline constexpr std::size_t kAvatarBytes = 5 * 1024 * 1024;
+inline constexpr std::size_t kFileNamePoints = 255;
+inline constexpr std::size_t kMimeTypeBytes = 127;
+inline constexpr std::size_t kUploadsWaiting = 100;  // of a user: begun and not completed
+inline constexpr auto kUploadAge = 24h;              // of one that is not completed
+inline constexpr auto kUploadLinkAge = 1h;
+inline constexpr auto kGuestFileAge = 24h;
+inline constexpr auto kFileLinkAge = 24h;
+inline constexpr std::size_t kTransfers = 256;
+inline constexpr std::size_t kTransfersPerUser = 64;
+inline constexpr std::size_t kTransferBytes = 64 * 1024;  // in memory of each, beside what the kernel and libcurl hold
+inline constexpr std::uint64_t kTransferPace = 2 * 1024;  // bytes a second, at least, from a client that uploads
+inline constexpr auto kTransferGrace =
+    30s;  // before the pace is looked at; a client that does nothing for so long is cut
+inline constexpr std::uint64_t kPartBytes = 16 * 1024 * 1024;         // of an upload to S3 in parts
+inline constexpr std::uint64_t kFolderFreeBytes = 256 * 1024 * 1024;  // left free by uploads, for journal and database
+
 // Journal.
 inline constexpr std::size_t kJournalSegmentBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kJournalBatchBytes =
@@ -104,6 +123,11 @@ inline constexpr std::chrono::milliseconds kCommitPaceMax = 5ms;
 // Waits of what is off the hot path.
 inline constexpr auto kStoreTimeout = 10s;
 inline constexpr std::chrono::milliseconds kPostgresStartWait = 30s;
+inline constexpr std::chrono::milliseconds kS3ConnectTimeout = 3s;
+inline constexpr std::chrono::milliseconds kS3Timeout =
+    10s;  // without a byte either way; six times as long where S3 copies
+inline constexpr std::chrono::milliseconds kBlobTimeout =
+    5min;                               // a call about a file's bytes, all of which it may read
 inline constexpr auto kDrainTime = 5s;  // SIGTERM to exit
 
 }  // namespace ringline::base::limits

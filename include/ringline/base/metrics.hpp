@@ -38,6 +38,14 @@ namespace ringline::base {
   X(store_events, "store_events_total", "Events taken into the store.")                              \
   X(store_failures, "store_failures_total", "Store batches that failed and are tried again.")        \
   X(guests_removed, "guests_removed_total", "Guests removed: not seen for GUEST_TTL, nothing kept.") \
+  X(file_uploads, "file_uploads_total", "Uploads through this server that ended well.")              \
+  X(file_upload_bytes, "file_upload_bytes_total", "Bytes of files taken from clients.")              \
+  X(file_downloads, "file_downloads_total", "Downloads through this server that ended well.")        \
+  X(file_download_bytes, "file_download_bytes_total", "Bytes of files sent to clients.")             \
+  X(transfers_failed, "transfers_failed_total", "Uploads and downloads that ended with an error.")   \
+  X(files_expired, "files_expired_total", "Files removed because their time was over.")              \
+  X(s3_requests, "s3_requests_total", "Requests to S3.")                                             \
+  X(s3_failures, "s3_failures_total", "Requests to S3 that failed.")                                 \
   X(mails, "mails_total", "Messages between cores.")                                                 \
   X(turns, "loop_turns_total", "Turns of the loop.")                                                 \
   X(allocations, "allocations_total", "Memory allocations of the cores' threads.")
@@ -53,6 +61,8 @@ namespace ringline::base {
   X(text_lag_messages, "text_lag_messages", "Stored messages not yet found by search.") \
   X(journal_segments, "journal_segments", "Journal segments kept.")                     \
   X(journal_failed, "journal_failed", "1 while the journal cannot commit.")             \
+  X(transfers, "transfers", "Uploads and downloads under way.")                         \
+  X(s3_breaker, "s3_breaker", "Breaker of S3: 0 closed, 1 half open, 2 open.")          \
   X(mailbox_stash, "mailbox_stash", "Messages that wait for a mailbox slot.")
 
 // Durations in seconds, counted in powers of two from 1 µs to 16 s and above.

@@ -68,6 +68,21 @@ struct Settings {
   std::string database_replica_url;  // empty: all is read where it is written
   std::string redis_url;             // empty: one host
   Durability durability = Durability::strict;
+
+  // Files: in S3 where a bucket is named, else in data_dir.
+  std::string s3_endpoint;  // http(s)://HOST[:PORT]; empty: AWS, by the region
+  std::string s3_region = "us-east-1";
+  std::string s3_access_key;
+  std::string s3_secret_key;
+  std::string s3_bucket;
+  bool s3_path_style = false;      // the bucket in the path, not in the host's name
+  std::string s3_public_url_base;  // where clients reach it; empty: at the endpoint
+  std::chrono::milliseconds s3_timeout = limits::kS3Timeout;
+  bool use_minio = false;  // an S3 of one's own: path style, the bucket is made where it is missing
+  std::uint64_t file_bytes = limits::kFileBytes;
+  std::uint64_t avatar_bytes = limits::kAvatarBytes;
+  std::chrono::milliseconds guest_file_ttl = limits::kGuestFileAge;
+  std::chrono::milliseconds file_link_age = limits::kFileLinkAge;
   std::uint64_t journal_segment_bytes = limits::kJournalSegmentBytes;
 
   // People.

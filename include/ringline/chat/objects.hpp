@@ -15,6 +15,7 @@ namespace ringline::chat {
 
 using base::ConnectionId;
 using base::EventId;
+using base::FileId;
 using base::RoomId;
 using base::SessionId;
 using base::UserId;
@@ -47,6 +48,29 @@ struct User {
   std::int64_t last_seen_ms = 0;
 };
 
+// Numbers are stored: never change one.
+enum class FileState : std::uint8_t {
+  waiting,  // for its bytes
+  ready,
+  gone,  // its bytes are removed, or about to be; what was sent still names it
+};
+
+struct File {
+  FileId id;
+  UserId owner;
+  RoomId room;  // whose members may read it; 0: its owner alone
+  std::string name;
+  std::string mime_type;
+  std::uint64_t size = 0;  // as declared; checked against what came
+  FileState state = FileState::waiting;
+  bool sent = false;  // in a message
+  bool open = false;  // everybody may read it: its owner's avatar
+  std::int64_t created_ms = 0;
+  std::int64_t expires_ms = 0;  // 0: never
+  std::string url;              // empty: none
+  std::int64_t url_expires_ms = 0;
+};
+
 struct Message {
   EventId id;
   RoomId room;
@@ -57,7 +81,8 @@ struct Message {
   std::string type = "text";
   std::string text;
   std::string client_id;  // of its sender; not part of the message object
-  EventId reply_to;       // 0: none
+  std::optional<File> file;
+  EventId reply_to;  // 0: none
   std::vector<UserId> mentions;
   std::string extra;  // JSON text; empty: none
   std::int64_t created_ms = 0;
@@ -93,6 +118,7 @@ struct Member {
 // `own`: to the user himself, with the email. `status`: as seen by the reader.
 void write_user(base::json::Writer& out, const User& user, Status status, bool own);
 void write_message(base::json::Writer& out, const Message& message);
+void write_file(base::json::Writer& out, const File& file);
 
 // The body of a room event: what all have in common, up to where its own part begins. The object is left open.
 void begin_event(base::json::Writer& out, const Event& event, std::string_view actor_username);

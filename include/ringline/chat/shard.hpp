@@ -18,6 +18,7 @@
 #include "ringline/base/metrics.hpp"
 #include "ringline/base/settings.hpp"
 #include "ringline/base/task.hpp"
+#include "ringline/chat/blobs.hpp"
 #include "ringline/chat/room_log.hpp"
 #include "ringline/chat/session.hpp"
 #include "ringline/chat/store.hpp"
@@ -74,6 +75,8 @@ struct ShardOptions {
   base::Metrics& metrics;
   base::Scope& scope;
   Framer& framer;
+  Blobs* blobs = nullptr;            // null: this shard keeps no files
+  const FileLinks* links = nullptr;  // likewise
 };
 
 // An answer to a command that was not asked for by a socket (REST).

@@ -88,6 +88,17 @@ struct RoomPage {
   std::optional<std::string> next_cursor;
 };
 
+struct FileQuery {
+  UserId owner;  // or
+  RoomId room;
+  std::string cursor;
+  std::size_t limit = 50;
+};
+struct FilePage {
+  std::vector<File> files;
+  std::optional<std::string> next_cursor;
+};
+
 // Guests who cannot come back: no session, not seen for long, and nothing of theirs is kept.
 struct IdleGuests {
   std::uint64_t removed = 0;
@@ -149,6 +160,24 @@ class Store {
   // client ids used in the room since `since_ms`, newest first, as (sender, clientId) hashes of chat::client_key.
   virtual base::Task<base::Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms,
                                                                                   std::size_t limit) = 0;
+
+  // Files. create_file: rate_limited where so many of the owner's wait for their bytes already. find_file: not_found, also of one that is gone.
+  virtual base::Task<base::Result<void>> create_file(File file, std::size_t waiting_max) = 0;
+  virtual base::Task<base::Result<File>> find_file(FileId id) = 0;
+  // From waiting to ready; of one that is ready already, nothing.
+  virtual base::Task<base::Result<File>> complete_file(FileId id, std::int64_t expires_ms) = 0;
+  // For a message in that room: the owner's, ready, and of no other room. not_found, conflict.
+  virtual base::Task<base::Result<File>> attach_file(FileId id, UserId owner, RoomId room) = 0;
+  virtual base::Task<base::Result<FilePage>> list_files(FileQuery query) = 0;  // those that are ready, newest first
+  // The owner's file, which is ready, is shown to everybody from now on, and the one before it is gone. not_found
+  virtual base::Task<base::Result<Account>> set_avatar(UserId user, FileId file, std::string url,
+                                                       std::int64_t now_ms) = 0;
+  // Gone from now on; its bytes are still to be removed.
+  virtual base::Task<base::Result<void>> drop_file(FileId id, std::int64_t now_ms) = 0;
+  // Those whose time is over are gone too; given again and again until they are forgotten.
+  virtual base::Task<base::Result<std::vector<FileId>>> take_expired_files(std::int64_t now_ms, std::size_t limit) = 0;
+  // Its bytes are removed. What is known of it stays as long as a message may name it.
+  virtual base::Task<base::Result<void>> forget_file(FileId id) = 0;
 
   virtual bool healthy() const noexcept = 0;
   // What was ingested before this moment (base::monotonic_ms) is not lost with a server of the database either: the log may let go of it.

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "ringline/loop/loop.hpp"
 #include "ringline/loop/ring.hpp"
 #include "ringline/net/speaker.hpp"
+#include "ringline/net/transfers.hpp"
 
 namespace ringline::net {
 
@@ -37,7 +39,12 @@ struct HttpRequest {
   std::string host;
   std::string access_control_request_method;   // of a preflight
   std::string access_control_request_headers;  // likewise
-  std::string address;                         // the client's: the peer's, or X-Forwarded-For's behind a trusted proxy
+  std::string range;
+  std::string if_range;
+  // Of a body that is not read here (protocol::HttpLimits::streams): so many bytes follow, for a transfer. Any other answer ends the connection.
+  std::optional<std::uint64_t> stream_bytes;
+  bool expects_continue = false;
+  std::string address;  // the client's: the peer's, or X-Forwarded-For's behind a trusted proxy
   bool from_loopback = false;
 };
 
@@ -46,6 +53,9 @@ struct HttpResponse {
   std::string content_type;
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
+  std::optional<std::uint64_t> content_length = std::nullopt;  // to HEAD, where there is no body to count
+  // Instead of an answer: the socket goes to the thread of transfers, with this answer's status, type and headers.
+  std::unique_ptr<TransferOrder> transfer = nullptr;
 };
 
 // Answers requests. `handle` returns at once; Server::respond is called for it now or later, exactly once, on the same core.

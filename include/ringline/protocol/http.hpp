@@ -29,6 +29,8 @@ class Request {
   std::string target;              // as sent
   std::string path;                // percent-decoded, without query; "*" for OPTIONS *
   std::string body;
+  std::optional<std::uint64_t>
+      stream_bytes;  // so many of a body follow, and are not the reader's: see HttpLimits::streams
 
   // The first header of that name, regardless of case.
   std::optional<std::string_view> header(std::string_view name) const noexcept;
@@ -51,6 +53,8 @@ struct HttpLimits {
   std::size_t target_bytes = 8 * 1024;                    // 414
   std::string_view large_body_path = {};  // the one path whose bodies may be larger; lives as long as the reader
   std::size_t large_body_bytes = 0;
+  // Requests whose bodies are not read here: they are complete with their head, and must say how long the body is. Null: none.
+  bool (*streams)(std::string_view method, std::string_view path) = nullptr;
 };
 
 class RequestReader {
@@ -73,7 +77,7 @@ class RequestReader {
 
   Step feed(std::string_view input);
   Request take();                           // once, after `complete`
-  int error_status() const noexcept;        // 400, 413, 414, 417, 431, 501, 505
+  int error_status() const noexcept;        // 400, 411, 413, 414, 417, 431, 501, 505
   std::string_view error() const noexcept;  // a literal, for the answer and the log
   bool in_body() const noexcept;            // the head is complete: other time-outs hold
 
@@ -93,6 +97,7 @@ struct ResponseHead {
   std::span<const Header> headers = {};  // others; not Content-Length, Connection, Date, Content-Type
   bool keep_alive = true;
   bool head_only = false;  // the answer to HEAD: Content-Length of the body, but no body
+  std::optional<std::uint64_t> content_length = std::nullopt;  // of a body that follows by itself, or to HEAD does not
 };
 
 // Appends head and body. 204 and 304 get neither Content-Length nor body.
@@ -106,6 +111,15 @@ void append_http_date(std::string& out, std::int64_t wall_ms);
 bool wants_gzip(std::string_view accept_encoding) noexcept;
 // Whether If-None-Match names `etag` (with its quotes), by the weak comparison that RFC 9110 wants for it. "*" names any.
 bool names_etag(std::string_view if_none_match, std::string_view etag) noexcept;
+
+// What a Range header (RFC 9110, 14.1.2) means of so many bytes. What is not understood, or names several ranges, is as if it were not there.
+struct ByteRange {
+  std::uint64_t first = 0;
+  std::uint64_t count = 0;
+  bool partial = false;     // the header holds
+  bool satisfiable = true;  // false: 416
+};
+ByteRange parse_range(std::string_view header, std::uint64_t size) noexcept;
 
 // Percent-decoding. None: an escape is not two hex digits, or stands for a NUL.
 std::optional<std::string> percent_decode(std::string_view text, bool plus_is_space = false);

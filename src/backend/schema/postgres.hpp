@@ -204,6 +204,28 @@ CREATE TABLE imported (
   PRIMARY KEY (kind, old_id)
 );
 )sql",
+    R"sql(
+-- What is known of a file; its bytes are elsewhere. States are chat::FileState's numbers.
+CREATE TABLE files (
+  id bigint PRIMARY KEY,
+  owner_id bigint NOT NULL REFERENCES users,
+  room_id bigint REFERENCES rooms,  -- whose members may read it
+  name text NOT NULL,
+  mime_type text NOT NULL,
+  size bigint NOT NULL,
+  state smallint NOT NULL CHECK (state BETWEEN 0 AND 2),
+  sent smallint NOT NULL DEFAULT 0,  -- a message may name it
+  open smallint NOT NULL DEFAULT 0,  -- everybody may read it: somebody's avatar
+  created_ms bigint NOT NULL,
+  expires_ms bigint NOT NULL  -- when its bytes are to be removed
+);
+CREATE INDEX files_by_owner ON files (owner_id, id);
+CREATE INDEX files_waiting ON files (owner_id) WHERE state = 0;
+CREATE INDEX files_by_room ON files (room_id, id) WHERE room_id IS NOT NULL;
+CREATE INDEX files_by_expiry ON files (expires_ms) WHERE expires_ms > 0;
+
+ALTER TABLE messages ADD COLUMN file_id bigint;
+)sql",
 });
 
 }  // namespace ringline::backend

@@ -178,6 +178,28 @@ CREATE TABLE imported (
   PRIMARY KEY (kind, old_id)
 ) STRICT, WITHOUT ROWID;
 )sql",
+    R"sql(
+-- What is known of a file; its bytes are elsewhere. States are chat::FileState's numbers.
+CREATE TABLE files (
+  id INTEGER PRIMARY KEY,
+  owner_id INTEGER NOT NULL REFERENCES users,
+  room_id INTEGER REFERENCES rooms,  -- whose members may read it
+  name TEXT NOT NULL,
+  mime_type TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 2),
+  sent INTEGER NOT NULL DEFAULT 0,  -- a message may name it
+  open INTEGER NOT NULL DEFAULT 0,  -- everybody may read it: somebody's avatar
+  created_ms INTEGER NOT NULL,
+  expires_ms INTEGER NOT NULL  -- when its bytes are to be removed
+) STRICT;
+CREATE INDEX files_by_owner ON files (owner_id, id);
+CREATE INDEX files_waiting ON files (owner_id) WHERE state = 0;
+CREATE INDEX files_by_room ON files (room_id, id) WHERE room_id IS NOT NULL;
+CREATE INDEX files_by_expiry ON files (expires_ms) WHERE expires_ms > 0;
+
+ALTER TABLE messages ADD COLUMN file_id INTEGER;
+)sql",
 });
 
 }  // namespace ringline::backend

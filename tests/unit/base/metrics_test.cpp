@@ -24,7 +24,7 @@ std::string text_of(std::size_t cores) {
 
 // What `promtool check metrics` looks at, with the form of each line.
 TEST(Metrics, keep_the_rules_of_prometheus) {
-  const std::regex sample(R"(^([a-z_]+)(\{[a-z]+="[^"\n]*"(,[a-z]+="[^"\n]*")*\})? (-?[0-9.e+-]+)$)");
+  const std::regex sample(R"(^([a-z][a-z0-9_]*)(\{[a-z]+="[^"\n]*"(,[a-z]+="[^"\n]*")*\})? (-?[0-9.e+-]+)$)");
   std::map<std::string, std::string> types;
   std::map<std::string, bool> helps;
   std::istringstream lines(text_of(2));

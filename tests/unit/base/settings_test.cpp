@@ -164,9 +164,7 @@ TEST_F(SettingsTest, what_is_not_built_yet_is_said) {
   EXPECT_THAT(error_of({}, {"DATABASE_URL=mysql://u:hidden@h/d"}),
               AllOf(HasSubstr("postgresql://USER@HOST/DATABASE"), testing::Not(HasSubstr("hidden"))));
   EXPECT_EQ(error_of({}, {"DATABASE_URL=postgres://u:hidden@h/d"}), "no error");
-  EXPECT_THAT(error_of({}, {"S3_ENDPOINT=http://h"}), HasSubstr("S3 is not built yet"));
-  EXPECT_THAT(error_of({}, {"USE_MINIO=true"}), HasSubstr("S3 is not built yet"));
-  EXPECT_EQ(error_of({}, {"USE_MINIO=false", "S3_REGION=x", "WEBRTC_STUN=stun:h"}), "no error");
+  EXPECT_EQ(error_of({}, {"WEBRTC_STUN=stun:h"}), "no error");
   EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h"}), HasSubstr("JWT_SECRET: set it together with REDIS_URL"));
   EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h", "JWT_SECRET=" + std::string(32, 'a')}),
               HasSubstr("Redis is not built yet"));
@@ -194,6 +192,21 @@ TEST_F(SettingsTest, a_replica_follows_a_postgresql) {
   EXPECT_THAT(error_of({}, {"DATABASE_REPLICA_URL=postgresql://a/d"}), HasSubstr("set DATABASE_URL"));
   EXPECT_THAT(error_of({}, {"DATABASE_URL=postgresql://a/d", "DATABASE_REPLICA_URL=b:5432"}),
               HasSubstr("expected postgresql://USER@HOST/DATABASE"));
+}
+
+TEST_F(SettingsTest, s3_is_named_as_a_whole) {
+  EXPECT_THAT(error_of({}, {"S3_ENDPOINT=http://h"}), HasSubstr("S3_BUCKET: name it too"));
+  EXPECT_THAT(error_of({}, {"S3_BUCKET=b", "S3_ACCESS_KEY=a"}), HasSubstr("S3_SECRET_KEY: set both"));
+  EXPECT_THAT(error_of({}, {"S3_ENDPOINT=h:9000"}), HasSubstr("https://s3.example.org"));
+  EXPECT_THAT(error_of({}, {"S3_ENDPOINT=http://h/s3", "S3_BUCKET=b", "S3_ACCESS_KEY=a", "S3_SECRET_KEY=hidden"}),
+              AllOf(HasSubstr("S3_ENDPOINT: without a path"), testing::Not(HasSubstr("hidden"))));
+  EXPECT_EQ(error_of({}, {"USE_MINIO=false", "S3_REGION=x"}), "no error");
+  const auto settings =
+      load({}, {"USE_MINIO=on", "S3_ACCESS_KEY=a", "S3_SECRET_KEY=s", "S3_PUBLIC_URL_BASE=http://h/minio/"});
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(settings->s3_endpoint, "http://127.0.0.1:9000");
+  EXPECT_EQ(settings->s3_public_url_base, "http://h/minio");
+  EXPECT_TRUE(settings->s3_path_style);
 }
 
 TEST_F(SettingsTest, old_names_are_taken_and_the_new_one_is_named) {

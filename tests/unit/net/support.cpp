@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <latch>
 
 namespace ringline::net::test {
 
@@ -81,6 +82,46 @@ struct TestServer::Core final : chat::Surroundings, loop::TurnHook {
   loop::TimerOf<Core, &Core::on_flush_due> flush_again{*this};
 };
 
+// The thread of transfers.
+struct TestServer::Files {
+  Files(const Setup& setup, HandOverPorts& ports, std::unique_ptr<loop::Ring> ring) {
+    thread = std::thread(
+        [this, &setup, &ports, prepared = std::move(ring)]() mutable { run(setup, ports, std::move(prepared)); });
+    ready.wait();
+  }
+  ~Files() {
+    loop->post(loop::make_mail([this] { loop->scope().spawn(end(*this)); }));
+    thread.join();
+  }
+  void run(const Setup& setup, HandOverPorts& ports, std::unique_ptr<loop::Ring> ring) {
+    if (!ring->begin()) std::abort();
+    loop::Mailboxes mailboxes(1);
+    loop::Loop on(0, mailboxes, std::move(ring));
+    loop::Loop* const peers[] = {&on};
+    on.set_peers(peers);
+    loop = &on;
+    store = setup.files(on);
+    transfers = std::make_unique<Transfers>(on, *store, ports, metrics, setup.transfers);
+    ready.count_down();
+    on.run();
+  }
+  static base::Task<void> end(Files& files) {
+    files.transfers->stop();
+    files.transfers->cut();
+    while (!files.transfers->idle()) co_await files.loop->sleep(1ms);
+    files.transfers.reset();
+    files.store.reset();
+    files.loop->stop();
+  }
+
+  base::Metrics metrics;
+  std::unique_ptr<chat::BlobStore> store;
+  std::unique_ptr<Transfers> transfers;
+  loop::Loop* loop = nullptr;
+  std::latch ready{1};
+  std::thread thread;
+};
+
 TestServer::TestServer(Setup setup)
     : setup_(std::move(setup)),
       mailboxes_(setup_.cores),
@@ -103,11 +144,15 @@ TestServer::TestServer(Setup setup)
           must(loop::Ring::prepare({.entries = 1024, .receive_buffers = 64, .receive_buffer_bytes = 4096})));
       std::ranges::copy(rings_.back()->descriptors(), std::back_inserter(shared_));
     }
+    if (!setup_.files) return;
+    files_ring_ = must(loop::Ring::prepare({.entries = 256, .receive_buffers = 0, .receive_buffer_bytes = 0}));
+    std::ranges::copy(files_ring_->descriptors(), std::back_inserter(shared_));
   }).join();
-  if (setup_.cores > 1) {
+  if (setup_.cores > 1 || setup_.files) {
     ports_ = must(HandOverPorts::open(setup_.cores));
     std::ranges::copy(ports_->descriptors(), std::back_inserter(shared_));
   }
+  if (setup_.files) files_ = std::make_unique<Files>(setup_, *ports_, std::move(files_ring_));
   for (unsigned core = 0; core < setup_.cores; ++core) threads_.emplace_back([this, core] { run(core); });
   started_.arrive_and_wait();
 }
@@ -135,7 +180,8 @@ void TestServer::run(unsigned number) {
                                                              .http = core.door,
                                                              .doors = &core.doors,
                                                              .hand_over = ports_.get(),
-                                                             .times = setup_.times});
+                                                             .times = setup_.times,
+                                                             .http_limits = {.streams = &HttpDoor::streams}});
   core.shard = std::make_unique<chat::Shard>(chat::ShardOptions{.core = number,
                                                                 .cores = setup_.cores,
                                                                 .settings = settings_,
@@ -169,6 +215,7 @@ void TestServer::stop() {
   }
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+  files_.reset();
   store_.reset();
   std::error_code ignored;
   std::filesystem::remove_all(directory_, ignored);
@@ -188,6 +235,17 @@ void TestServer::on_core(unsigned number, std::function<void(Server&, chat::Shar
 base::Metrics TestServer::metrics(unsigned number) {
   base::Metrics copy;
   on_core(number, [&](Server&, chat::Shard&) { copy = cores_[number]->loop.metrics(); });
+  return copy;
+}
+
+base::Metrics TestServer::transfer_metrics() {
+  base::Metrics copy;
+  std::latch done(1);
+  files_->loop->post(loop::make_mail([&] {
+    copy = files_->metrics;
+    done.count_down();
+  }));
+  done.wait();
   return copy;
 }
 

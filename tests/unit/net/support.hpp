@@ -32,16 +32,21 @@
 #include "ringline/net/chat_doors.hpp"
 #include "ringline/net/hand_over.hpp"
 #include "ringline/net/server.hpp"
+#include "ringline/net/transfers.hpp"
 #include "ringline/protocol/websocket.hpp"
 
 namespace ringline::net::test {
 
 using namespace std::chrono_literals;
 
-// Answers at once, or after the delay that the path names: /later/50.
+// Answers at once, or after the delay that the path names: /later/50. PUT /up and GET /down/BYTES are transfers, of the user that `user` in the query
+// names.
 class HttpDoor final : public HttpHandler {
  public:
+  static bool streams(std::string_view method, std::string_view path) { return method == "PUT" && path == "/up"; }
   void handle(base::ConnectionId connection, HttpRequest request) override {
+    if (request.path == "/up" || request.path.starts_with("/down/"))
+      return server->respond(connection, transfer(request));
     if (request.path.starts_with("/later/"))
       return loop->scope().spawn(later(*this, connection, request.path.substr(7)));
     if (request.path == "/large")
@@ -50,6 +55,20 @@ class HttpDoor final : public HttpHandler {
           {.status = 200, .content_type = "text/plain", .body = std::string(large_bytes, 'x'), .headers = {}});
     std::string body = request.method + " " + request.path + " " + request.body;
     server->respond(connection, {.status = 200, .content_type = "text/plain", .body = std::move(body), .headers = {}});
+  }
+  static HttpResponse transfer(const HttpRequest& request) {
+    const bool up = request.path == "/up";
+    TransferOrder order{.kind = up ? TransferOrder::Kind::upload : TransferOrder::Kind::download,
+                        .key = "key",
+                        .mime_type = "text/plain",
+                        .expects_continue = request.expects_continue};
+    order.count = up ? request.stream_bytes.value_or(0) : std::strtoull(request.path.c_str() + 6, nullptr, 10);
+    if (!request.query.empty()) order.user.value = std::strtoull(request.query[0].second.c_str(), nullptr, 10);
+    HttpResponse answer;
+    answer.status = up ? 204 : 200;
+    answer.headers.emplace_back("X-Door", "test");
+    answer.transfer = std::make_unique<TransferOrder>(std::move(order));
+    return answer;
   }
   static base::Task<void> later(HttpDoor& door, base::ConnectionId connection, std::string delay) {
     co_await door.loop->sleep(std::chrono::milliseconds(std::atoi(delay.c_str())));
@@ -66,6 +85,9 @@ struct Setup {
   unsigned connections_max = 0;
   ServerTimes times = {};
   std::function<void(base::Settings&)> adjust = [](base::Settings&) {};
+  // Where files are kept; made on the thread of transfers. None: there is no such thread.
+  std::function<std::unique_ptr<chat::BlobStore>(loop::Loop&)> files = {};
+  TransferLimits transfers = {};
 };
 
 class TestServer {
@@ -81,12 +103,14 @@ class TestServer {
   // Runs on a core's thread, and waits.
   void on_core(unsigned core, std::function<void(Server&, chat::Shard&)> job);
   base::Metrics metrics(unsigned core = 0);
+  base::Metrics transfer_metrics();
   std::size_t in_kernel(unsigned core = 0);
   // Until a condition on the metrics holds, at most ten seconds.
   bool wait_for(std::function<bool(const base::Metrics&)> holds, unsigned core = 0);
 
  private:
   struct Core;
+  struct Files;
   void run(unsigned core);
 
   Setup setup_;
@@ -99,6 +123,8 @@ class TestServer {
   std::unique_ptr<HandOverPorts> ports_;
   std::vector<std::unique_ptr<loop::Ring>> rings_;
   std::vector<loop::Fd> shared_;  // in every core's table
+  std::unique_ptr<loop::Ring> files_ring_;
+  std::unique_ptr<Files> files_;
   std::vector<std::unique_ptr<Core>> cores_;
   std::vector<loop::Loop*> loops_;
   std::barrier<> together_;

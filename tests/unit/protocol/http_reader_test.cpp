@@ -459,6 +459,42 @@ TEST(HttpReader, BlankLinesTakeNoRoomFromTheHead) {
   EXPECT_EQ(refusal("\r\n\r\n" + head, limits), 0);
 }
 
+HttpLimits streaming() {
+  return {.body_bytes = 10, .streams = [](std::string_view method, std::string_view path) {
+            return method == "PUT" && path == "/large";
+          }};
+}
+
+TEST(HttpReader, LeavesABodyThatIsStreamed) {
+  const std::string head =
+      "PUT /large?x=1 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5000000000\r\n\r\n";
+  const std::string text = head + "the body";
+  for (std::size_t cut = 1; cut < text.size(); ++cut) {
+    RequestReader reader(streaming());
+    RequestReader::Step step = reader.feed(std::string_view(text).substr(0, cut));
+    std::size_t consumed = step.consumed;
+    if (step.status != Status::complete) {
+      ASSERT_EQ(step.status, Status::need_more) << cut;
+      step = reader.feed(std::string_view(text).substr(cut));
+      consumed += step.consumed;
+    }
+    ASSERT_EQ(step.status, Status::complete) << cut;
+    EXPECT_EQ(consumed, head.size()) << cut;
+    const Request request = reader.take();
+    EXPECT_EQ(request.stream_bytes, 5'000'000'000U);
+    EXPECT_EQ(request.body, "");
+  }
+}
+
+TEST(HttpReader, AStreamedBodySaysHowLongItIs) {
+  EXPECT_EQ(refusal("PUT /large HTTP/1.1\r\nHost: a\r\n\r\n", streaming()), 411);
+  EXPECT_EQ(refusal("PUT /large HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", streaming()), 411);
+  EXPECT_EQ(refusal("PUT /large HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", streaming()),
+            400);
+  EXPECT_EQ(refusal("PUT /other HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", streaming()), 413);
+  EXPECT_EQ(refusal("POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", streaming()), 413);
+}
+
 TEST(HttpReader, AnyMethodIsRead) {
   EXPECT_EQ(read("DELETE /x HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).method, Method::del);
   EXPECT_EQ(read("PATCH /x HTTP/1.1\r\nHost: a\r\n\r\n").requests.at(0).method, Method::patch);

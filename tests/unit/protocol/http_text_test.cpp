@@ -66,6 +66,32 @@ TEST(IfNoneMatch, ListsWeakOnesAndAll) {
     EXPECT_FALSE(names_etag(no, etag)) << no;
 }
 
+TEST(Range, IsOnePartOrNothing) {
+  auto of = [](std::string_view header, std::uint64_t size = 100) {
+    const ByteRange range = parse_range(header, size);
+    if (!range.satisfiable) return std::string("none");
+    return (range.partial ? "" : "all: ") + std::to_string(range.first) + "+" + std::to_string(range.count);
+  };
+  EXPECT_EQ(of("bytes=0-9"), "0+10");
+  EXPECT_EQ(of("bytes=10-"), "10+90");
+  EXPECT_EQ(of("bytes=99-99"), "99+1");
+  EXPECT_EQ(of("bytes=90-1000"), "90+10");
+  EXPECT_EQ(of("bytes=-7"), "93+7");
+  EXPECT_EQ(of("bytes=-1000"), "0+100");
+  EXPECT_EQ(of("bytes=100-"), "none");
+  EXPECT_EQ(of("bytes=100-200"), "none");
+  EXPECT_EQ(of("bytes=-0"), "none");
+  for (std::string_view odd : {"", "bytes", "bytes=", "bytes=-", "bytes=9-1", "bytes=0-1,3-4", "lines=0-1", "bytes=a-b",
+                               "bytes=0-1 ", "bytes= 0-1", "bytes=99999999999999999999-"})
+    EXPECT_EQ(of(odd), "all: 0+100") << odd;
+}
+
+TEST(Response, ALengthOfItsOwn) {
+  std::string out;
+  append_response(out, {.status = 206, .keep_alive = false, .content_length = 5'000'000'000}, {});
+  EXPECT_EQ(out, "HTTP/1.1 206 Partial Content\r\nContent-Length: 5000000000\r\nConnection: close\r\n\r\n");
+}
+
 TEST(PercentDecode, TakesWhatIsRight) {
   EXPECT_EQ(percent_decode("a%20b+c"), "a b+c");
   EXPECT_EQ(percent_decode("a%20b+c", true), "a b c");
