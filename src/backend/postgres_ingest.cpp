@@ -80,10 +80,23 @@ class Ingest {
     queue_rooms();
     auto done = co_await c_.flush();
     if (!done) co_return std::unexpected(done.error());
+    for (const Refused& refused : refused_) tell(refused);
     co_return Result<void>();
   }
 
  private:
+  // What goes to dead_letters. Told when the batch is done: a part of it that is done in halves comes by again.
+  struct Refused {
+    const Event* event;
+    std::string why;
+  };
+  static void tell(const Refused& refused) {
+    const Event& event = *refused.event;
+    base::log::error(
+        "event_refused",
+        {{"room", event.room.value}, {"seq", event.seq}, {"event", chat::name_of(event.kind)}, {"why", refused.why}});
+  }
+
   Task<Result<void>> lock_rooms() {
     Column ids;
     for (const Event& event : events_) {
@@ -187,6 +200,7 @@ class Ingest {
     const Rooms rooms = rooms_;
     const std::set<Key> used = used_in_batch_;
     const Words words = words_;
+    const std::size_t refused = refused_.size();
     c_.queue("SAVEPOINT part", {});
     for (std::size_t i = first; i < last; ++i)
       if (auto taken = take(i); !taken) co_return taken;
@@ -198,6 +212,7 @@ class Ingest {
     rooms_ = rooms;
     used_in_batch_ = used;
     words_ = words;
+    refused_.erase(refused_.begin() + static_cast<std::ptrdiff_t>(refused), refused_.end());
     if (last - first == 1) {
       auto aside = co_await take_aside(first, done.error().message);
       co_return aside;
@@ -315,9 +330,7 @@ class Ingest {
   }
 
   void bury(const Event& event, std::string_view body, std::string_view reason) {
-    base::log::error(
-        "event_refused",
-        {{"room", event.room.value}, {"seq", event.seq}, {"event", chat::name_of(event.kind)}, {"why", reason}});
+    refused_.push_back({&event, std::string(reason)});
     dead_.add(event.room, event.seq, event.id, std::uint64_t{static_cast<std::uint8_t>(event.kind)}, event.actor,
               event.at_ms, base::wall_ms(), body, reason);
   }
@@ -397,6 +410,7 @@ class Ingest {
   std::unordered_set<UserId> writers_;  // among what is on its way
   Column wrote_;                        // the same
   Words words_;                         // for the index of texts
+  std::vector<Refused> refused_;
 };
 
 }  // namespace
