@@ -214,7 +214,7 @@ Result<void> remove_extra(const Table& table, TableSource& from, Tables& to, Tab
                           CopyReport& report, TableReport& counts) {
   auto total = from.count(table);
   if (!total) return std::unexpected(total.error());
-  watch.begin("what " + table.name + " has too much", *total);
+  watch.begin("surplus rows of " + table.name, *total);
   Batch batch(to, table, counts, report);
   auto done = merge(from, reader, table, [&](Found found, const std::string& line) -> Result<void> {
     if (found == Found::extra) return batch.remove(line);
