@@ -169,7 +169,9 @@ Result<std::unique_ptr<backend::Database>> open_target(const base::DataCommand& 
   auto database = open_store(store, data);
   if (!database) return database;
   if (auto may = backend::check_restore_target(command.path, manifest, store, command.force); !may)
-    return base::fail(may.error().code, may.error().message + (may.error().code == Errc::conflict ? "; or --force over what is there" : ""));
+    return base::fail(
+        may.error().code,
+        may.error().message + (may.error().code == Errc::conflict ? "; or --force over what is there" : ""));
   return database;
 }
 

@@ -153,6 +153,7 @@ Result<void> backup_sqlite(const std::string& path, const std::string& dir, Watc
   if (auto synced = loop::disk::sync(file.get()); !synced) return synced;
   auto tables = open_sqlite_tables(to, true);
   if (!tables) return std::unexpected(tables.error());
+  if (auto whole = check_whole(**tables); !whole) return whole;
   auto all = (*tables)->describe();
   if (!all) return std::unexpected(all.error());
   for (const Table& table : *all) {
@@ -202,6 +203,7 @@ Result<void> backup_postgres(const std::string& url, const std::string& dir, Wat
   auto store = open_postgres_tables(url);
   if (!store) return std::unexpected(store.error());
   if (auto begun = (*store)->begin_snapshot(); !begun) return begun;
+  if (auto whole = check_whole(**store); !whole) return whole;
   auto tables = (*store)->describe();
   if (!tables) return std::unexpected(tables.error());
   auto highest = (*store)->meta(kHighestId);
@@ -287,9 +289,10 @@ Result<void> check_backup(const std::string& dir, const Manifest& manifest) {
   auto steps = (*file)->number("PRAGMA user_version");
   if (!steps) return std::unexpected(steps.error());
   if (steps->value_or(0) <= std::int64_t{kSqliteMigrations.size()}) return {};
-  return base::fail(base::Errc::invalid,
-                    fmt::format("the backup was made by a newer Ringline ({}): restore it with that one, or a newer one",
-                                manifest.version));
+  return base::fail(
+      base::Errc::invalid,
+      fmt::format("the backup was made by a newer Ringline ({}): restore it with that one, or a newer one",
+                  manifest.version));
 }
 
 Result<void> check_restore_target(const std::string& dir, const Manifest& manifest, const std::string& store,

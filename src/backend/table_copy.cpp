@@ -239,7 +239,7 @@ Result<Table> match(const Table& from, const Table& to, bool source_sorts) {
     const Column& other = to.columns[there];
     if (column.kind != other.kind || (column.kind == ColumnKind::other && column.type != other.type))
       return base::fail(base::Errc::invalid, fmt::format("column {} of table {} is {} here and {} there", column.name,
-                                                          from.name, column.type, other.type));
+                                                         from.name, column.type, other.type));
   }
   for (const auto* names : {&table.key, &table.order})
     if (names->empty() ||
@@ -332,6 +332,13 @@ Result<void> check_target(Tables& to, std::int64_t source) {
   auto state = state_of(to, source);
   if (!state) return std::unexpected(state.error());
   return *state ? Result<void>() : not_empty();
+}
+
+Result<void> check_whole(Tables& store) {
+  auto unfinished = store.meta(kUnfinished);
+  if (!unfinished) return std::unexpected(unfinished.error());
+  if (!*unfinished) return {};
+  return base::fail(base::Errc::conflict, "the store is half of a copy that was not finished: finish it first");
 }
 
 Result<Target> begin_copy(Tables& to, std::int64_t source, bool replace) {

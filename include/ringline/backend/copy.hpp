@@ -46,7 +46,8 @@ struct CopyReport {
   std::vector<TableReport> tables;
   std::vector<Refused> refused;
   std::uint64_t refused_rows = 0;
-  std::vector<std::string> only_there;  // tables and columns that the target alone has: they stay as a new store has them
+  std::vector<std::string>
+      only_there;  // tables and columns that the target alone has: they stay as a new store has them
 
   bool same() const noexcept;
 };
