@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 
@@ -186,7 +187,9 @@ Result<std::unique_ptr<backend::Database>> open_store(const std::string& store, 
   if (is_sqlite(store)) return backend::open_sqlite(path_of(store), {.readers = 1});
   auto holder = data.host_token();
   if (!holder) return std::unexpected(holder.error());
-  return backend::open_postgres(store, {.connections = 2, .holder = *holder});
+  // Not waited for: whoever gave the command is there to see that it is away.
+  return backend::open_postgres(store,
+                                {.connections = 2, .start_wait = std::chrono::milliseconds(0), .holder = *holder});
 }
 
 void print_report(const backend::CopyReport& report) {

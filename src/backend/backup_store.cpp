@@ -153,6 +153,7 @@ Result<void> backup_sqlite(const std::string& path, const std::string& dir, Watc
   if (auto synced = loop::disk::sync(file.get()); !synced) return synced;
   auto tables = open_sqlite_tables(to, true);
   if (!tables) return std::unexpected(tables.error());
+  if (auto whole = check_whole(**tables); !whole) return whole;
   auto all = (*tables)->describe();
   if (!all) return std::unexpected(all.error());
   for (const Table& table : *all) {
@@ -202,6 +203,7 @@ Result<void> backup_postgres(const std::string& url, const std::string& dir, Wat
   auto store = open_postgres_tables(url);
   if (!store) return std::unexpected(store.error());
   if (auto begun = (*store)->begin_snapshot(); !begun) return begun;
+  if (auto whole = check_whole(**store); !whole) return whole;
   auto tables = (*store)->describe();
   if (!tables) return std::unexpected(tables.error());
   auto highest = (*store)->meta(kHighestId);

@@ -23,6 +23,7 @@ Result<Sides> open_both(const std::string& from, const std::string& to) {
 Result<void> check_copy_target(const std::string& from, const std::string& to) {
   auto sides = open_both(from, to);
   if (!sides) return std::unexpected(sides.error());
+  if (auto whole = check_whole(*sides->from); !whole) return whole;
   auto number = store_number(*sides->from);
   if (!number) return std::unexpected(number.error());
   auto target_number = sides->to->meta(kStoreNumber);

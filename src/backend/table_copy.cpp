@@ -214,7 +214,7 @@ Result<void> remove_extra(const Table& table, TableSource& from, Tables& to, Tab
                           CopyReport& report, TableReport& counts) {
   auto total = from.count(table);
   if (!total) return std::unexpected(total.error());
-  watch.begin("what " + table.name + " has too much", *total);
+  watch.begin("surplus rows of " + table.name, *total);
   Batch batch(to, table, counts, report);
   auto done = merge(from, reader, table, [&](Found found, const std::string& line) -> Result<void> {
     if (found == Found::extra) return batch.remove(line);
@@ -332,6 +332,13 @@ Result<void> check_target(Tables& to, std::int64_t source) {
   auto state = state_of(to, source);
   if (!state) return std::unexpected(state.error());
   return *state ? Result<void>() : not_empty();
+}
+
+Result<void> check_whole(Tables& store) {
+  auto unfinished = store.meta(kUnfinished);
+  if (!unfinished) return std::unexpected(unfinished.error());
+  if (!*unfinished) return {};
+  return base::fail(base::Errc::conflict, "the store is half of a copy that was not finished: finish it first");
 }
 
 Result<Target> begin_copy(Tables& to, std::int64_t source, bool replace) {

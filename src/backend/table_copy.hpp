@@ -22,6 +22,8 @@ enum class Target : std::uint8_t {
 // Whether `to` may become a copy of `source`: it is empty, or one already; with `replace` whatever it is. Then the mark `unfinished` is set.
 Result<Target> begin_copy(Tables& to, std::int64_t source, bool replace);
 Result<void> check_target(Tables& to, std::int64_t source);
+// Conflict: a copy into it was not finished, so it is no source.
+Result<void> check_whole(Tables& store);
 // `highest_id`: of the source.
 Result<void> end_copy(Tables& to, std::int64_t source, std::int64_t highest_id);
 Result<std::int64_t> store_number(Tables& store);

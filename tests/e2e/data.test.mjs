@@ -160,6 +160,7 @@ test('backup of a server at work, restored into an empty place', async () => {
   assert.match(await succeeds(place, 'restore', dir), /All of the backup of .* is there/);
   await assert.rejects(place.command('restore', dir), /is not empty .* --force/);
   await place.start();
+  assert.deepEqual(place.logs().filter((line) => /journal_(damaged|gap)|event_refused/.test(line)), [], 'journal and store fit together');
   const back = await Client.connect(place.url, { token: ann.accessToken, resume: { [room.id]: seen } });
   const resumed = (await back.event('resumed')).rooms[room.id];
   assert.equal(resumed.complete, false, 'what came after the backup may have been seen');

@@ -45,6 +45,16 @@ TEST(Passwords, OlderBcryptIsTakenAndHashedAgain) {
   EXPECT_TRUE(check_password("$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", 5).needs_rehash);
 }
 
+TEST(Passwords, AHashIsToldFromAPassword) {
+  const std::string sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+  for (const std::string& hash : {hash_password("x", kCost), sha256, "sha256:salt:" + sha256, "sha256::" + sha256})
+    EXPECT_TRUE(is_password_hash(hash)) << hash;
+  for (const std::string& text :
+       {std::string(), std::string("word"), sha256.substr(1), sha256 + "0", "sha256:" + sha256,
+        std::string("sha256:salt:"), "g" + sha256.substr(1), std::string("$2b$04$short")})
+    EXPECT_FALSE(is_password_hash(text)) << text;
+}
+
 // printf 'abc' | sha256sum; printf 'saltabc' | sha256sum; printf 's:xabc' | sha256sum
 TEST(Passwords, Sha256IsTakenAndHashedAgain) {
   for (const char* text : {"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
