@@ -16,6 +16,7 @@
 #include "ringline/base/ids.hpp"
 #include "ringline/base/result.hpp"
 #include "ringline/base/task.hpp"
+#include "ringline/chat/blobs.hpp"
 #include "ringline/chat/event.hpp"
 #include "ringline/chat/store.hpp"
 
