@@ -23,6 +23,9 @@ constexpr std::uint64_t kIdsAhead = std::uint64_t{10'000} << (base::kHostBits + 
 // A batch of events that an overloaded server takes long for is not given up, or it would be begun again for ever.
 constexpr std::int64_t kWriteTimeouts = 6;
 
+// The first eight digits of the file that the server writes.
+constexpr const char* kTimeline = "SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)";
+
 // Types of columns whose text is a number (pg_type.dat).
 constexpr Oid kInt8 = 20, kInt2 = 21, kInt4 = 23;
 
@@ -69,8 +72,9 @@ base::Error postgres_error(const PGresult* result) {
   }
   if (state == "40001" || state == "40P01" || state == "55P03") return unavailable("the database is busy", kTryAgain);
   base::log::error("postgres_failed", {{"state", state}, {"text", text}});
-  // 08 connection, 53 no room, 57 operator's doing, 58 its disk, 25 read-only: it is not the primary any more; none: the connection was lost.
-  if (state.empty() || kind == "08" || kind == "53" || kind == "57" || kind == "58" || kind == "25")
+  // 08 connection, 53 no room, 57 operator's doing, 58 its disk, 25 read-only and 55000 recovering: it is not the primary any more; none: the connection
+  // was lost.
+  if (state.empty() || kind == "08" || kind == "53" || kind == "57" || kind == "58" || kind == "25" || state == "55000")
     return unavailable("the database is away");
   return {.code = Errc::internal, .message = "the database failed", .field = {}};
 }
@@ -189,7 +193,7 @@ Task<Result<void>> PostgresConnection::open(const PostgresTarget& target, std::c
   ASSERT(!connection_ && !watch_);
   begun_ = false;
   queued_ = 0;
-  begin_queued_ = false;
+  opening_ = 0;
   refused_.reset();
   auto connected = co_await connect(target, loop_.now_ms() + timeout.count());
   broken_ = !connected;
@@ -281,8 +285,9 @@ void PostgresConnection::queue(const char* sql, SqlValues values) {
     begun_ = true;
     const char* begin = kind_ == Kind::write ? "BEGIN" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     if (!send(begin, {})) return;
-    ++queued_;
-    begin_queued_ = true;
+    if (role_ == ServerRole::primary && !send(kTimeline, {})) return;
+    opening_ = role_ == ServerRole::primary ? 2 : 1;
+    queued_ += opening_;
   }
   if (send(sql, values)) ++queued_;
 }
@@ -294,7 +299,7 @@ std::int64_t PostgresConnection::due_ms() const noexcept {
 Task<Result<std::vector<Rows>>> PostgresConnection::flush() {
   if (broken_) co_return std::unexpected(refused_ ? *refused_ : unavailable("the database is away"));
   std::optional<base::Error> refused = std::exchange(refused_, std::nullopt);
-  const bool begins = std::exchange(begin_queued_, false);
+  const unsigned opening = std::exchange(opening_, 0);
   if (queued_ == 0) {
     if (refused) co_return std::unexpected(*refused);
     co_return std::vector<Rows>();
@@ -304,10 +309,19 @@ Task<Result<std::vector<Rows>>> PostgresConnection::flush() {
   if (PQpipelineSync(connection_.get()) != 1) co_return std::unexpected(lose(PQerrorMessage(connection_.get())));
   const bool sent = co_await send_all(deadline);
   if (!sent) co_return std::unexpected(lose("what was sent was not taken"));
-  auto rows = co_await receive(deadline);
-  if (rows && refused) co_return std::unexpected(*refused);
-  if (rows && begins) rows->erase(rows->begin());  // BEGIN's
+  std::vector<Rows> rows;
+  auto received = co_await receive(deadline, rows);
+  take_opening(opening, rows);
+  if (!received) co_return std::unexpected(received.error());
+  if (refused) co_return std::unexpected(*refused);
   co_return rows;
+}
+
+// Also where a statement behind it was refused.
+void PostgresConnection::take_opening(unsigned count, std::vector<Rows>& rows) {
+  if (count == 0 || rows.size() < count) return;
+  if (count == 2) timeline_ = rows[1].front().text(0);
+  rows.erase(rows.begin(), rows.begin() + count);
 }
 
 // libpq keeps what the socket does not take; what comes meanwhile is read, or both sides would wait for each other.
@@ -331,8 +345,7 @@ Task<bool> PostgresConnection::await_result(std::int64_t deadline_ms, ResultPtr&
 }
 
 // Up to the end of the pipeline.
-Task<Result<std::vector<Rows>>> PostgresConnection::receive(std::int64_t deadline_ms) {
-  std::vector<Rows> all;
+Task<Result<void>> PostgresConnection::receive(std::int64_t deadline_ms, std::vector<Rows>& all) {
   std::optional<base::Error> failed;
   for (;;) {
     ResultPtr result;
@@ -350,7 +363,7 @@ Task<Result<std::vector<Rows>>> PostgresConnection::receive(std::int64_t deadlin
     if (failed->code == Errc::unavailable && failed->sys != kTryAgain) broken_ = true;
   }
   if (failed) co_return std::unexpected(*failed);
-  co_return all;
+  co_return Result<void>();
 }
 
 Task<Result<void>> PostgresConnection::copy(const char* sql, std::string_view rows) {
@@ -414,6 +427,7 @@ void PostgresConnection::begin(Kind kind) noexcept {
   ASSERT(!begun_);
   kind_ = kind;
   newest_id_ = 0;
+  timeline_.clear();
 }
 
 Task<Result<void>> PostgresConnection::commit(std::uint64_t& reserved) {

@@ -59,6 +59,8 @@ class PostgresConnection final : public Sql {
   // ---- A transaction. It begins with the first statement.
   enum class Kind : std::uint8_t { write, read };
   void begin(Kind kind) noexcept;
+  // Of the server that takes writes, in this transaction: it is another one where a standby took over. Empty: it is not known yet.
+  const std::string& timeline() const noexcept { return timeline_; }
   // `reserved`: the highest id that is known to be kept in meta; more is kept where this one wrote higher ones, ahead of what comes.
   Task<Result<void>> commit(std::uint64_t& reserved);
   Task<void> rollback();
@@ -85,7 +87,8 @@ class PostgresConnection final : public Sql {
   Task<bool> wait(unsigned events, std::int64_t deadline_ms);  // false: not in time
   Task<bool> send_all(std::int64_t deadline_ms);
   Task<bool> await_result(std::int64_t deadline_ms, ResultPtr& result);
-  Task<Result<std::vector<Rows>>> receive(std::int64_t deadline_ms);
+  Task<Result<void>> receive(std::int64_t deadline_ms, std::vector<Rows>& all);
+  void take_opening(unsigned count, std::vector<Rows>& rows);
   Task<Result<void>> copy_in(std::string_view rows, std::int64_t deadline_ms);
   Task<Result<void>> receive_copy(ExecStatusType wanted, std::int64_t deadline_ms);
   std::int64_t due_ms() const noexcept;
@@ -104,7 +107,8 @@ class PostgresConnection final : public Sql {
   Ready* waiting_ = nullptr;
   bool broken_ = true;
   bool begun_ = false;
-  bool begin_queued_ = false;
+  unsigned opening_ = 0;  // statements of ours that are queued before the caller's
+  std::string timeline_;
   Kind kind_ = Kind::read;
   unsigned queued_ = 0;                 // statements since the last flush
   std::optional<base::Error> refused_;  // of what was queued: it was not even sent

@@ -1,8 +1,8 @@
 // The PostgreSQL database: one thread with a loop of its own (offload), and its connections. A job has a connection for one transaction.
 //
-// Beside the jobs run there: the lease, the partitions of the months to come, the feeding of the index of texts, and a look at the server each second: on
-// which timeline it is, and how far its standbys are. A standby that takes over begins a new timeline, and may lack what it had not got: then what the
-// journals keep is to be taken in again (Database::rewinds).
+// Beside the jobs run there: the lease, the partitions of the months to come, the feeding of the index of texts, and a look each second at how far the
+// server's standbys are. A standby that takes over begins a new timeline, and may lack what it had not got: then what the journals keep is to be taken in
+// again (Database::rewinds), and nothing else is answered until it is.
 #include <algorithm>
 #include <atomic>
 #include <latch>
@@ -12,6 +12,7 @@
 #include "backend/postgres_pool.hpp"
 #include "backend/postgres_search.hpp"
 #include "backend/sql_database.hpp"
+#include "backend/store_queries.hpp"
 #include "ringline/base/assert.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
@@ -36,10 +37,9 @@ constexpr std::int64_t kRewindsEveryMs = std::chrono::minutes(1) / 1ms;  // at m
 constexpr unsigned kTries = 4;             // of a transaction that others were in the way of:
 constexpr std::uint64_t kTryAgainMs = 20;  // after so long, give or take, then twice as long each time
 
-// Where the server is: the file it writes (the first eight digits are its timeline), the end of its log, and how far all of its standbys have that on disk;
-// null: there is none, or it is not for us to know.
+// Where the server is: the end of its log, and how far all of its standbys have that on disk; null: there is none, or it is not for us to know.
 constexpr const char* kLook =
-    "SELECT pg_walfile_name(pg_current_wal_insert_lsn()), (pg_current_wal_insert_lsn() - '0/0')::bigint,"
+    "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint,"
     " (SELECT (min(flush_lsn) - '0/0')::bigint FROM pg_stat_replication WHERE state = 'streaming')";
 
 base::Error away() {
@@ -56,9 +56,11 @@ class PostgresStore final : public SqlDatabase {
   bool read(JobRef job) override { return submit(std::move(job), Kind::read); }
   void rest() override {}
   void tend() override {}
-  bool healthy() const noexcept override { return primary_->open() > 0 && !taken_.load(std::memory_order_relaxed); }
+  bool healthy() const noexcept override {
+    return primary_->open() > 0 && !taken_.load(std::memory_order_relaxed) && !lacks();
+  }
   std::uint64_t texts_waiting() const noexcept override { return texts_waiting_.load(std::memory_order_relaxed); }
-  std::int64_t safe_before_ms() const noexcept override { return rewinds_ == retaken_ ? safe_before_ms_.load() : -1; }
+  std::int64_t safe_before_ms() const noexcept override { return lacks() ? -1 : safe_before_ms_.load(); }
   std::uint64_t rewinds() const noexcept override { return rewinds_; }
   void retaken(std::uint64_t rewinds) noexcept override { retaken_ = rewinds; }
   std::chrono::milliseconds timeout() const noexcept override { return options_.timeout; }
@@ -80,6 +82,9 @@ class PostgresStore final : public SqlDatabase {
   Task<bool> feed_once();
   Task<void> watch();
   Task<bool> look();
+  // What the database had is not all there, or not known to be: until the journals are taken in again.
+  bool lacks() const noexcept { return rewinds_ != retaken_; }
+  void note_timeline(const std::string& timeline);
   void note_rewind(std::string_view why);
   void on_events_missing();
   Task<void> sleep(std::chrono::milliseconds time);
@@ -105,6 +110,7 @@ class PostgresStore final : public SqlDatabase {
   std::optional<Mark> mark_;  // what the standbys are to reach next
   std::string timeline_;
   std::int64_t rewound_ms_ = -kRewindsEveryMs;
+  std::int64_t whole_since_ms_ = 0;
   std::int64_t lease_ends_ms_ = 0;
   std::uint64_t reserved_ = 0;        // ids up to here are known to be kept
   std::int64_t text_partitions_ = 0;  // that are known to be there
@@ -199,9 +205,11 @@ Task<Result<void>> PostgresStore::transact(Job& job, PostgresConnection& connect
   for (unsigned time = 1;; ++time) {
     connection.begin(kind);
     const base::Error* error = co_await job.run(connection);
+    note_timeline(connection.timeline());
+    const bool refused = lacks() && !job.restores && !connection.may_lag();
     Result<void> done;
-    if (error) {
-      done = std::unexpected(*error);
+    if (error || refused) {
+      done = std::unexpected(refused ? behind() : *error);
       co_await connection.rollback();
     } else {
       done = co_await connection.commit(reserved_);
@@ -238,6 +246,7 @@ Task<Result<Rows>> PostgresStore::run_alone(Kind kind, const char* sql, SqlValue
   if (!connection) co_return std::unexpected(away());
   connection->begin(kind);
   auto rows = co_await connection->execute(sql, std::move(values));
+  note_timeline(connection->timeline());
   Result<void> done;
   if (rows) {
     done = co_await connection->commit(reserved_);
@@ -313,7 +322,13 @@ Task<bool> PostgresStore::feed_once() {
 Task<void> PostgresStore::watch() {
   for (bool allowed = true; !stopping_;) {
     if (allowed) allowed = co_await look();
-    safe_before_ms_ = std::max(safe_before_ms_.load(), base::monotonic_ms() - base::limits::kPostgresUnsafe.count());
+    const std::int64_t now_ms = base::monotonic_ms();
+    const std::int64_t old_ms = now_ms - base::limits::kPostgresUnsafe.count();
+    if (lacks()) {
+      mark_.reset();
+      whole_since_ms_ = now_ms;  // what is taken in again is as young as that
+    }
+    if (old_ms > whole_since_ms_) safe_before_ms_ = std::max(safe_before_ms_.load(), old_ms);
     co_await sleep(kLookEvery);
   }
 }
@@ -324,14 +339,8 @@ Task<bool> PostgresStore::look() {
   auto rows = co_await run_alone(Kind::read, kLook, {});
   if (!rows) co_return rows.error().code == base::Errc::unavailable;
   const Rows::Row row = rows->front();
-  const std::string timeline(row.text(0).substr(0, 8));
-  if (!timeline_.empty() && timeline != timeline_) {
-    mark_.reset();
-    note_rewind("it is on another timeline");
-  }
-  timeline_ = timeline;
-  const std::uint64_t standbys = row.number(2);
-  if (!mark_) mark_ = Mark{.at_ms = asked_ms, .log_end = row.number(1)};
+  const std::uint64_t standbys = row.number(1);
+  if (!mark_) mark_ = Mark{.at_ms = asked_ms, .log_end = row.number(0)};
   if (standbys >= mark_->log_end) {
     safe_before_ms_ = mark_->at_ms;
     mark_.reset();
@@ -339,15 +348,25 @@ Task<bool> PostgresStore::look() {
   co_return true;
 }
 
+// Looked at with each transaction: nothing may be answered from a standby that has just taken over, least of all which seq is a room's next.
+void PostgresStore::note_timeline(const std::string& timeline) {
+  if (timeline.empty() || timeline == timeline_) return;
+  if (!timeline_.empty()) note_rewind("it is on another timeline");
+  timeline_ = timeline;
+}
+
 void PostgresStore::note_rewind(std::string_view why) {
   rewound_ms_ = loop_->now_ms();
   ++rewinds_;
+  mark_.reset();
+  reserved_ = 0;
+  text_partitions_ = 0;
   base::log::warn("database_rewound", {{"why", why}});
 }
 
 // Told with each batch until it is put right.
 void PostgresStore::on_events_missing() {
-  if (rewinds_ != retaken_ || loop_->now_ms() - rewound_ms_ < kRewindsEveryMs) return;
+  if (lacks() || loop_->now_ms() - rewound_ms_ < kRewindsEveryMs) return;
   note_rewind("events that it had are missing");
 }
 

@@ -103,7 +103,11 @@ class StoreClient final : public chat::Store {
   }
 
   Task<Result<void>> ingest(std::vector<Event> events) override {
-    return write<void>([events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::refuse); });
+    auto call = std::allocate_shared<Call<void>>(
+        base::Apart<Call<void>>{}, door_,
+        [events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::refuse); });
+    call->restores = true;
+    return run(std::move(call), &SqlDatabase::write);
   }
   Task<Result<HistoryPage>> history(HistoryQuery query) override {
     return read_anywhere<HistoryPage>([query, links = links_](Sql& db) { return backend::history(db, query, links); });
@@ -218,8 +222,9 @@ class BlockingJob final : public JobOf<T> {
 };
 
 template <class T>
-Result<T> call_now(SqlDatabase& database, bool (SqlDatabase::*submit)(JobRef), Work<T> work) {
+Result<T> call_now(SqlDatabase& database, bool (SqlDatabase::*submit)(JobRef), Work<T> work, bool restores = false) {
   auto job = std::make_shared<BlockingJob<T>>(std::move(work));
+  job->restores = restores;
   if (!(database.*submit)(job)) return base::fail_later(base::Errc::unavailable, 1000, "too much is waiting");
   return job->wait();
 }
@@ -243,7 +248,9 @@ Result<void> SqlDatabase::bump_epochs() {
 }
 
 Result<void> SqlDatabase::ingest(std::vector<Event> events) {
-  return write_now<void>(*this, [events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::new_epoch); });
+  return call_now<void>(
+      *this, &SqlDatabase::write, [events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::new_epoch); },
+      true);
 }
 
 Result<std::vector<DeadLetter>> SqlDatabase::dead_letters(const Event& after, std::size_t limit) {

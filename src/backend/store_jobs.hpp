@@ -32,6 +32,8 @@ class Job {
   bool unchecked = false;
   // Reads what a replica may answer: it says kBehind where that has less than was seen already, and is run again elsewhere.
   bool anywhere = false;
+  // Is run while the database lacks what it had (Database::rewinds): what puts it right. Anything else would be answered from what was.
+  bool restores = false;
 };
 using JobRef = std::shared_ptr<Job>;
 

@@ -67,7 +67,7 @@ class Database {
   // Whether the cores' journals let go of what is safe: not while older ones are still to be removed.
   virtual void keep_journals(bool keep) noexcept = 0;
   // How often the database turned out to lack what it had: a standby took over that had not got the last of it, or a backup was restored. What the journals
-  // keep is to be taken in again then; until that is said to be done nothing counts as safe.
+  // keep is to be taken in again then; until that is said to be done nothing counts as safe, and all but `ingest` is answered `unavailable`.
   virtual std::uint64_t rewinds() const noexcept = 0;
   virtual void retaken(std::uint64_t rewinds) noexcept = 0;
   // What a thread with descriptors of its own has to keep to be able to call (loop/thread.hpp).

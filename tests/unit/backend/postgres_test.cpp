@@ -232,8 +232,13 @@ TEST_F(Postgres, WhatItHadAndLacksIsNoticedAndTakenInAgain) {
   EXPECT_EQ(ingest({all[3]}).error().code, Errc::internal);
   EXPECT_EQ(store_->rewinds(), 1U);
   EXPECT_LT(store_->safe_before_ms(), 0);
+  EXPECT_FALSE(store_->healthy());
+  auto room = run(store().load_room(RoomId{100}));  // it does not know the room's next seq
+  ASSERT_FALSE(room);
+  EXPECT_EQ(room.error().code, Errc::unavailable);
   ASSERT_TRUE(store_->ingest(all));
   store_->retaken(1);
+  EXPECT_EQ(run(store().load_room(RoomId{100}))->room.last_seq, 4U);
   EXPECT_EQ(run(store().history({.room = RoomId{100}, .stored_seq = 4}))->messages.size(), 4U);
   EXPECT_EQ(raw("SELECT epoch FROM rooms WHERE id = 100"), "1");
 }
