@@ -199,11 +199,13 @@ Task<Result<chat::BlobHead>> S3Store::look(std::string key) {
   co_return found;
 }
 
-// `version`: only of that one.
+// `version`: only of that one. Ceph 16 overlooks the condition under the name that S3 gives it, and knows it by another.
 Task<Result<S3Answer>> S3Store::copy(std::string from, std::string to, std::optional<std::string> version) {
   S3Request request = place_.request("PUT", to);
   request.headers = {{"x-amz-copy-source", place_.copy_source(from)}};
-  if (version) request.headers.emplace_back("x-amz-copy-source-if-match", *version);
+  if (version)
+    for (const char* name : {"x-amz-copy-source-if-match", "x-amz-copy-if-match"})
+      request.headers.emplace_back(name, *version);
   auto copied = co_await ask(std::move(request), {}, Speed::slow);
   co_return copied;
 }
