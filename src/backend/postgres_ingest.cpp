@@ -98,7 +98,7 @@ class Ingest {
   }
 
   Task<Result<void>> lock_rooms() {
-    Column ids;
+    ArrayColumn ids;
     for (const Event& event : events_) {
       c_.note(event.id);
       if (rooms_.try_emplace(event.room).second) ids.add(event.room);
@@ -126,7 +126,7 @@ class Ingest {
 
   // Of the sends in this batch: which have a clientId that their sender used in the room before?
   Task<Result<void>> find_used_keys() {
-    Column rooms, senders, keys;
+    ArrayColumn rooms, senders, keys;
     std::uint64_t oldest = UINT64_MAX, newest = 0;
     for (std::size_t i = 0; i < events_.size(); ++i) {
       const Event& event = events_[i];
@@ -372,7 +372,7 @@ class Ingest {
   }
 
   void queue_rooms() {
-    Column rooms, first_seqs, last_seqs;
+    ArrayColumn rooms, first_seqs, last_seqs;
     for (const auto& [id, room] : rooms_) {
       if (room.ingested == room.first) continue;
       moved_.add(id, room.ingested, room.message_count, room.updated_ms, room.new_epochs);
@@ -403,12 +403,12 @@ class Ingest {
   std::set<Key> used_;  // before this batch
   std::set<Key> used_in_batch_;
   CopyRows<14> messages_;
-  Table<4> others_;
-  Table<6> sends_;
-  Table<9> dead_;
-  Table<5> moved_;
+  ArrayTable<4> others_;
+  ArrayTable<6> sends_;
+  ArrayTable<9> dead_;
+  ArrayTable<5> moved_;
   std::unordered_set<UserId> writers_;  // among what is on its way
-  Column wrote_;                        // the same
+  ArrayColumn wrote_;                   // the same
   Words words_;                         // for the index of texts
   std::vector<Refused> refused_;
 };

@@ -15,7 +15,7 @@
 namespace ringline::backend {
 
 // A column as an array's text (PostgreSQL, "Array Input and Output Syntax").
-class Column {
+class ArrayColumn {
  public:
   void add(std::int64_t number) { next() += std::to_string(number); }
   void add(std::uint64_t number) { add(static_cast<std::int64_t>(number)); }
@@ -55,7 +55,7 @@ class Column {
 
 // Rows of one table.
 template <std::size_t columns>
-class Table {
+class ArrayTable {
  public:
   template <class... Values>
   void add(const Values&... values) {
@@ -66,13 +66,13 @@ class Table {
   void queue(PostgresConnection& c, const char* sql) {
     if (columns_[0].empty()) return;
     SqlValues values;
-    for (Column& column : columns_) values.push_back(column.take());
+    for (ArrayColumn& column : columns_) values.push_back(column.take());
     c.queue(sql, std::move(values));
   }
   bool empty() const noexcept { return columns_[0].empty(); }
 
  private:
-  std::array<Column, columns> columns_;
+  std::array<ArrayColumn, columns> columns_;
 };
 
 // Rows as COPY … (FORMAT binary) reads them (PostgreSQL, "COPY", "Binary Format"): numbers go into columns of type bigint.

@@ -41,7 +41,7 @@ constexpr std::size_t kRoomsAsWords = 64;  // with more the rooms are compared r
 // ---- Feeding.
 
 struct Batches {
-  Column ids;
+  ArrayColumn ids;
   std::uint64_t first_id = UINT64_MAX;
   std::uint64_t last_id = 0;
   std::uint64_t messages = 0;
@@ -91,7 +91,7 @@ std::string words_at(std::uint64_t place, const Rows::Row& message) {
 Task<Result<void>> take_in(PostgresConnection& c, const Rows& messages, std::int64_t& partitions) {
   auto first = co_await take_places(c, messages.size(), partitions);
   if (!first) co_return std::unexpected(first.error());
-  Table<5> texts;
+  ArrayTable<5> texts;
   std::uint64_t place = *first;
   for (const Rows::Row row : messages) {
     const std::string words = words_at(place, row);
@@ -138,7 +138,7 @@ class Search {
     for (const std::string& word : query.words) fmt::format_to(std::back_inserter(words_), "'{}' & ", word);
     if (query.from_user) fmt::format_to(std::back_inserter(words_), "'s:{}' & ", query.from_user.value);
     as_words_ = query.rooms.size() <= kRoomsAsWords;
-    Column ids;
+    ArrayColumn ids;
     for (RoomId room : query.rooms) {
       if (as_words_) fmt::format_to(std::back_inserter(rooms_), "{}'r:{}'", rooms_.empty() ? "" : " | ", room.value);
       ids.add(room);
