@@ -11,7 +11,7 @@ import { Client, post } from './client.mjs';
 import { kBinary, kReport, prepareServer, sqlite, startServer, until } from './server.mjs';
 
 const kEnv = { RATE_LIMIT_MESSAGES: '0', RATE_LIMIT_GUESTS: '0', BCRYPT_COST: '4' };
-const kMany = 20_000;  // messages that take a moment to copy
+const kMany = 12_000;  // messages that take a moment to copy, and more than one transaction
 const scratch = mkdtempSync(join(process.env.RINGLINE_TEST_DIR ?? tmpdir(), 'ringline-data-'));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 let folders = 0;
