@@ -63,7 +63,7 @@ class Host {
   std::vector<loop::Loop*>& loops() noexcept { return loops_; }
   std::unordered_map<ConnectionId, Session*>& sessions() noexcept { return sessions_; }
 
-  // After a crash. False: something waits for ever.
+  // After a crash, or at the end. False: something waits for ever.
   bool let_go() {
     for (const auto& core : cores_) {
       core->tick.disarm();

@@ -451,6 +451,7 @@ TEST_F(DeliveryTest, AGuestWhoDoesNotComeBackLeavesHisRooms) {
   run(*stays, "list_members", R"({"roomId":")" + room + "\"}");
   EXPECT_EQ(stays->answer.find(idle_id), std::string::npos);
   leave(*stays);
+  EXPECT_TRUE(host_.let_go()) << "what is done every minute may be under way";
 }
 
 // ---- A room whose room_created could not be committed.
