@@ -107,6 +107,8 @@ class StoreCopy : public StoreFixture, public testing::WithParamInterface<Pair> 
                                             .address = "::1"})));
     add_room(100, "Team", UserId{5});
     add_room(200, "Brief", UserId{6}, true);
+    EXPECT_TRUE(run(store().create_file(
+        {.id = base::FileId{40}, .owner = UserId{5}, .name = "a.txt", .mime_type = "text/plain", .size = 3}, 9)));
     std::vector<Event> events{
         message(RoomId{100}, 1, UserId{5}, "one\ttwo\n", "key"),
         event(RoomId{100}, 2, EventKind::role_changed, UserId{5}, R"(,"userId":"5","role":"owner")"),
