@@ -338,6 +338,7 @@ Task<bool> PostgresStore::look() {
   const std::int64_t asked_ms = base::monotonic_ms();
   auto rows = co_await run_alone(Kind::read, kLook, {});
   if (!rows) co_return rows.error().code == base::Errc::unavailable;
+  if (lacks()) co_return true;  // a standby that has all of this has not what is missing
   const Rows::Row row = rows->front();
   const std::uint64_t standbys = row.number(1);
   if (!mark_) mark_ = Mark{.at_ms = asked_ms, .log_end = row.number(0)};

@@ -133,7 +133,7 @@ test('a standby takes over that had not got the last commits: nothing acked is m
     assert.equal(stored(standby), '60 of 50');
     control('promote');
     let back;
-    await until(async () => (back = await Client.connect(server.url, { token: tokenOfBob }).catch(() => null)), 'the standby is used');
+    await until(async () => (back = await Client.connect(server.url, { token: tokenOfBob }).catch(() => null)), 'the standby is used', 60_000);
     // What is answered now is answered from all that was there.
     const again = await back.command('send_message', { roomId: late.id, text: 'number 19', clientId: 'n19' });
     assert.equal(again.duplicate, true);

@@ -44,6 +44,7 @@ TEST_P(Ingest, AHoleIsAnErrorAndNothingOfTheBatchIsTaken) {
   ASSERT_FALSE(taken);
   EXPECT_EQ(taken.error().code, Errc::internal);
   EXPECT_EQ(taken.error().message, "room 100: events 2 to 3 are missing before 4");
+  store_->retaken(store_->rewinds());
   EXPECT_EQ(ingested(), 0U);
   EXPECT_EQ(run(store().load_room(RoomId{101}))->room.last_seq, 0U);
 }
