@@ -12,7 +12,6 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <iterator>
 #include <optional>
 #include <set>
 #include <thread>
@@ -38,10 +37,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kAtOnce = 64;                // users or rooms of one transaction
-constexpr std::size_t kHashedAtOnce = 16;          // passwords between two steps of the watch
-constexpr std::size_t kMessagesAtOnce = 2000;      // of one transaction
-constexpr std::size_t kTextsAtOnce = 1024 * 1024;  // bytes, likewise
+constexpr std::uintmax_t kFileBytesMax = std::uintmax_t{4} << 30;  // all of it is in memory
+constexpr std::size_t kAtOnce = 64;                                // users or rooms of one transaction
+constexpr std::size_t kHashedAtOnce = 16;                          // passwords between two steps of the watch
+constexpr std::size_t kMessagesAtOnce = 2000;                      // of one transaction
+constexpr std::size_t kTextsAtOnce = 1024 * 1024;                  // bytes, likewise
 // Ids of what is imported: of its time, of a host that is none, and a part of the hash of its old id.
 constexpr std::uint64_t kPlace = std::uint64_t{(1U << base::kHostBits) - 1} << (base::kCoreBits + base::kCounterBits);
 constexpr std::uint64_t kHashMask = (1U << (base::kCoreBits + base::kCounterBits)) - 1;
@@ -143,12 +143,22 @@ class Importer {
 // ---- Files and rows.
 
 std::optional<SourceFile> Importer::read_file(const std::string& folder, const std::string& name) {
-  std::ifstream file(folder + "/" + name, std::ios::binary);
-  if (!file) {
+  const std::string path = folder + "/" + name;
+  std::error_code error;
+  if (!fs::exists(path, error) && !error) {
     watch_.say(name + " is not there");
     return std::nullopt;
   }
-  return SourceFile{.name = name, .text = std::string(std::istreambuf_iterator<char>(file), {})};
+  const std::uintmax_t bytes = fs::file_size(path, error);
+  SourceFile source{.name = name, .text = {}};
+  if (!error && bytes <= kFileBytesMax) {
+    source.text.resize(bytes);
+    std::ifstream file(path, std::ios::binary);
+    if (file.read(source.text.data(), static_cast<std::streamsize>(bytes))) return source;
+  }
+  report_.broken = true;
+  watch_.say(name + (bytes > kFileBytesMax && !error ? " has more than 4 GiB: split it" : " cannot be read"));
+  return std::nullopt;
 }
 
 void Importer::say(const JsonRow& row, std::string_view what) {

@@ -16,8 +16,8 @@ namespace ringline::backend {
 // Where a row is; its text is in the file that was read.
 struct JsonRow {
   std::string_view text;  // JSON
-  std::string_view
-      key;  // JSON, with its quotes: the name under which it, or the list that it is in, stands in an object. Empty: there is none
+  // JSON, with its quotes: the name under which it, or the list that it is in, stands in an object. Empty: there is none.
+  std::string_view key;
   bool in_list = false;
   std::size_t number = 0;  // in the file, from 1
   std::size_t line = 0;    // likewise

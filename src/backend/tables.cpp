@@ -18,9 +18,9 @@ std::size_t Table::column(std::string_view wanted) const noexcept {
   return static_cast<std::size_t>(std::ranges::find(columns, wanted, &Column::name) - columns.begin());
 }
 
-std::string quoted_list(std::span<const std::string> names, std::string_view suffix) {
+std::string quoted_list(std::span<const std::string> names) {
   std::string list;
-  for (const std::string& name : names) list += fmt::format("{}\"{}\"{}", list.empty() ? "" : ", ", name, suffix);
+  for (const std::string& name : names) list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", name);
   return list;
 }
 

@@ -70,8 +70,8 @@ struct Table {
   std::size_t column(std::string_view wanted) const noexcept;  // columns.size(): there is none
 };
 
-// "id, name" of columns, each quoted, with `suffix` behind each.
-std::string quoted_list(std::span<const std::string> names, std::string_view suffix = {});
+// "id, name" of columns, each quoted.
+std::string quoted_list(std::span<const std::string> names);
 std::string quoted_columns(const Table& table);
 
 class RowStream {

@@ -243,6 +243,13 @@ TEST_P(Import, WhatCameLaterIsAddedBehind) {
   EXPECT_EQ(raw("SELECT text FROM messages WHERE deleted_ms <> 0"), "");
 }
 
+TEST_P(Import, WhatIsThereAndCannotBeReadIsNoSuccess) {
+  write("users.json", "[]");
+  std::filesystem::create_directories(old_.file("rooms.json"));
+  EXPECT_FALSE(take().complete());
+  EXPECT_THAT(said_.lines, ElementsAre("rooms.json cannot be read", "messages.json is not there"));
+}
+
 TEST_P(Import, AFolderWithoutTheFilesIsSaid) {
   const std::string place = schema_ ? schema_->url() : "sqlite:" + path();
   auto refused = import_files(*store_, place, old_.file("nowhere"), {}, said_);
