@@ -1,7 +1,7 @@
 // The door for the bytes of files: PUT and GET /api/v1/files/{id}/content.
 //
-// Who asks shows an access token, or has a link that was signed for him (`expires` and `signature`); avatars are for everybody. What he may is settled here; the bytes go through the
-// thread of transfers (net/transfers.hpp), or where clients reach S3 themselves, a GET is sent there.
+// Who asks shows an access token, or has a link that was signed for him (`expires` and `signature`); avatars are for everybody. What he may is settled
+// here; the bytes go through the thread of transfers (net/transfers.hpp), or where clients reach S3 themselves, a GET is sent there.
 #pragma once
 
 #include <optional>

@@ -1,8 +1,8 @@
 // What the cores of one process share: read-only after start, or made to be shared (mailboxes, workers, the store's threads, a few flags).
 //
 // Descriptors are not: each core's thread has a table of its own, so that the limit (RLIMIT_NOFILE) counts by core. In all tables, under the same numbers,
-// are the rings, their doorbells (those of the store and of transfers too) and the sockets of hand-over; everything else of a core is opened on its own thread, and what workers, store and log open
-// stays in theirs.
+// are the rings, their doorbells (those of the store and of transfers too) and the sockets of hand-over; everything else of a core is opened on its own
+// thread, and what workers, store, transfers and log open stays in theirs.
 #pragma once
 
 #include <atomic>

@@ -288,7 +288,7 @@ test('a client that goes away, or sends too little, leaves nothing', async () =>
 });
 
 test("guests' files and uploads that are not completed go when their time is over", { timeout: 60_000 }, async () => {
-  const own = await startServer({ env: { ...kEnv, GUEST_FILE_TTL: kS3 ? '6s' : '3s' } });
+  const own = await startServer({ env: { ...kEnv, GUEST_FILE_TTL: kS3 ? '5s' : '3s' } });
   try {
     await until(async () => (await get(own.url, '/health')).body.components.files === 'ok', 'files are well', 30_000);
     const [visitor, member] = [await guest(own, 'visitor'), await account(own)];
