@@ -10,6 +10,7 @@ import { startServer, until } from './server.mjs';
 
 const kSkip = existsSync('/usr/sbin/pgbouncer') && existsSync('/usr/lib/postgresql') ? false : 'no PostgreSQL and PgBouncer';
 const kEnv = { RATE_LIMIT_MESSAGES: '0', RATE_LIMIT_GUESTS: '0', BCRYPT_COST: '4' };
+delete process.env.RINGLINE_TEST_POSTGRES;  // other tests stop that one
 const kServices = fileURLToPath(new URL('../../scripts/services', import.meta.url));
 
 let services;
