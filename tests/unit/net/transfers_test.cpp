@@ -22,6 +22,10 @@ struct Shelf {
   std::optional<base::Error> goes_on;  // likewise, behind the first piece
   std::mutex lock;
   std::string content;
+  std::string taken() {
+    const std::lock_guard guard(lock);
+    return content;
+  }
 };
 
 Task<void> wait_for(loop::Loop& loop, const Shelf& shelf) {
@@ -124,7 +128,7 @@ TEST(Transfers, AnUploadInWhateverPieces) {
   EXPECT_NE(answer.find("X-Door: test\r\n"), std::string::npos) << answer;
   EXPECT_NE(answer.find("Connection: close\r\n"), std::string::npos) << answer;
   EXPECT_TRUE(client.ended());
-  EXPECT_EQ(shelf.content, body);
+  EXPECT_EQ(shelf.taken(), body);
   EXPECT_EQ(server.metrics().connections, 0U) << "it is not the core's any more";
   EXPECT_EQ(server.metrics().http_requests, 1U);
   EXPECT_EQ(server.transfer_metrics().file_uploads, 1U);
@@ -139,7 +143,7 @@ TEST(Transfers, AClientThatAsksIsToldToGoOn) {
   EXPECT_EQ(client.response(), "HTTP/1.1 100 Continue\r\n\r\n");
   client.send("hello");
   EXPECT_TRUE(client.response().starts_with("HTTP/1.1 204 "));
-  EXPECT_EQ(shelf.content, "hello");
+  EXPECT_EQ(shelf.taken(), "hello");
 }
 
 TEST(Transfers, NothingIsReadWhileNothingIsTaken) {
