@@ -131,7 +131,7 @@ Task<Result<S3Answer>> S3Store::ask(S3Request request, std::string body, Speed s
       co_return answer;
     }
     base::Error error = answer ? refused(what, answer->status) : failed(what, answer.error());
-    if (tries == kTries || loop_.now_ms() >= until_ms) co_return std::unexpected(error);
+    if (tries == kTries || closing_ || loop_.now_ms() >= until_ms) co_return std::unexpected(error);
     const auto jitter = static_cast<std::int64_t>(base::random_u64() % static_cast<std::uint64_t>(pause.count()));
     co_await loop_.sleep(pause / 2 + std::chrono::milliseconds(jitter));
     pause *= 2;

@@ -19,7 +19,8 @@ namespace ringline::backend {
 namespace {
 
 constexpr std::size_t kGroupJobs = 256;      // written by one transaction
-constexpr std::int64_t kFeedEveryMs = 3000;  // the index of texts: the more at once, the less work each is
+constexpr std::int64_t kFeedEveryMs = 3000;  // the index of texts: the more at once, the less work each is;
+constexpr std::int64_t kFeedOnMs = 1000;     // a step, while there is more than that and events come in: they go first
 
 class SqliteStore final : public SqlDatabase {
  public:
@@ -54,7 +55,8 @@ class SqliteStore final : public SqlDatabase {
   std::atomic<std::int64_t> feed_due_ms_{0};
   std::atomic<bool> feed_wanted_{true};  // something may wait
   std::atomic<bool> stopping_{false};
-  SqliteConnection writer_;  // the writing thread's
+  SqliteConnection writer_;  // the writing thread's,
+  bool wrote_ = false;       // as this: since the index of texts was fed last
   std::vector<SqliteConnection> readers_;
   std::mutex lock_;  // of what follows
   std::deque<JobRef> queue_;
@@ -131,11 +133,12 @@ bool SqliteStore::feed() {
   if (done) done = db.run("COMMIT");
   if (!done && db.in_transaction()) (void)db.run("ROLLBACK");
   if (!done) base::log::warn("texts_not_fed", {{"why", done.error().message}});
-  feed_due_ms_ = base::monotonic_ms() + kFeedEveryMs;
+  const bool is_more = done && *waiting > 0;
+  feed_due_ms_ = base::monotonic_ms() + (is_more ? kFeedOnMs : kFeedEveryMs);
   if (!done) return false;
   texts_waiting_ = *waiting;
-  feed_wanted_ = *waiting > 0;
-  return feed_wanted_;
+  feed_wanted_ = is_more;
+  return is_more;
 }
 
 // After what was queued meanwhile.
@@ -169,7 +172,8 @@ void SqliteStore::pump() {
       }
     }
     if (feeds) {
-      if (feed() && !stopping_) feed_on();
+      const bool is_quiet = !std::exchange(wrote_, false);
+      if (feed() && is_quiet && !stopping_) feed_on();
       continue;
     }
     if (group.empty()) {
@@ -177,7 +181,7 @@ void SqliteStore::pump() {
       continue;
     }
     auto written = write_group(group);
-    feed_wanted_ = true;
+    feed_wanted_ = wrote_ = true;
     if (!written)
       for (const JobRef& job : group) job->lose(written.error());
     if (written || written.error().code == base::Errc::unavailable) healthy_.store(written.has_value());

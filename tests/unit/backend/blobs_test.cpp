@@ -58,6 +58,7 @@ class BlobPlaces : public testing::TestWithParam<Kind> {
     base::Scope scope;
     scope.spawn(place_->close());
     loop_.settle(scope);
+    loop_.settle(loop_->scope());  // what nobody waits for any more
   }
   void wait_for_bucket() {
     for (int tries = 0; tries < 600; ++tries) {
