@@ -38,15 +38,18 @@ async function work(number) {
   const server = await startServer({ cores: 2, env: { RATE_LIMIT_GUESTS: '0', BCRYPT_COST: '4' } });
   const spec = join(scratch, `spec-${number}`);
   const tap = join(scratch, `tap-${number}`);
-  for (let file = waiting.shift(); file; file = waiting.shift()) {
-    const result = await runFile(file, server.url, spec, tap);
-    if (result !== 0) failed += 1;
-    console.log(`== ${basename(file)}\n${readFileSync(spec, 'utf8')}`);
-    if (tapFile) appendFileSync(tapFile, `${readFileSync(tap, 'utf8')}\n# file ${basename(file)} ${result}\n`);
-    rmSync(tap, { force: true });
-    rmSync(spec, { force: true });
+  try {
+    for (let file = waiting.shift(); file; file = waiting.shift()) {
+      const result = await runFile(file, server.url, spec, tap);
+      if (result !== 0) failed += 1;
+      console.log(`== ${basename(file)}\n${readFileSync(spec, 'utf8')}`);
+      if (tapFile) appendFileSync(tapFile, `${readFileSync(tap, 'utf8')}\n# file ${basename(file)} ${result}\n`);
+      rmSync(tap, { force: true });
+      rmSync(spec, { force: true });
+    }
+  } finally {
+    await server.stop();
   }
-  await server.stop();
 }
 const ends = await Promise.allSettled(Array.from({ length: Math.min(kAtOnce, waiting.length) }, (_, number) => work(number)));
 for (const { reason } of ends.filter(({ status }) => status === 'rejected')) {
