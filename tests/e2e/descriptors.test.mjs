@@ -16,7 +16,12 @@ const run = promisify(execFile);
 const kEnv = { RATE_LIMIT_GUESTS: '0', RATE_LIMIT_MESSAGES: '0' };
 
 const metric = async (server, name) => Number((await (await fetch(`${server.url}/metrics`)).text()).match(new RegExp(`^ringline_${name} (\\d+)`, 'm'))[1]);
-const logged = (server, event) => server.logs().filter((line) => line.includes(`"event":"${event}"`)).map((line) => JSON.parse(line));
+// What it logs comes past what it answers, so maybe after that.
+const logged = async (server, event) => {
+  const lines = () => server.logs().filter((line) => line.includes(`"event":"${event}"`));
+  await until(() => lines().length > 0, `${event} in the log`);
+  return JSON.parse(lines()[0]);
+};
 // Each has asked once, and is kept alive: who never says a word is closed.
 const openMany = async (server, count) => {
   const sockets = [];
@@ -35,7 +40,7 @@ const talk = async (one, other, room, text) => {
 
 test('four cores with 300 descriptors each hold 800 connections, refuse what is above, and take new ones when some have gone', { timeout: 120_000 }, async () => {
   const server = await startServer({ cores: 4, descriptors: 300, env: kEnv });
-  const [{ connectionsMax }] = logged(server, 'started');
+  const { connectionsMax } = await logged(server, 'started');
   assert.ok(connectionsMax > 900 && connectionsMax < 1200, `${connectionsMax}`);
   const [ann, bob] = [await Client.connect(server.url, { name: 'ann' }), await Client.connect(server.url, { name: 'bob' })];
   const { room } = await ann.command('join', { room: 'full' });
@@ -84,9 +89,9 @@ test('sessions are handed over between three cores, and journals go on into new 
 
 test('more connections than fit are asked for: it says how many fit; a limit without room for any is refused', async () => {
   const server = await startServer({ cores: 2, descriptors: 256, env: { CONNECTIONS_MAX: '1000' } });
-  const [warned] = logged(server, 'connections_do_not_fit');
+  const warned = await logged(server, 'connections_do_not_fit');
   assert.equal(warned.wanted, 1000);
-  assert.equal(warned.fit, logged(server, 'started')[0].connectionsMax);
+  assert.equal(warned.fit, (await logged(server, 'started')).connectionsMax);
   await server.stop();
   const folder = mkdtempSync(join(tmpdir(), 'ringline-'));
   try {

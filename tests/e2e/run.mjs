@@ -13,6 +13,7 @@ const words = process.argv.slice(2);
 const tapAt = words.indexOf('--tap');
 const tapFile = tapAt < 0 ? null : words.splice(tapAt, 2)[1];
 const kAtOnce = 2;
+const kFileMs = process.env.RINGLINE_LONG === '1' ? 24 * 3_600_000 : 600_000;  // a file that takes longer has failed, and the others go on
 const kSlow = ['page', 'engineio', 'invalid'].map((name) => `${name}.test.mjs`); // they go first
 const files = words.length > 0 ? words.map((word) => resolve(word))
   : readdirSync(here).filter((name) => name.endsWith('.test.mjs')).sort().map((name) => join(here, name));
@@ -24,8 +25,13 @@ function runFile(file, url, spec, tap) {
   const child = spawn(process.execPath, ['--test', ...reporters, file], { stdio: 'inherit', env: { ...process.env, RINGLINE_URL: url } });
   const kill = (signal) => child.kill(signal);
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, kill);
+  const late = setTimeout(() => {
+    console.error(`${basename(file)} did not end within ${kFileMs / 1000} s`);
+    child.kill('SIGTERM');
+  }, kFileMs);
   return new Promise((done) => {
     child.once('close', (code, signal) => {
+      clearTimeout(late);
       for (const one of ['SIGINT', 'SIGTERM']) process.off(one, kill);
       done(code ?? signal);
     });

@@ -1,5 +1,6 @@
 // The real server as a child of a test: started on a free port with a data folder of its own, stopped with SIGTERM, killed, started again.
-// It never outlives its test, and one that ends badly or prints a sanitizer's report fails whoever stops it.
+// It never outlives its test, nor does it keep a test alive that has failed before it stopped it; one that ends badly or prints a sanitizer's report fails
+// whoever stops it.
 //
 // RINGLINE_TEST_POSTGRES: the URL of a PostgreSQL to keep all in, each data folder's in a schema of its own, instead of SQLite.
 // RINGLINE_BIN: the binary. RINGLINE_TEST_DIR: where data folders are made (the system's temporary folder). RINGLINE_KEEP=1 leaves them there.
@@ -129,6 +130,7 @@ class Server {
       this.#child = null;
       resolve({ code, signal });
     }));
+    this.#hold('unref');
     const deadline = Date.now() + kStartMs;
     while (!/listening on/.test(output) || !(await this.#ready(portFile))) {
       if (!this.running) throw new Error(`the server ended while it started:\n${output}${this.#tail()}`);
@@ -144,6 +146,7 @@ class Server {
   async stop() {
     if (!this.running) return this.#check();
     const child = this.#child;
+    this.#hold('ref');
     child.kill('SIGTERM');
     const timer = setTimeout(() => child.kill('SIGKILL'), kStopMs);
     const { code, signal } = await this.#exited;
@@ -154,6 +157,7 @@ class Server {
 
   // SIGKILL, at once.
   async kill() {
+    if (this.running) this.#hold('ref');
     this.#child?.kill('SIGKILL');
     await this.#exited;
     this.#check();
@@ -165,6 +169,9 @@ class Server {
     this.options = { ...this.options, ...changes };
     await this.start();
   }
+
+  // Whether node waits for it (`ref`, `unref`).
+  #hold(how) { for (const one of [this.#child, this.#child.stdout, this.#child.stderr]) one[how](); }
 
   async #ready(portFile) {
     if (!existsSync(portFile)) return false;
