@@ -94,7 +94,10 @@ Task<void> Redis::Impl::run() {
   }
   if (context_.stopping) co_return;
   failure_.reset();
-  if (kind_ == Kind::cluster) co_return co_await keep_slots();
+  if (kind_ == Kind::cluster) {
+    co_await keep_slots();
+    co_return;
+  }
   if (kind_ == Kind::sentinel) {
     watch_ = std::make_unique<RedisSwitchWatch>(context_, *this);
     watch_->start(scope_);
@@ -156,8 +159,13 @@ void Redis::Impl::on_change() {
   const bool connected = is_connected();
   if (connected != connected_) since_ms_ = loop_.now_ms();
   connected_ = connected;
-  if (!connected && kind_ == Kind::cluster) refresh_.tell();
   changed_.tell();
+}
+
+// Of a cluster another may have its slots now.
+void Redis::Impl::on_trouble() {
+  if (kind_ == Kind::cluster) refresh_.tell();
+  on_change();
 }
 
 // Only what was tried counts: a cluster's servers are connected to when they are needed.
@@ -166,8 +174,9 @@ bool Redis::Impl::is_connected() const noexcept {
   bool any = false;
   for (const auto& server : servers_) {
     const bool needed = kind_ != Kind::cluster || server->owns_slots;
-    if (!needed || !server->node.running()) continue;
-    if (!server->node.is_open()) return false;
+    const bool feed_fails = server->feed.running() && !server->feed.is_open();
+    if (!needed || !(server->node.running() || feed_fails)) continue;
+    if (!server->node.is_open() || feed_fails) return false;
     any = true;
   }
   return any;
@@ -175,8 +184,10 @@ bool Redis::Impl::is_connected() const noexcept {
 
 const base::Error* Redis::Impl::failure() const noexcept {
   if (failure_) return &*failure_;
-  for (const auto& server : servers_)
-    if (server->node.running() && !server->node.is_open() && server->node.failure()) return &*server->node.failure();
+  for (const auto& server : servers_) {
+    for (const RedisKeeper* keeper : {static_cast<const RedisKeeper*>(&server->node), static_cast<const RedisKeeper*>(&server->feed)})
+      if (keeper->running() && !keeper->is_open() && keeper->failure()) return &*keeper->failure();
+  }
   return nullptr;
 }
 

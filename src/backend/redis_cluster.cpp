@@ -47,7 +47,7 @@ Task<void> Redis::Impl::keep_slots() {
   subscriber_.set_sharded(true);
   subscriber_.on_slots();
   // One is connected to at once: it says whether we may use it.
-  if (RedisServer* first = server_of(0); first) use(*first);
+  if (!servers_.empty()) use(*servers_.front());
   while (!context_.stopping) {
     const std::int64_t next_ms = failure_ ? kRetryMs : options_.times.slots.count();
     co_await refresh_.until(loop_.now_ms() + next_ms);

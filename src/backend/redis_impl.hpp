@@ -56,6 +56,7 @@ struct Redis::Impl final : private RedisHost, private loop::TurnHook, private Re
   // RedisHost
   Task<Result<RedisEndpoint>> locate(RedisEndpoint known) override;
   void on_change() override;
+  void on_trouble() override;
   void on_redirected(RedisCall& call, const Redirection& redirection) override;
   void on_feed_open(RedisFeed& feed) override { subscriber_.on_feed_open(feed); }
   void on_feed_lost(RedisFeed& feed) override { subscriber_.on_feed_lost(feed); }

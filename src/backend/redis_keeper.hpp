@@ -56,17 +56,20 @@ class RedisKeeper : protected RedisConnection::Owner {
   Wakeup hurried_{context_.loop};
 };
 
+class RedisFeed;
+
 // What keepers ask of the client that they belong to.
 class RedisHost {
  public:
   // Where the master is now.
   virtual Task<Result<RedisEndpoint>> locate(RedisEndpoint known) = 0;
-  virtual void on_change() = 0;  // a connection was opened, lost or refused
+  virtual void on_change() = 0;   // a connection was opened
+  virtual void on_trouble() = 0;  // it was lost, or could not be opened
   // A command was answered MOVED or ASK.
   virtual void on_redirected(RedisCall& call, const Redirection& redirection) = 0;
-  virtual void on_feed_open(class RedisFeed& feed) = 0;
-  virtual void on_feed_lost(class RedisFeed& feed) = 0;
-  virtual void on_feed_push(class RedisFeed& feed, Reply reply) = 0;
+  virtual void on_feed_open(RedisFeed& feed) = 0;
+  virtual void on_feed_lost(RedisFeed& feed) = 0;
+  virtual void on_feed_push(RedisFeed& feed, Reply reply) = 0;
   virtual void on_master_switched(const RedisEndpoint& to) = 0;
 
  protected:
@@ -85,8 +88,8 @@ class RedisNode final : public RedisKeeper {
   Task<Result<void>> load_library();
   Task<void> load_library_again();
   void on_open() override;
-  void on_lost() override { host_.on_change(); }
-  void on_failed() override { host_.on_change(); }
+  void on_lost() override { host_.on_trouble(); }
+  void on_failed() override { host_.on_trouble(); }
   void on_answer(RedisCall& call, Reply reply) override;
   void on_error(RedisCall& call, Reply reply);
 
@@ -115,7 +118,7 @@ class RedisFeed final : public RedisKeeper {
   Task<Result<void>> attempt() override;
   void on_open() override;
   void on_lost() override;
-  void on_failed() override { host_.on_change(); }
+  void on_failed() override { host_.on_trouble(); }
   void on_push(Reply reply) override { host_.on_feed_push(*this, std::move(reply)); }
 
   RedisHost& host_;

@@ -135,7 +135,7 @@ void RedisFeed::on_open() {
 
 void RedisFeed::on_lost() {
   host_.on_feed_lost(*this);
-  host_.on_change();
+  host_.on_trouble();
 }
 
 // ---- What sentinels tell.

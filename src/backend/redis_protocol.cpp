@@ -107,10 +107,12 @@ void ReplyReader::Free::operator()(redisReader* reader) const noexcept { redisRe
 ReplyReader::ReplyReader(Bounds bounds) : bounds_(bounds) { reset(); }
 
 // An array takes memory for all its elements as soon as it is announced. Null makes the reader give up.
-void* ReplyReader::create_array(const redisReadTask* task, int elements) {
+template <class Count>
+void* ReplyReader::create_array(const redisReadTask* task, Count elements) {
   auto& self = *static_cast<ReplyReader*>(task->privdata);
-  if (elements < 0 || self.elements_ + static_cast<std::size_t>(elements) > self.bounds_.elements) return nullptr;
-  self.elements_ += static_cast<std::size_t>(elements);
+  const auto count = static_cast<std::size_t>(elements);  // what is negative is too many
+  if (count > self.bounds_.elements - self.elements_) return nullptr;
+  self.elements_ += count;
   return default_functions().createArray(task, elements);
 }
 

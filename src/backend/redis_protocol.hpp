@@ -44,7 +44,8 @@ class ReplyReader {
   struct Free {
     void operator()(redisReader* reader) const noexcept;
   };
-  static void* create_array(const redisReadTask* task, int elements);
+  template <class Count>  // int, in later versions size_t
+  static void* create_array(const redisReadTask* task, Count elements);
   Step fail(std::string why);
 
   Bounds bounds_;

@@ -156,4 +156,20 @@ Result<RedisOptions> read_redis_url(std::string_view url) {
   return options;
 }
 
+Result<RedisOptions> redis_options(const base::Settings& settings) {
+  Result<RedisOptions> options;
+  if (settings.redis_url.empty()) {
+    options->servers.push_back({.host = settings.redis_host, .port = settings.redis_port});
+  } else {
+    options = read_redis_url(settings.redis_url);
+    if (!options) return options;
+  }
+  if (options->password.empty()) options->password = settings.redis_password;
+  options->tls = options->tls || settings.redis_tls;
+  options->tls_ca = settings.redis_tls_ca;
+  options->tls_certificate = settings.redis_tls_cert;
+  options->tls_key = settings.redis_tls_key;
+  return options;
+}
+
 }  // namespace ringline::backend

@@ -25,9 +25,11 @@
 #include <vector>
 
 #include "ringline/backend/redis_reply.hpp"
+#include "ringline/base/assert.hpp"
 #include "ringline/base/chunk.hpp"
 #include "ringline/base/limits.hpp"
 #include "ringline/base/result.hpp"
+#include "ringline/base/settings.hpp"
 #include "ringline/base/task.hpp"
 #include "ringline/loop/loop.hpp"
 #include "ringline/loop/workers.hpp"
@@ -85,6 +87,8 @@ struct RedisOptions {
 // redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,…]/NAME[/DATABASE][?sentinel_user=…&sentinel_password=…]: sentinels, and the master's name.
 // rediss and rediss+sentinel: with TLS. What is not a letter, digit or -._~ is written as %XX in names and passwords. An error does not show the URL.
 base::Result<RedisOptions> read_redis_url(std::string_view url);
+// Of REDIS_URL, or REDIS_HOST and what goes with it.
+base::Result<RedisOptions> redis_options(const base::Settings& settings);
 
 // What became of a command.
 enum class RedisFate : std::uint8_t {

@@ -45,7 +45,14 @@ struct Settings {
   // Data.
   std::string data_dir = "ringline-data";
   std::string database_url;  // empty: SQLite in data_dir
-  std::string redis_url;     // empty: one host
+  std::string redis_url;     // empty, and redis_host too: one host
+  std::string redis_host;    // instead of the URL
+  std::uint16_t redis_port = 6379;
+  std::string redis_password;  // where the URL has none
+  bool redis_tls = false;
+  std::string redis_tls_ca;  // files
+  std::string redis_tls_cert;
+  std::string redis_tls_key;
   Durability durability = Durability::strict;
   std::uint64_t journal_segment_bytes = limits::kJournalSegmentBytes;
 

@@ -1,0 +1,223 @@
+// Redis with more than one server: a master that sentinels watch over, and a cluster; failover, slots that move, servers that go and come back.
+#include "backend/redis_topology.hpp"
+#include "redis_support.hpp"
+
+namespace ringline::backend::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+// ---- Sentinel.
+
+class RedisSentinelTest : public RedisFixture {
+ protected:
+  // "main-1" or "main-2", as the first sentinel has it.
+  static std::string master() {
+    const std::string place = cli("sentinel-1 SENTINEL GET-MASTER-ADDR-BY-NAME main");
+    return place.ends_with(control("port main-1")) ? "main-1" : "main-2";
+  }
+  // All sentinels name one master, and its replica follows it.
+  bool well() {
+    return until([] {
+      const std::string place = cli("sentinel-1 SENTINEL GET-MASTER-ADDR-BY-NAME main");
+      for (const char* sentinel : {"sentinel-1 ", "sentinel-2 ", "sentinel-3 "}) {
+        if (cli(std::string(sentinel) + "SENTINEL GET-MASTER-ADDR-BY-NAME main") != place) return false;
+        if (!cli(std::string(sentinel) + "SENTINEL CKQUORUM main").starts_with("OK 3")) return false;
+      }
+      return cli(master() + " INFO replication").find("state=online") != std::string::npos &&
+             cli((master() == "main-1" ? "main-2" : "main-1") + std::string(" ROLE")).starts_with("slave");
+    });
+  }
+};
+
+TEST_F(RedisSentinelTest, FollowsTheMasterThatSentinelsChoose) {
+  ASSERT_TRUE(well());
+  Redis& redis = connect(options("sentinel"));
+  EXPECT_FALSE(redis.is_cluster());
+  EXPECT_EQ(ask(redis, {"SET", "before", "1"}), "OK");
+  ASSERT_TRUE(redis.subscribe("global"));
+  ASSERT_TRUE(until([&] { return heard_.count("+global") == 1; }));
+  const std::string before = master();
+  ASSERT_EQ(cli("sentinel-1 SENTINEL FAILOVER main"), "OK");
+  ASSERT_TRUE(until([&] { return master() != before; }));
+  EXPECT_TRUE(comes(redis, {"SET", "after", "1"}, {}, "OK"));
+  EXPECT_EQ(cli(master() + " GET after"), "1");
+  EXPECT_EQ(ask(redis, {"GET", "before"}), "1");
+  ASSERT_TRUE(until([&] { return heard_.count("+global") >= 2; }));
+  EXPECT_GE(heard_.count("lost"), 1);
+  ASSERT_TRUE(until([&] { return cli(master() + " PUBSUB CHANNELS global") == "global"; }));
+  EXPECT_TRUE(until([&] { return redis.health().connected; }));
+}
+
+TEST_F(RedisSentinelTest, TheDeathOfAMasterIsSurvived) {
+  ASSERT_TRUE(well());
+  RedisOptions given = options("sentinel");
+  given.library = "#!lua name=numbers\nredis.register_function('number', function() return 1 end)";
+  Redis& redis = connect(given);
+  ASSERT_TRUE(redis.subscribe("global"));
+  ASSERT_TRUE(until([&] { return heard_.count("+global") == 1; }));
+  const std::string dead = master();
+  control("kill " + dead);
+  EXPECT_TRUE(until([&] { return !redis.health().connected; }));
+  EXPECT_TRUE(comes(redis, {"FCALL", "number", "0"}, {}, "1"));
+  EXPECT_TRUE(until([&] { return heard_.count("+global") >= 2; }));
+  EXPECT_NE(master(), dead);
+  control("start " + dead);
+  EXPECT_TRUE(well());
+  EXPECT_EQ(ask(redis, {"FCALL", "number", "0"}), "1");
+}
+
+TEST_F(RedisSentinelTest, OneSentinelMayBeAway) {
+  control("kill sentinel-1");
+  Redis& redis = connect(options("sentinel"));
+  const std::string answer = ask(redis, {"ECHO", "here"});
+  control("start sentinel-1");
+  EXPECT_EQ(answer, "here");
+  EXPECT_TRUE(well());
+}
+
+TEST_F(RedisSentinelTest, WhatIsNamedWronglyIsSaid) {
+  ASSERT_TRUE(well());
+  RedisOptions given = options("sentinel");
+  given.master = "nobody";
+  EXPECT_THAT(refusal(given, Errc::unavailable, 300ms), HasSubstr("no sentinel names the master of nobody"));
+  given = options("sentinel");
+  given.sentinel_password = "wrong";
+  EXPECT_THAT(refusal(given), HasSubstr("refuses the user or the password"));
+  given = options("sentinel");
+  given.master.clear();
+  given.servers.resize(1);
+  EXPECT_THAT(refusal(given), HasSubstr("is a sentinel: write redis+sentinel://"));
+  const std::string replica = master() == "main-1" ? "main-2" : "main-1";
+  given.servers.front().port = static_cast<std::uint16_t>(std::stoul(control("port " + replica)));
+  EXPECT_THAT(refusal(given, Errc::unavailable, 300ms), HasSubstr("is not a master but a replica"));
+}
+
+// ---- Cluster.
+
+class RedisClusterTest : public RedisFixture {
+ protected:
+  void SetUp() override {
+    RedisFixture::SetUp();
+    if (IsSkipped()) return;
+    for (const char* node : {"cluster-1", "cluster-2", "cluster-3"}) ids_.push_back(cli(std::string(node) + " CLUSTER MYID"));
+  }
+  void TearDown() override {
+    for (std::size_t node = 0; node < ids_.size(); ++node) cli(name(node) + " FLUSHALL");
+  }
+  static std::string name(std::size_t node) { return "cluster-" + std::to_string(node + 1); }
+  // Slots as scripts/services gives them.
+  static std::size_t node_of(std::string_view key) { return std::min<std::size_t>(slot_of(key) / 5461U, 2); }
+  static std::string key_on(std::size_t node, int number = 0) {
+    for (int i = 0;; ++i)
+      if (std::string key = "{" + std::to_string(i) + "}"; node_of(key) == node && number-- == 0) return key;
+  }
+
+  void begin_move(std::uint16_t slot, std::size_t from, std::size_t to) {
+    const std::string set = " CLUSTER SETSLOT " + std::to_string(slot);
+    EXPECT_EQ(cli(name(to) + set + " IMPORTING " + ids_[from]), "OK");
+    EXPECT_EQ(cli(name(from) + set + " MIGRATING " + ids_[to]), "OK");
+  }
+  void move_key(const std::string& key, std::size_t from, std::size_t to) {
+    EXPECT_EQ(cli(name(from) + " MIGRATE 127.0.0.1 " + control("port " + name(to)) + " '" + key + "' 0 5000 AUTH secret"), "OK");
+  }
+  void end_move(std::uint16_t slot, std::size_t to) {
+    const std::string set = " CLUSTER SETSLOT " + std::to_string(slot) + " NODE " + ids_[to];
+    EXPECT_EQ(cli(name(to) + set), "OK");
+    for (std::size_t node = 0; node < ids_.size(); ++node)
+      if (node != to) EXPECT_EQ(cli(name(node) + set), "OK");
+  }
+
+  std::vector<std::string> ids_;
+};
+
+TEST_F(RedisClusterTest, KeysAndChannelsGoToTheirServers) {
+  RedisOptions given = options("cluster");
+  given.servers.resize(1);  // the others are found
+  Redis& redis = connect(given);
+  EXPECT_TRUE(redis.is_cluster());
+  for (std::size_t node = 0; node < 3; ++node) {
+    const std::string key = key_on(node);
+    EXPECT_EQ(ask(redis, {"SET", key, std::to_string(node)}, key), "OK");
+    EXPECT_EQ(cli(name(node) + " GET '" + key + "'"), std::to_string(node));
+    ASSERT_TRUE(redis.subscribe("chat:" + key));
+  }
+  ASSERT_TRUE(until([&] { return heard_.told.size() == 3; }));
+  Redis& other = connect(given);
+  for (std::size_t node = 0; node < 3; ++node) {
+    Asked asked;
+    ASSERT_TRUE(other.publish(asked.call, "chat:" + key_on(node), "hello"));
+    ASSERT_TRUE(until([&] { return heard_.count("chat:" + key_on(node) + "=hello") == 1 && !asked.fates.empty(); }));
+    EXPECT_EQ(asked.reply.integer(), 1);
+  }
+  EXPECT_TRUE(redis.health().connected);
+  EXPECT_EQ(redis.health().counters.redirects, 0U);
+  EXPECT_EQ(ask(redis, {"PING"}), "PONG");
+}
+
+TEST_F(RedisClusterTest, ASlotIsFollowedWhileItMovesAndAfter) {
+  Redis& redis = connect(options("cluster"));
+  const std::string key = key_on(0);
+  const std::uint16_t slot = slot_of(key);
+  const std::string channel = "chat:" + key, fresh = "fresh" + key;
+  EXPECT_EQ(ask(redis, {"SET", key, "old"}, key), "OK");
+  ASSERT_TRUE(redis.subscribe(channel));
+  ASSERT_TRUE(until([&] { return heard_.count("+" + channel) == 1; }));
+  begin_move(slot, 0, 1);
+  EXPECT_EQ(ask(redis, {"GET", key}, key), "old");
+  EXPECT_EQ(ask(redis, {"SET", fresh, "new"}, key), "OK");
+  EXPECT_EQ(redis.health().counters.redirects, 1U);
+  move_key(key, 0, 1);
+  EXPECT_EQ(ask(redis, {"GET", key}, key), "old");
+  EXPECT_EQ(redis.health().counters.redirects, 2U);
+  end_move(slot, 1);
+  EXPECT_TRUE(comes(redis, {"GET", key}, key, "old"));
+  EXPECT_EQ(cli(name(1) + " GET '" + fresh + "'"), "new");
+  ASSERT_TRUE(until([&] { return heard_.count("+" + channel) >= 2; }));
+  EXPECT_EQ(cli(name(1) + " PUBSUB SHARDCHANNELS"), channel);
+  Asked asked;
+  ASSERT_TRUE(redis.publish(asked.call, channel, "moved"));
+  ASSERT_TRUE(until([&] { return heard_.count(channel + "=moved") == 1; }));
+  // And back.
+  begin_move(slot, 1, 0);
+  move_key(key, 1, 0);
+  move_key(fresh, 1, 0);
+  end_move(slot, 0);
+  EXPECT_TRUE(comes(redis, {"GET", fresh}, key, "new"));
+  ASSERT_TRUE(until([&] { return cli(name(0) + " PUBSUB SHARDCHANNELS") == channel; }));
+}
+
+TEST_F(RedisClusterTest, OneServerAwayIsOnlyItsSlotsAway) {
+  Redis& redis = connect(options("cluster"));
+  const std::string lost = key_on(2), kept = key_on(0);
+  EXPECT_EQ(ask(redis, {"SET", lost, "1"}, lost), "OK");
+  ASSERT_TRUE(redis.subscribe("chat:" + lost));
+  ASSERT_TRUE(until([&] { return heard_.told.size() == 1; }));
+  control("kill cluster-3");
+  EXPECT_TRUE(comes(redis, {"INCR", lost}, lost, "no answer " + std::to_string(kRedisNeverSent)));
+  EXPECT_EQ(ask(redis, {"SET", kept, "1"}, kept), "OK");
+  EXPECT_FALSE(redis.health().connected);
+  EXPECT_NE(redis.health().why, "");
+  control("start cluster-3");
+  EXPECT_TRUE(comes(redis, {"SET", lost, "2"}, lost, "OK"));
+  EXPECT_TRUE(until([&] { return heard_.count("+chat:" + lost) >= 2 && redis.health().connected; }));
+  EXPECT_GE(heard_.count("lost"), 1);
+}
+
+TEST_F(RedisClusterTest, FunctionsAreOnEachServer) {
+  RedisOptions given = options("cluster");
+  given.library = "#!lua name=numbers\nredis.register_function('set', function(keys) return redis.call('INCR', keys[1]) end)";
+  Redis& redis = connect(given);
+  for (std::size_t node = 0; node < 3; ++node) EXPECT_EQ(ask(redis, {"FCALL", "set", "1", key_on(node)}, key_on(node)), "1");
+  for (std::size_t node = 0; node < 3; ++node) cli(name(node) + " FUNCTION FLUSH");
+}
+
+TEST_F(RedisClusterTest, HasOneDatabase) {
+  RedisOptions given = options("cluster");
+  given.database = 1;
+  EXPECT_THAT(refusal(given), HasSubstr("a Redis Cluster has database 0 only"));
+}
+
+}  // namespace
+}  // namespace ringline::backend::test
