@@ -1,7 +1,6 @@
 // See redis.hpp and redis_impl.hpp: the client's start and end, and the way of a command. The map of slots is in redis_cluster.cpp.
 #include "ringline/backend/redis.hpp"
 
-#include <algorithm>
 #include <array>
 
 #include "backend/redis_impl.hpp"
@@ -88,9 +87,7 @@ Task<void> Redis::Impl::run() {
     if (!known && !context_.stopping) base::log::warn("redis_not_reached", {{"for", "start"}, {"why", found.error().message}});
     failure_ = std::move(found.error());
     on_change();
-    const std::int64_t pause_ms = std::min(options_.times.backoff_min.count() << std::min(failures++, 16U),
-                                           options_.times.backoff_max.count());
-    if (!context_.stopping) co_await paused_.until(loop_.now_ms() + pause_ms);
+    if (!context_.stopping) co_await paused_.until(loop_.now_ms() + redis_pause_ms(options_.times, ++failures));
   }
   if (context_.stopping) co_return;
   failure_.reset();

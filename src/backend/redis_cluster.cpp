@@ -7,8 +7,6 @@
 
 namespace ringline::backend {
 
-using base::Errc;
-
 namespace {
 
 constexpr std::int64_t kRetireMs = 60'000;
@@ -36,8 +34,7 @@ Task<Result<void>> Redis::Impl::read_cluster() {
   if (!answer) co_return std::unexpected(answer.error());
   const auto map = read_slots(answer->reply, answer->server);
   if (!map)
-    co_return base::fail_later(Errc::unavailable, kRetryMs,
-                               answer->server.text() + " does not say which servers have which slots");
+    co_return std::unexpected(redis_away(answer->server.text() + " does not say which servers have which slots"));
   take_slots(*map);
   co_return Result<void>();
 }

@@ -1,14 +1,14 @@
 // See redis_connection.hpp.
 #include "backend/redis_connection.hpp"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 
+#include "backend/redis_topology.hpp"
 #include "ringline/base/assert.hpp"
+#include "ringline/base/random.hpp"
 
 namespace ringline::backend {
 
@@ -16,14 +16,8 @@ using base::Errc;
 
 namespace {
 
-constexpr std::uint32_t kRetryMs = 1000;
 constexpr std::size_t kPlacesMin = 64;
 constexpr std::size_t kHeldKeptBytes = 64 * 1024;
-
-bool is_address(const std::string& host) {
-  std::array<unsigned char, sizeof(in6_addr)> bytes{};
-  return ::inet_pton(AF_INET, host.c_str(), bytes.data()) == 1 || ::inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
-}
 
 // What a worker finds. Shared by its waiter, who may have given up, and the worker.
 struct LookUp {
@@ -32,6 +26,18 @@ struct LookUp {
 };
 
 }  // namespace
+
+base::Error redis_away(std::string message) {
+  constexpr std::uint32_t kRetryMs = 1000;
+  return {.code = Errc::unavailable, .message = std::move(message), .field = {}, .retry_after_ms = kRetryMs};
+}
+
+std::int64_t redis_pause_ms(const RedisTimes& times, unsigned failures) {
+  const unsigned doublings = std::min(failures - 1, 16U);
+  const std::int64_t most_ms = std::min(times.backoff_min.count() << doublings, times.backoff_max.count());
+  const auto spread = static_cast<std::uint64_t>(most_ms / 2 + 1);
+  return most_ms - most_ms / 2 + static_cast<std::int64_t>(base::random_u64() % spread);
+}
 
 // ---- A call.
 
@@ -44,7 +50,10 @@ void RedisCall::abandon() noexcept {
 void RedisCall::on_deadline() {
   ASSERT(connection_ != nullptr);
   RedisCounters& counters = connection_->context_.counters;
-  if (!direct_) ++counters.timeouts, ++counters.failures;
+  if (!direct_) {
+    ++counters.timeouts;
+    ++counters.failures;
+  }
   connection_->leave(*this);
   finish(RedisFate::unknown, {});
 }
@@ -173,10 +182,7 @@ Task<Result<Reply>> RedisConnection::ask(std::vector<std::string> words, std::ch
 // ---- Opening.
 
 base::Error RedisConnection::unavailable(std::string_view why) const {
-  return {.code = Errc::unavailable,
-          .message = fmt::format("{}: {}", endpoint_.text(), why),
-          .field = {},
-          .retry_after_ms = kRetryMs};
+  return redis_away(fmt::format("{}: {}", endpoint_.text(), why));
 }
 
 // A worker that takes long is not waited for: what it finds then is nobody's.
@@ -217,8 +223,9 @@ Task<Result<void>> RedisConnection::connect(loop::Address address, std::int64_t 
 
 Task<Result<void>> RedisConnection::open(RedisEndpoint endpoint, RedisUser user) {
   ASSERT(state_ == State::closed && link_.is_closed() && waiting_.count == 0);
-  state_ = State::opening;
   endpoint_ = endpoint;
+  if (context_.stopping) co_return std::unexpected(unavailable("the client stops"));
+  state_ = State::opening;
   pushes_ = false;
   why_.clear();
   reader_.reset();

@@ -32,6 +32,12 @@ struct RedisContext {
   bool stopping = false;
 };
 
+// `unavailable`, to be tried again.
+base::Error redis_away(std::string message);
+// Before the next try, after so many that failed: half of a time that grows, and a part of the other half, so that hosts which lost the same server do not
+// come back together.
+std::int64_t redis_pause_ms(const RedisTimes& times, unsigned failures);
+
 struct RedisUser {
   std::string name;
   std::string password;

@@ -27,7 +27,7 @@ struct RedisServer {
   std::int64_t used_ms = 0;
 };
 
-struct Redis::Impl final : private RedisHost, private loop::TurnHook, private RedisFeeds {
+struct Redis::Impl final : RedisHost, loop::TurnHook, RedisFeeds {
  public:
   Impl(loop::Loop& loop, loop::Workers& workers, RedisOptions given, TlsContext tls, RedisListener* listener);
   ~Impl();

@@ -3,10 +3,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "ringline/base/log.hpp"
-#include "ringline/base/random.hpp"
 
 namespace ringline::backend {
 
@@ -15,11 +12,6 @@ using base::Errc;
 namespace {
 
 constexpr std::int64_t kSteadyMs = 1000;  // one that was open for less has failed too
-constexpr std::uint32_t kRetryMs = 1000;
-
-base::Error unavailable(std::string message) {
-  return {.code = Errc::unavailable, .message = std::move(message), .field = {}, .retry_after_ms = kRetryMs};
-}
 
 }  // namespace
 
@@ -56,13 +48,8 @@ void RedisKeeper::again(std::string_view why) {
 
 void RedisKeeper::on_answer(RedisCall&, Reply) { ASSERT(false); }  // it takes no commands
 
-// Half of the time that grows, and a part of the other half: hosts that lost the same server do not come back together.
 Task<void> RedisKeeper::pause(unsigned failures) {
-  const RedisTimes& times = context_.options.times;
-  const unsigned doublings = std::min(failures - 1, 16U);
-  const std::int64_t most_ms = std::min(times.backoff_min.count() << doublings, times.backoff_max.count());
-  const std::int64_t some_ms = static_cast<std::int64_t>(base::random_u64() % static_cast<std::uint64_t>(most_ms / 2 + 1));
-  const std::int64_t until_ms = context_.loop.now_ms() + most_ms - most_ms / 2 + some_ms;
+  const std::int64_t until_ms = context_.loop.now_ms() + redis_pause_ms(context_.options.times, failures);
   while (!stopping_ && !hurry_) {
     const bool told = co_await hurried_.until(until_ms);
     if (!told) co_return;
@@ -97,7 +84,7 @@ Task<void> RedisKeeper::run() {
       on_lost();
     } else {
       ++failures;
-      note_failure(opened ? unavailable(connection_.why()) : std::move(opened.error()));
+      note_failure(opened ? redis_away(connection_.why()) : std::move(opened.error()));
       connection_.set_hopeful(false);
       on_failed();
     }
@@ -111,7 +98,7 @@ Task<void> RedisKeeper::run() {
 
 Task<Result<RedisAnswerFrom>> ask_one_of(RedisContext& context, std::vector<RedisEndpoint> servers, RedisUser user,
                                          std::vector<std::string> words, bool (*accept)(ReplyView)) {
-  base::Error last = unavailable("no server is named");
+  base::Error last = redis_away("no server is named");
   for (std::size_t i = 0; i < servers.size() && !context.stopping; ++i) {
     RedisConnection connection(context, nullptr);
     Result<Reply> answer = std::unexpected(last);
@@ -125,7 +112,7 @@ Task<Result<RedisAnswerFrom>> ask_one_of(RedisContext& context, std::vector<Redi
     } else if (accept(*answer)) {
       co_return RedisAnswerFrom{.reply = std::move(*answer), .server = servers[i]};
     } else {
-      last = unavailable(fmt::format("{} answers {} with {}", servers[i].text(), words.front(),
+      last = redis_away(fmt::format("{} answers {} with {}", servers[i].text(), words.front(),
                                      answer->is_error() ? answer->text() : "what was not expected"));
     }
   }

@@ -122,13 +122,12 @@ void RedisLink::flush() {
   if (!tls_) {
     sending_.swap(output_);
   } else {
-    // The pair holds a record at a time.
-    for (std::size_t before = 0; !output_.empty() && output_.size() != before;) {
-      before = output_.size();
-      tls_->write(output_);
+    std::size_t taken = 0;
+    for (std::size_t some = 1; some > 0; taken += some) {
+      some = tls_->write(std::string_view(output_).substr(taken));
       tls_->take_output(sending_);
     }
-    tls_->take_output(sending_);
+    output_.erase(0, taken);
     if (!tls_->failure().empty()) return close(tls_->failure());
   }
   if (output_.size() < waiting) listener_.on_link_flushed();

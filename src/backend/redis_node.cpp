@@ -15,12 +15,7 @@ using base::Errc;
 
 namespace {
 
-constexpr std::uint32_t kRetryMs = 1000;
 constexpr std::string_view kSwitched = "+switch-master";
-
-base::Error unavailable(std::string message) {
-  return {.code = Errc::unavailable, .message = std::move(message), .field = {}, .retry_after_ms = kRetryMs};
-}
 
 Task<Result<void>> check_server(RedisConnection& connection, std::chrono::milliseconds timeout) {
   auto hello = co_await connection.ask({"HELLO"}, timeout);
@@ -28,7 +23,7 @@ Task<Result<void>> check_server(RedisConnection& connection, std::chrono::millis
   auto info = read_hello(*hello, connection.endpoint());
   if (!info) co_return std::unexpected(info.error());
   if (info->role == "master") co_return Result<void>();
-  co_return std::unexpected(unavailable(fmt::format(
+  co_return std::unexpected(redis_away(fmt::format(
       "{} is not a master but a {}: name the master, or the sentinels (redis+sentinel://) that know it",
       connection.endpoint().text(), info->role.empty() ? info->mode : info->role)));
 }

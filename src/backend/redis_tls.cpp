@@ -1,14 +1,13 @@
 // See redis_tls.hpp (OpenSSL: BIO_s_bio(3), SSL_get_error(3), X509_check_host(3)).
 #include "backend/redis_tls.hpp"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <array>
 
+#include "backend/redis_topology.hpp"
 #include "ringline/base/assert.hpp"
 
 namespace ringline::backend {
@@ -26,11 +25,6 @@ std::string error_text() {
   ERR_clear_error();
   const char* text = first == 0 ? nullptr : ERR_reason_error_string(first);
   return text ? text : "no reason given";
-}
-
-bool is_address(const std::string& host) {
-  std::array<unsigned char, sizeof(in6_addr)> bytes{};
-  return ::inet_pton(AF_INET, host.c_str(), bytes.data()) == 1 || ::inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
 }
 
 std::unexpected<base::Error> refuse(std::string_view what, const std::string& file) {
@@ -121,21 +115,14 @@ std::size_t TlsStream::read(std::span<std::byte> into) {
   return 0;
 }
 
-void TlsStream::write(std::string& bytes) {
-  if (!ready()) return;
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    ERR_clear_error();
-    std::size_t written = 0;
-    const int result =
-        SSL_write_ex(ssl_.get(), bytes.data() + done, std::min(bytes.size() - done, kPieceBytes), &written);
-    if (result != 1) {
-      judge(result);
-      break;
-    }
-    done += written;
-  }
-  bytes.erase(0, done);
+std::size_t TlsStream::write(std::string_view bytes) {
+  if (!ready() || bytes.empty()) return 0;
+  ERR_clear_error();
+  std::size_t written = 0;
+  const int done = SSL_write_ex(ssl_.get(), bytes.data(), std::min(bytes.size(), kPieceBytes), &written);
+  if (done == 1) return written;
+  judge(done);
+  return 0;
 }
 
 void TlsStream::take_output(std::string& out) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "ringline/backend/redis.hpp"
 
@@ -30,8 +31,8 @@ class TlsStream {
   std::size_t feed(std::span<const std::byte> bytes);
   // What the peer sent; none: more has to be fed. Goes on with the handshake first.
   std::size_t read(std::span<std::byte> into);
-  // Takes the front of `bytes` off it, as much as can be written now.
-  void write(std::string& bytes);
+  // How many of ours were taken; `take_output` before the rest is written.
+  std::size_t write(std::string_view bytes);
   // Appends what is to go to the network.
   void take_output(std::string& out);
 

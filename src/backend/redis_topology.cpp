@@ -1,6 +1,7 @@
 // See redis_topology.hpp.
 #include "backend/redis_topology.hpp"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -57,6 +58,11 @@ std::uint16_t slot_of(std::string_view key) noexcept {
   for (const char c : key)
     crc = static_cast<std::uint16_t>((crc << 8) ^ kCrc[((crc >> 8) ^ static_cast<unsigned char>(c)) & 0xffU]);
   return crc % kRedisSlots;
+}
+
+bool is_address(const std::string& host) noexcept {
+  std::array<unsigned char, sizeof(in6_addr)> bytes{};
+  return ::inet_pton(AF_INET, host.c_str(), bytes.data()) == 1 || ::inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
 }
 
 std::optional<RedisEndpoint> read_endpoint(std::string_view text, const RedisEndpoint& of) {

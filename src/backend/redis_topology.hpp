@@ -18,6 +18,9 @@ inline constexpr unsigned kRedisSlots = 16384;
 // The slot of a cluster that has the key: CRC16 of what stands between its first { and the next }, if there is something, else of the whole.
 std::uint16_t slot_of(std::string_view key) noexcept;
 
+// Whether it is a number: nothing is to be looked up.
+bool is_address(const std::string& host) noexcept;
+
 // "HOST:PORT"; the host may be an IPv6 address without brackets, as Redis writes it. An empty host is `of`'s, which said it.
 std::optional<RedisEndpoint> read_endpoint(std::string_view text, const RedisEndpoint& of);
 

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <span>
+
 #include "backend/redis_protocol.hpp"
 
 namespace ringline::backend::test {
