@@ -245,6 +245,12 @@ Task<Result<void>> RedisConnection::open(RedisEndpoint endpoint, RedisUser user)
   co_return connected;
 }
 
+base::Error RedisConnection::refused(std::string_view what, ReplyView error) const {
+  base::Error refusal = redis_away(fmt::format("{} refuses {}: {}", endpoint_.text(), what, error.text()));
+  if (!is_passing_refusal(error)) refusal.code = Errc::invalid;
+  return refusal;
+}
+
 Task<Result<void>> RedisConnection::sign_in(RedisUser user) {
   const std::chrono::milliseconds timeout = context_.options.times.connect;
   if (!user.password.empty()) {
@@ -252,16 +258,13 @@ Task<Result<void>> RedisConnection::sign_in(RedisUser user) {
     if (!user.name.empty()) words.insert(words.begin() + 1, user.name);
     auto answer = co_await ask(std::move(words), timeout);
     if (!answer) co_return std::unexpected(answer.error());
-    if (answer->is_error())
-      co_return base::fail(Errc::invalid, fmt::format("{} refuses the user or the password: {}", endpoint_.text(),
-                                                      answer->text()));
+    if (answer->is_error()) co_return std::unexpected(refused("the user or the password", *answer));
   }
   if (user.database != 0) {
     auto answer = co_await ask({"SELECT", std::to_string(user.database)}, timeout);
     if (!answer) co_return std::unexpected(answer.error());
     if (answer->is_error())
-      co_return base::fail(Errc::invalid, fmt::format("{} refuses database {}: {}", endpoint_.text(), user.database,
-                                                      answer->text()));
+      co_return std::unexpected(refused(fmt::format("database {}", user.database), *answer));
   }
   // The name is for people who look at CLIENT LIST; a user who may not set it goes without.
   auto named = co_await ask({"CLIENT", "SETNAME", context_.options.client_name}, timeout);

@@ -136,6 +136,7 @@ class RedisConnection final : private RedisLink::Listener {
   void leave(RedisCall& call) noexcept;
   void on_tick();
   base::Error unavailable(std::string_view why) const;
+  base::Error refused(std::string_view what, ReplyView error) const;
 
   RedisContext& context_;
   Owner* owner_;  // null: nothing but `ask` is used

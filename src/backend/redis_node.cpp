@@ -73,7 +73,7 @@ Task<Result<void>> RedisNode::load_library() {
   auto loaded = co_await connection_.ask({"FUNCTION", "LOAD", "REPLACE", library}, timeout);
   if (!loaded) co_return std::unexpected(loaded.error());
   if (!loaded->is_error()) co_return Result<void>();
-  co_return base::fail(is_passing_refusal(loaded->code()) ? Errc::unavailable : Errc::invalid,
+  co_return base::fail(is_passing_refusal(*loaded) ? Errc::unavailable : Errc::invalid,
                        fmt::format("{} does not take the library of functions: {}", connection_.endpoint().text(),
                                    loaded->text()));
 }
@@ -97,7 +97,7 @@ void RedisNode::on_error(RedisCall& call, Reply reply) {
     if (!std::exchange(loading_, true)) context_.scope.spawn(load_library_again());
     return connection_.finish(call, RedisFate::never_sent, std::move(reply));
   }
-  if (!is_passing_refusal(code)) return connection_.finish(call, RedisFate::answered, std::move(reply));
+  if (!is_passing_refusal(reply)) return connection_.finish(call, RedisFate::answered, std::move(reply));
   // It is a master no more: who is, is to be found out.
   if (code == "READONLY" || code == "MASTERDOWN") again("it is not the master any more");
   connection_.finish(call, RedisFate::never_sent, std::move(reply));

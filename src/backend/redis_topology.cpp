@@ -119,10 +119,10 @@ base::Result<ServerInfo> read_hello(ReplyView reply, const RedisEndpoint& from) 
   const std::string place = from.text();
   if (reply.code() == "NOAUTH")
     return base::fail(Errc::invalid, place + " asks for a password: name it in REDIS_URL or REDIS_PASSWORD");
-  if (reply.code() == "ERR")
+  if (reply.code() == "ERR" && !is_passing_refusal(reply))
     return base::fail(Errc::invalid, place + " does not know HELLO: Redis 7 or later is needed");
   if (reply.is_error()) {
-    const bool passes = is_passing_refusal(reply.code());
+    const bool passes = is_passing_refusal(reply);
     return base::fail(passes ? Errc::unavailable : Errc::invalid, place + " refuses HELLO: " + std::string(reply.text()));
   }
   ServerInfo info;
@@ -140,10 +140,11 @@ base::Result<ServerInfo> read_hello(ReplyView reply, const RedisEndpoint& from) 
   return info;
 }
 
-bool is_passing_refusal(std::string_view code) noexcept {
+bool is_passing_refusal(ReplyView error) noexcept {
   constexpr std::array<std::string_view, 9> kCodes{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN",
                                                     "BUSY",    "OOM",      "NOREPLICAS", "MISCONF"};
-  return std::ranges::find(kCodes, code) != kCodes.end();
+  return std::ranges::find(kCodes, error.code()) != kCodes.end() ||
+         error.text().starts_with("ERR max number of clients reached");
 }
 
 std::optional<RedisEndpoint> read_switch(std::string_view payload, std::string_view master) {

@@ -51,7 +51,7 @@ struct ServerInfo {
 base::Result<ServerInfo> read_hello(ReplyView reply, const RedisEndpoint& from);
 
 // Errors after which nothing was done, and which pass.
-bool is_passing_refusal(std::string_view code) noexcept;
+bool is_passing_refusal(ReplyView error) noexcept;
 
 // Of +switch-master: "NAME OLD-IP OLD-PORT NEW-IP NEW-PORT". None: of another master.
 std::optional<RedisEndpoint> read_switch(std::string_view payload, std::string_view master);

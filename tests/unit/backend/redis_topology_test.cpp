@@ -254,6 +254,7 @@ TEST(RedisHello, TellsVersionModeAndRole) {
   EXPECT_THAT(hello("-NOAUTH Authentication required.\r\n"), HasSubstr("asks for a password: name it in REDIS_URL"));
   EXPECT_THAT(hello("-ERR unknown command 'HELLO'\r\n"), HasSubstr("Redis 7 or later is needed"));
   EXPECT_THAT(hello("-LOADING wait\r\n"), HasSubstr("LOADING wait"));
+  EXPECT_EQ(read_hello(reply_of("-ERR max number of clients reached\r\n"), kHere).error().code, base::Errc::unavailable);
 }
 
 TEST(RedisHello, LibrariesHaveNames) {
