@@ -84,7 +84,8 @@ Task<void> Redis::Impl::run() {
     auto found = co_await find_out();
     if (found) break;
     const bool known = failure_ && failure_->message == found.error().message;
-    if (!known && !context_.stopping) base::log::warn("redis_not_reached", {{"for", "start"}, {"why", found.error().message}});
+    if (!known && !context_.stopping)
+      base::log::warn("redis_not_reached", {{"for", "start"}, {"why", found.error().message}});
     failure_ = std::move(found.error());
     on_change();
     if (!context_.stopping) co_await paused_.until(loop_.now_ms() + redis_pause_ms(options_.times, ++failures));
@@ -182,14 +183,16 @@ bool Redis::Impl::is_connected() const noexcept {
 const base::Error* Redis::Impl::failure() const noexcept {
   if (failure_) return &*failure_;
   for (const auto& server : servers_) {
-    for (const RedisKeeper* keeper : {static_cast<const RedisKeeper*>(&server->node), static_cast<const RedisKeeper*>(&server->feed)})
+    for (const RedisKeeper* keeper :
+         {static_cast<const RedisKeeper*>(&server->node), static_cast<const RedisKeeper*>(&server->feed)})
       if (keeper->running() && !keeper->is_open() && keeper->failure()) return &*keeper->failure();
   }
   return nullptr;
 }
 
 RedisHealth Redis::Impl::health() const {
-  RedisHealth health{.connected = is_connected(), .since_ms = since_ms_, .channels = subscriber_.wanted(), .counters = counters_};
+  RedisHealth health{
+      .connected = is_connected(), .since_ms = since_ms_, .channels = subscriber_.wanted(), .counters = counters_};
   const base::Error* why = failure();
   if (!health.connected) health.why = why ? why->message : "connecting";
   for (const auto& server : servers_) health.queued += server->node.connection().count();

@@ -101,8 +101,8 @@ bool RedisConnection::takes(std::size_t bytes) const noexcept {
 void RedisConnection::add(RedisCall* call, std::string_view command, bool now) {
   (now ? link_.output() : held_commands_).append(command);
   Queue& queue = now ? waiting_ : held_;
-  const std::uint64_t place = queue.push(
-      {.call = call, .bytes = static_cast<std::uint32_t>(command.size()), .at_ms = context_.loop.now_ms()});
+  const std::uint64_t place =
+      queue.push({.call = call, .bytes = static_cast<std::uint32_t>(command.size()), .at_ms = context_.loop.now_ms()});
   if (!call) return;
   call->connection_ = this;
   call->sequence_ = place;
@@ -263,8 +263,7 @@ Task<Result<void>> RedisConnection::sign_in(RedisUser user) {
   if (user.database != 0) {
     auto answer = co_await ask({"SELECT", std::to_string(user.database)}, timeout);
     if (!answer) co_return std::unexpected(answer.error());
-    if (answer->is_error())
-      co_return std::unexpected(refused(fmt::format("database {}", user.database), *answer));
+    if (answer->is_error()) co_return std::unexpected(refused(fmt::format("database {}", user.database), *answer));
   }
   // The name is for people who look at CLIENT LIST; a user who may not set it goes without.
   auto named = co_await ask({"CLIENT", "SETNAME", context_.options.client_name}, timeout);

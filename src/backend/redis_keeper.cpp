@@ -113,7 +113,7 @@ Task<Result<RedisAnswerFrom>> ask_one_of(RedisContext& context, std::vector<Redi
       co_return RedisAnswerFrom{.reply = std::move(*answer), .server = servers[i]};
     } else {
       last = redis_away(fmt::format("{} answers {} with {}", servers[i].text(), words.front(),
-                                     answer->is_error() ? answer->text() : "what was not expected"));
+                                    answer->is_error() ? answer->text() : "what was not expected"));
     }
   }
   co_return std::unexpected(last);
@@ -122,7 +122,8 @@ Task<Result<RedisAnswerFrom>> ask_one_of(RedisContext& context, std::vector<Redi
 Task<Result<RedisEndpoint>> ask_sentinels(RedisContext& context) {
   const RedisOptions& options = context.options;
   // [host, port]; nil of one that does not know the name.
-  auto accept = +[](ReplyView reply) { return reply.size() == 2 && reply[1].integer() > 0 && reply[1].integer() < 65536; };
+  auto accept =
+      +[](ReplyView reply) { return reply.size() == 2 && reply[1].integer() > 0 && reply[1].integer() < 65536; };
   auto answer = co_await ask_one_of(context, options.servers, sentinel_user_of(options),
                                     {"SENTINEL", "GET-MASTER-ADDR-BY-NAME", options.master}, accept);
   if (!answer) {

@@ -137,9 +137,7 @@ void RedisLink::flush() {
   send();
 }
 
-void RedisLink::send() {
-  loop_.ring().send(send_, socket_, std::as_bytes(std::span(sending_).subspan(sent_)));
-}
+void RedisLink::send() { loop_.ring().send(send_, socket_, std::as_bytes(std::span(sending_).subspan(sent_))); }
 
 void RedisLink::on_sent(loop::Completion completion) {
   if (state_ == State::closing) return join();

@@ -23,9 +23,9 @@ Task<Result<void>> check_server(RedisConnection& connection, std::chrono::millis
   auto info = read_hello(*hello, connection.endpoint());
   if (!info) co_return std::unexpected(info.error());
   if (info->role == "master") co_return Result<void>();
-  co_return std::unexpected(redis_away(fmt::format(
-      "{} is not a master but a {}: name the master, or the sentinels (redis+sentinel://) that know it",
-      connection.endpoint().text(), info->role.empty() ? info->mode : info->role)));
+  co_return std::unexpected(redis_away(
+      fmt::format("{} is not a master but a {}: name the master, or the sentinels (redis+sentinel://) that know it",
+                  connection.endpoint().text(), info->role.empty() ? info->mode : info->role)));
 }
 
 }  // namespace
@@ -46,10 +46,11 @@ Task<Result<void>> RedisNode::check_policy() {
   if (!answer) co_return std::unexpected(answer.error());
   if (answer->is_error()) {
     if (!std::exchange(policy_told_, true))
-      base::log::warn("redis_policy_not_known",
-                      {{"server", connection_.endpoint().text()},
-                       {"why", answer->text()},
-                       {"do", "allow CONFIG GET (ACL: +config|get), or see to it that maxmemory-policy is noeviction"}});
+      base::log::warn(
+          "redis_policy_not_known",
+          {{"server", connection_.endpoint().text()},
+           {"why", answer->text()},
+           {"do", "allow CONFIG GET (ACL: +config|get), or see to it that maxmemory-policy is noeviction"}});
     co_return Result<void>();
   }
   const std::string_view policy = (*answer)[1].text();
@@ -73,9 +74,9 @@ Task<Result<void>> RedisNode::load_library() {
   auto loaded = co_await connection_.ask({"FUNCTION", "LOAD", "REPLACE", library}, timeout);
   if (!loaded) co_return std::unexpected(loaded.error());
   if (!loaded->is_error()) co_return Result<void>();
-  co_return base::fail(is_passing_refusal(*loaded) ? Errc::unavailable : Errc::invalid,
-                       fmt::format("{} does not take the library of functions: {}", connection_.endpoint().text(),
-                                   loaded->text()));
+  co_return base::fail(
+      is_passing_refusal(*loaded) ? Errc::unavailable : Errc::invalid,
+      fmt::format("{} does not take the library of functions: {}", connection_.endpoint().text(), loaded->text()));
 }
 
 void RedisNode::on_open() {

@@ -10,7 +10,7 @@ namespace ringline::backend {
 
 namespace {
 
-constexpr std::int64_t kRetryMs = 1000;                                         // after a refusal
+constexpr std::int64_t kRetryMs = 1000;                                      // after a refusal
 constexpr std::size_t kLooksPerTurn = 2 * limits::kRedisSubscribesInFlight;  // a core has other things to do
 
 }  // namespace

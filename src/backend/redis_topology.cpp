@@ -62,7 +62,8 @@ std::uint16_t slot_of(std::string_view key) noexcept {
 
 bool is_address(const std::string& host) noexcept {
   std::array<unsigned char, sizeof(in6_addr)> bytes{};
-  return ::inet_pton(AF_INET, host.c_str(), bytes.data()) == 1 || ::inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
+  return ::inet_pton(AF_INET, host.c_str(), bytes.data()) == 1 ||
+         ::inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
 }
 
 std::optional<RedisEndpoint> read_endpoint(std::string_view text, const RedisEndpoint& of) {
@@ -100,8 +101,7 @@ std::optional<SlotMap> read_slots(ReplyView reply, const RedisEndpoint& from) {
     if (range.size() < 3 || first < 0 || last < first || last >= kRedisSlots) return std::nullopt;
     const std::string_view host = master[0].text();
     // "?" stands for a name that is not configured (cluster-preferred-endpoint-type hostname).
-    const auto place =
-        endpoint(host.empty() || host == "?" ? std::string_view(from.host) : host, master[1].integer());
+    const auto place = endpoint(host.empty() || host == "?" ? std::string_view(from.host) : host, master[1].integer());
     if (!place) return std::nullopt;
     auto known = std::ranges::find(map->masters, *place);
     if (known == map->masters.end()) {
@@ -123,7 +123,8 @@ base::Result<ServerInfo> read_hello(ReplyView reply, const RedisEndpoint& from) 
     return base::fail(Errc::invalid, place + " does not know HELLO: Redis 7 or later is needed");
   if (reply.is_error()) {
     const bool passes = is_passing_refusal(reply);
-    return base::fail(passes ? Errc::unavailable : Errc::invalid, place + " refuses HELLO: " + std::string(reply.text()));
+    return base::fail(passes ? Errc::unavailable : Errc::invalid,
+                      place + " refuses HELLO: " + std::string(reply.text()));
   }
   ServerInfo info;
   for (std::size_t i = 0; i + 1 < reply.size(); i += 2) {
@@ -134,15 +135,15 @@ base::Result<ServerInfo> read_hello(ReplyView reply, const RedisEndpoint& from) 
   }
   info.version_major = number<unsigned>(std::string_view(info.version).substr(0, info.version.find('.'))).value_or(0);
   if (info.version_major < kVersionMin)
-    return base::fail(Errc::invalid, fmt::format("{} is Redis {}: {} or later is needed", place,
-                                                 info.version.empty() ? "of an unknown version" : info.version,
-                                                 kVersionMin));
+    return base::fail(Errc::invalid,
+                      fmt::format("{} is Redis {}: {} or later is needed", place,
+                                  info.version.empty() ? "of an unknown version" : info.version, kVersionMin));
   return info;
 }
 
 bool is_passing_refusal(ReplyView error) noexcept {
   constexpr std::array<std::string_view, 9> kCodes{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN",
-                                                    "BUSY",    "OOM",      "NOREPLICAS", "MISCONF"};
+                                                   "BUSY",    "OOM",      "NOREPLICAS", "MISCONF"};
   return std::ranges::find(kCodes, error.code()) != kCodes.end() ||
          error.text().starts_with("ERR max number of clients reached");
 }

@@ -101,7 +101,8 @@ class RedisClusterTest : public RedisFixture {
   void SetUp() override {
     RedisFixture::SetUp();
     if (IsSkipped()) return;
-    for (const char* node : {"cluster-1", "cluster-2", "cluster-3"}) ids_.push_back(cli(std::string(node) + " CLUSTER MYID"));
+    for (const char* node : {"cluster-1", "cluster-2", "cluster-3"})
+      ids_.push_back(cli(std::string(node) + " CLUSTER MYID"));
   }
   void TearDown() override {
     for (std::size_t node = 0; node < ids_.size(); ++node) cli(name(node) + " FLUSHALL");
@@ -120,7 +121,9 @@ class RedisClusterTest : public RedisFixture {
     EXPECT_EQ(cli(name(from) + set + " MIGRATING " + ids_[to]), "OK");
   }
   void move_key(const std::string& key, std::size_t from, std::size_t to) {
-    EXPECT_EQ(cli(name(from) + " MIGRATE 127.0.0.1 " + control("port " + name(to)) + " '" + key + "' 0 5000 AUTH secret"), "OK");
+    EXPECT_EQ(
+        cli(name(from) + " MIGRATE 127.0.0.1 " + control("port " + name(to)) + " '" + key + "' 0 5000 AUTH secret"),
+        "OK");
   }
   void end_move(std::uint16_t slot, std::size_t to) {
     const std::string set = " CLUSTER SETSLOT " + std::to_string(slot) + " NODE " + ids_[to];
@@ -207,9 +210,11 @@ TEST_F(RedisClusterTest, OneServerAwayIsOnlyItsSlotsAway) {
 
 TEST_F(RedisClusterTest, FunctionsAreOnEachServer) {
   RedisOptions given = options("cluster");
-  given.library = "#!lua name=numbers\nredis.register_function('set', function(keys) return redis.call('INCR', keys[1]) end)";
+  given.library =
+      "#!lua name=numbers\nredis.register_function('set', function(keys) return redis.call('INCR', keys[1]) end)";
   Redis& redis = connect(given);
-  for (std::size_t node = 0; node < 3; ++node) EXPECT_EQ(ask(redis, {"FCALL", "set", "1", key_on(node)}, key_on(node)), "1");
+  for (std::size_t node = 0; node < 3; ++node)
+    EXPECT_EQ(ask(redis, {"FCALL", "set", "1", key_on(node)}, key_on(node)), "1");
   for (std::size_t node = 0; node < 3; ++node) cli(name(node) + " FUNCTION FLUSH");
 }
 

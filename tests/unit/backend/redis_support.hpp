@@ -138,7 +138,8 @@ class RedisFixture : public testing::Test {
   }
 
   // What a command is answered: its text, its number, "(nil)", "(N)" of an array; of what is not answered the error's.
-  std::string ask(Redis& client, std::vector<std::string> words, std::string key = {}, std::chrono::milliseconds timeout = 10s) {
+  std::string ask(Redis& client, std::vector<std::string> words, std::string key = {},
+                  std::chrono::milliseconds timeout = 10s) {
     auto answer = run(client.ask(std::move(key), std::move(words), timeout));
     if (!answer) return "no answer " + std::to_string(answer.error().sys);
     switch (answer->type()) {
@@ -156,7 +157,8 @@ class RedisFixture : public testing::Test {
     return {};
   }
   // Asked again and again until that is the answer.
-  [[nodiscard]] bool comes(Redis& client, std::vector<std::string> words, const std::string& key, const std::string& wanted) {
+  [[nodiscard]] bool comes(Redis& client, std::vector<std::string> words, const std::string& key,
+                           const std::string& wanted) {
     const std::int64_t deadline = base::monotonic_ms() + 20'000;
     while (base::monotonic_ms() < deadline) {
       if (ask(client, words, key) == wanted) return true;

@@ -159,7 +159,8 @@ TEST_F(RedisServerTest, ACutConnectionIsMadeAgain) {
   ASSERT_TRUE(until([&] { return heard_.count("+chat:{1}") == 1; }));
   Asked under_way;
   ASSERT_TRUE(call(redis, under_way, {"BLPOP", "nothing", "0"}));
-  ASSERT_TRUE(until([&] { return redis.health().queued == 1 && cli("single CLIENT LIST").find("blpop") != std::string::npos; }));
+  ASSERT_TRUE(until(
+      [&] { return redis.health().queued == 1 && cli("single CLIENT LIST").find("blpop") != std::string::npos; }));
   cli("single CLIENT KILL TYPE normal SKIPME yes");
   cli("single CLIENT KILL TYPE pubsub");
   ASSERT_TRUE(until([&] { return !under_way.fates.empty(); }));
@@ -299,7 +300,8 @@ TEST_F(RedisServerTest, SpeaksTls) {
 TEST_F(RedisServerTest, TrustsOnlyTheRightName) {
   RedisOptions given = options("tls");
   given.servers.front().host = "127.0.0.1";
-  EXPECT_THAT(refusal(given, Errc::unavailable, 300ms), HasSubstr("the certificate of 127.0.0.1 is not accepted: IP address mismatch"));
+  EXPECT_THAT(refusal(given, Errc::unavailable, 300ms),
+              HasSubstr("the certificate of 127.0.0.1 is not accepted: IP address mismatch"));
   given = options("tls");
   given.tls_ca.clear();
   EXPECT_THAT(refusal(given, Errc::unavailable, 300ms), HasSubstr("the certificate of localhost is not accepted"));
@@ -329,9 +331,11 @@ TEST_F(RedisServerTest, SubscribesToManyChannelsAndLeavesThem) {
   EXPECT_EQ(cli("single PUBSUB NUMSUB chat:{9999}"), "chat:{9999}\n1");
   Redis& other = connect(options("single"));
   std::vector<Asked> sends(100);
-  for (int i = 0; i < 100; ++i) ASSERT_TRUE(other.publish(sends[static_cast<std::size_t>(i)].call, name(i * 100), std::to_string(i)));
+  for (int i = 0; i < 100; ++i)
+    ASSERT_TRUE(other.publish(sends[static_cast<std::size_t>(i)].call, name(i * 100), std::to_string(i)));
   ASSERT_TRUE(until([&] { return heard_.told.size() == kChannels + 100; }));
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(heard_.told[static_cast<std::size_t>(kChannels + i)], name(i * 100) + "=" + std::to_string(i));
+  for (int i = 0; i < 100; ++i)
+    EXPECT_EQ(heard_.told[static_cast<std::size_t>(kChannels + i)], name(i * 100) + "=" + std::to_string(i));
   for (int i = 1; i < kChannels; ++i) redis.unsubscribe(name(i));
   ASSERT_TRUE(until([&] { return cli("single PUBSUB CHANNELS") == "chat:{0}"; }));
   EXPECT_EQ(redis.health().channels, 1U);

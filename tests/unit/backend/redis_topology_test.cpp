@@ -62,10 +62,11 @@ TEST(RedisUrl, OfManyServers) {
 }
 
 TEST(RedisUrl, IsRefusedWithAReasonAndWithoutItsSecrets) {
-  for (const char* url : {"redis:/h", "http://h", "redis://", "redis://h:0", "redis://h:65536", "redis://h:x", "redis://[::1", "redis://[::1]x",
-                          "redis://u:hidden%4@h", "redis://u:@h", "redis://u@h", "redis://h/x", "redis://h/10000", "redis://h?x=1",
-                          "redis+sentinel://h", "redis+sentinel://h/", "redis+sentinel://h/n?x=1",
-                          "redis+sentinel://u:hidden@h/n?sentinel_password=%zz", "redis://a,,b"})
+  for (const char* url :
+       {"redis:/h", "http://h", "redis://", "redis://h:0", "redis://h:65536", "redis://h:x", "redis://[::1",
+        "redis://[::1]x", "redis://u:hidden%4@h", "redis://u:@h", "redis://u@h", "redis://h/x", "redis://h/10000",
+        "redis://h?x=1", "redis+sentinel://h", "redis+sentinel://h/", "redis+sentinel://h/n?x=1",
+        "redis+sentinel://u:hidden@h/n?sentinel_password=%zz", "redis://a,,b"})
     EXPECT_THAT(refusal(url), AllOf(HasSubstr("REDIS_URL cannot be read"), Not(HasSubstr("hidden")))) << url;
 }
 
@@ -133,7 +134,8 @@ Reply reply_of(std::string_view text) {
 
 TEST(RedisReplies, AreReadWhereverTheyAreCut) {
   const std::string_view text =
-      "+OK\r\n:-12\r\n$5\r\na\r\nbc\r\n$-1\r\n*-1\r\n$0\r\n\r\n-MOVED 1 h:2\r\n*3\r\n:1\r\n*2\r\n+x\r\n$1\r\ny\r\n*0\r\n";
+      "+OK\r\n:-12\r\n$5\r\na\r\nbc\r\n$-1\r\n*-1\r\n$0\r\n\r\n-MOVED 1 "
+      "h:2\r\n*3\r\n:1\r\n*2\r\n+x\r\n$1\r\ny\r\n*0\r\n";
   for (std::size_t piece = 1; piece <= text.size(); ++piece)
     ASSERT_EQ(read_all(text, piece), "OK;-12;a\r\nbc;nil;nil;;-MOVED 1 h:2;[1 [x y] []];") << piece;
 }
@@ -152,7 +154,8 @@ TEST(RedisReplies, OfOtherFormDoNoHarm) {
 
 TEST(RedisReplies, AreBoundedBeforeTheyAreKept) {
   EXPECT_EQ(read_all("$20\r\n" + std::string(20, 'x') + "\r\n+y\r\n", 4, bounds(40)), std::string(20, 'x') + ";y;");
-  EXPECT_EQ(read_all("$2000000000\r\n" + std::string(100, 'x'), 10, bounds(40)), "broken: a reply of more than 40 bytes");
+  EXPECT_EQ(read_all("$2000000000\r\n" + std::string(100, 'x'), 10, bounds(40)),
+            "broken: a reply of more than 40 bytes");
   EXPECT_EQ(read_all("*2000000000\r\n", 50), "broken: a reply of more than 100 elements");
   EXPECT_EQ(read_all("*60\r\n*60\r\n", 50), "broken: a reply of more than 100 elements");
   // Many small ones are no large one.
@@ -163,7 +166,8 @@ TEST(RedisReplies, AreBoundedBeforeTheyAreKept) {
 }
 
 TEST(RedisReplies, ThatAreNoneBreakTheConnection) {
-  for (const char* text : {"HTTP/1.1 400 Bad Request\r\n", "%1\r\n+a\r\n+b\r\n", "$x\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"})
+  for (const char* text : {"HTTP/1.1 400 Bad Request\r\n", "%1\r\n+a\r\n+b\r\n", "$x\r\n",
+                           "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"})
     EXPECT_THAT(read_all(text, 100), testing::StartsWith("broken: ")) << text;
 }
 
@@ -204,7 +208,8 @@ TEST(RedisSlots, AreRedirected) {
   EXPECT_EQ(read_to("MOVED 0 :6381"), "moved 0 here:6381");
   const std::string_view whole = "MOVED 3999 h:638";
   for (std::size_t cut = 0; cut + 3 < whole.size(); ++cut) EXPECT_EQ(read_to(whole.substr(0, cut)), "none") << cut;
-  for (const char* text : {"MOVED 16384 h:1", "MOVED -1 h:1", "MOVED 1 h:0", "MOVED 1 h:65536", "MOVED 1 h", "MOVED  1 h:1", "GONE 1 h:1"})
+  for (const char* text :
+       {"MOVED 16384 h:1", "MOVED -1 h:1", "MOVED 1 h:0", "MOVED 1 h:65536", "MOVED 1 h", "MOVED  1 h:1", "GONE 1 h:1"})
     EXPECT_EQ(read_to(text), "none") << text;
 }
 
@@ -215,11 +220,13 @@ std::string array(const std::vector<std::string>& elements) {
 }
 std::string range(int first, int last, const std::string& host, int port) {
   return array({":" + std::to_string(first) + "\r\n", ":" + std::to_string(last) + "\r\n",
-                array({host, ":" + std::to_string(port) + "\r\n", "+id\r\n", "*0\r\n"}), array({"+replica\r\n", ":1\r\n", "+id\r\n"})});
+                array({host, ":" + std::to_string(port) + "\r\n", "+id\r\n", "*0\r\n"}),
+                array({"+replica\r\n", ":1\r\n", "+id\r\n"})});
 }
 
 TEST(RedisSlots, AreReadFromAMap) {
-  const Reply reply = reply_of(array({range(0, 9, "+a\r\n", 1), range(20, 16383, "$-1\r\n", 2), range(11, 12, "+a\r\n", 1)}));
+  const Reply reply =
+      reply_of(array({range(0, 9, "+a\r\n", 1), range(20, 16383, "$-1\r\n", 2), range(11, 12, "+a\r\n", 1)}));
   const auto map = read_slots(reply, kHere);
   ASSERT_TRUE(map);
   ASSERT_EQ(map->masters.size(), 2U);
@@ -231,8 +238,9 @@ TEST(RedisSlots, AreReadFromAMap) {
   EXPECT_EQ(map->owner[12], 0);
   EXPECT_EQ(map->owner[13], SlotMap::kNobody);
   EXPECT_EQ(map->owner[16383], 1);
-  for (const std::string& wrong : {range(5, 4, "+a\r\n", 1), range(-1, 4, "+a\r\n", 1), range(0, 16384, "+a\r\n", 1), range(0, 1, "+a\r\n", 0),
-                                   range(0, 1, "+a\r\n", 65536), std::string(":1\r\n"), array({":0\r\n", ":1\r\n"}), array({":0\r\n", ":1\r\n", "+a\r\n"})})
+  for (const std::string& wrong : {range(5, 4, "+a\r\n", 1), range(-1, 4, "+a\r\n", 1), range(0, 16384, "+a\r\n", 1),
+                                   range(0, 1, "+a\r\n", 0), range(0, 1, "+a\r\n", 65536), std::string(":1\r\n"),
+                                   array({":0\r\n", ":1\r\n"}), array({":0\r\n", ":1\r\n", "+a\r\n"})})
     EXPECT_FALSE(read_slots(reply_of(array({wrong})), kHere)) << wrong;
   EXPECT_FALSE(read_slots(reply_of("*0\r\n"), kHere));
   EXPECT_FALSE(read_slots(reply_of("-ERR no\r\n"), kHere));
@@ -246,15 +254,16 @@ std::string hello(const std::string& text) {
 }
 
 TEST(RedisHello, TellsVersionModeAndRole) {
-  EXPECT_EQ(hello(array({"+server\r\n", "+redis\r\n", "+version\r\n", "+7.0.15\r\n", "+id\r\n", ":5\r\n", "+mode\r\n", "+cluster\r\n", "+role\r\n",
-                         "+master\r\n", "+modules\r\n", "*0\r\n"})),
+  EXPECT_EQ(hello(array({"+server\r\n", "+redis\r\n", "+version\r\n", "+7.0.15\r\n", "+id\r\n", ":5\r\n", "+mode\r\n",
+                         "+cluster\r\n", "+role\r\n", "+master\r\n", "+modules\r\n", "*0\r\n"})),
             "7.0.15 cluster master");
   EXPECT_EQ(hello(array({"+version\r\n", "+6.2.1\r\n"})), "here:7 is Redis 6.2.1: 7 or later is needed");
   EXPECT_EQ(hello("*0\r\n"), "here:7 is Redis of an unknown version: 7 or later is needed");
   EXPECT_THAT(hello("-NOAUTH Authentication required.\r\n"), HasSubstr("asks for a password: name it in REDIS_URL"));
   EXPECT_THAT(hello("-ERR unknown command 'HELLO'\r\n"), HasSubstr("Redis 7 or later is needed"));
   EXPECT_THAT(hello("-LOADING wait\r\n"), HasSubstr("LOADING wait"));
-  EXPECT_EQ(read_hello(reply_of("-ERR max number of clients reached\r\n"), kHere).error().code, base::Errc::unavailable);
+  EXPECT_EQ(read_hello(reply_of("-ERR max number of clients reached\r\n"), kHere).error().code,
+            base::Errc::unavailable);
 }
 
 TEST(RedisHello, LibrariesHaveNames) {
