@@ -1,6 +1,7 @@
 // See redis.hpp and redis_impl.hpp: the client's start and end, and the way of a command. The map of slots is in redis_cluster.cpp.
 #include "ringline/backend/redis.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "backend/redis_impl.hpp"
@@ -218,10 +219,18 @@ RedisServer* Redis::Impl::server_of(std::uint16_t slot) noexcept {
 }
 
 bool Redis::Impl::call(RedisCall& call, std::string_view key, Words words, std::chrono::milliseconds timeout) {
+  if (key.empty()) return send(call, any_server(), words, timeout);
+  return send(call, server_of(kind_ == Kind::cluster ? slot_of(key) : std::uint16_t{0}), words, timeout);
+}
+
+bool Redis::Impl::call_at(RedisCall& call, const RedisEndpoint& place, Words words, std::chrono::milliseconds timeout) {
+  const auto found = std::ranges::find_if(servers_, [&](const auto& one) { return one->endpoint == place; });
+  return send(call, found == servers_.end() ? nullptr : found->get(), words, timeout);
+}
+
+bool Redis::Impl::send(RedisCall& call, RedisServer* server, Words words, std::chrono::milliseconds timeout) {
   ASSERT(!call.waiting());
-  call.slot_ = key.empty() || kind_ != Kind::cluster ? std::uint16_t{0} : slot_of(key);
   call.redirects_ = 0;
-  RedisServer* server = key.empty() ? any_server() : server_of(call.slot_);
   if (!server || context_.stopping) {
     ++counters_.refused;
     return false;
@@ -238,6 +247,13 @@ bool Redis::Impl::call(RedisCall& call, std::string_view key, Words words, std::
   ++(taken ? counters_.calls : counters_.refused);
   if (taken) loop_.timers().arm(call.deadline_, loop_.now_ms() + timeout.count());
   return taken;
+}
+
+std::vector<RedisEndpoint> Redis::Impl::places() const {
+  std::vector<RedisEndpoint> all;
+  for (const auto& server : servers_)
+    if (kind_ != Kind::cluster || server->owns_slots) all.push_back(server->endpoint);
+  return all;
 }
 
 // The command was not done where it was sent to; its deadline goes on.
@@ -267,36 +283,41 @@ void Redis::Impl::on_redirected(RedisCall& call, const Redirection& redirection)
 
 namespace {
 
+base::Error not_answered(RedisFate fate) {
+  const bool unknown = fate == RedisFate::unknown;
+  return {.code = Errc::unavailable,
+          .message = unknown ? "Redis did not answer" : "Redis is away",
+          .field = {},
+          .retry_after_ms = kRetryMs,
+          .sys = unknown ? kRedisUnknown : kRedisNeverSent};
+}
+
 // A command of a coroutine's. It goes on from the loop, not from within the callback.
 class Asking {
  public:
-  Asking(Redis& redis, loop::Loop& loop, std::string_view key, Redis::Words words, std::chrono::milliseconds timeout)
-      : redis_(redis), loop_(loop), key_(key), words_(words), timeout_(timeout) {}
+  // `place`: null, or the server that it is for, whatever its key.
+  Asking(Redis::Impl& redis, std::string_view key, const RedisEndpoint* place, Redis::Words words,
+         std::chrono::milliseconds timeout)
+      : redis_(redis), key_(key), place_(place), words_(words), timeout_(timeout) {}
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> waiting) {
     waiting_ = waiting;
-    return redis_.call(call_, key_, words_, timeout_);
+    return place_ ? redis_.call_at(call_, *place_, words_, timeout_) : redis_.call(call_, key_, words_, timeout_);
   }
   Result<Reply> await_resume() {
     if (fate_ == RedisFate::answered) return std::move(reply_);
-    const bool unknown = fate_ == RedisFate::unknown;
-    base::Error error{.code = Errc::unavailable,
-                      .message = unknown ? "Redis did not answer" : "Redis is away",
-                      .field = {},
-                      .retry_after_ms = kRetryMs,
-                      .sys = unknown ? kRedisUnknown : kRedisNeverSent};
-    return std::unexpected(std::move(error));
+    return std::unexpected(not_answered(fate_));
   }
 
  private:
   void on_answer(RedisFate fate, Reply reply) {
     fate_ = fate;
     reply_ = std::move(reply);
-    loop_.send(loop_.core(), loop::make_mail([this] { waiting_.resume(); }));
+    redis_.loop().send(redis_.loop().core(), loop::make_mail([this] { waiting_.resume(); }));
   }
-  Redis& redis_;
-  loop::Loop& loop_;
+  Redis::Impl& redis_;
   std::string_view key_;
+  const RedisEndpoint* place_;
   Redis::Words words_;
   std::chrono::milliseconds timeout_;
   std::coroutine_handle<> waiting_;
@@ -334,9 +355,23 @@ bool Redis::call(RedisCall& call, std::string_view key, Words words, std::chrono
 
 Task<Result<Reply>> Redis::ask(std::string key, std::vector<std::string> words, std::chrono::milliseconds timeout) {
   const std::vector<std::string_view> views(words.begin(), words.end());
-  Asking asking(*this, impl_->loop(), key, views, timeout);
+  Asking asking(*impl_, key, nullptr, views, timeout);
   auto answer = co_await asking;
   co_return answer;
+}
+
+Task<Result<std::vector<Reply>>> Redis::ask_all(std::vector<std::string> words, std::chrono::milliseconds timeout) {
+  const std::vector<std::string_view> views(words.begin(), words.end());
+  const std::vector<RedisEndpoint> places = impl_->places();
+  std::vector<Reply> answers;
+  for (const RedisEndpoint& place : places) {
+    Asking asking(*impl_, {}, &place, views, timeout);
+    auto answer = co_await asking;
+    if (!answer) co_return std::unexpected(answer.error());
+    answers.push_back(std::move(*answer));
+  }
+  if (answers.empty()) co_return std::unexpected(not_answered(RedisFate::never_sent));
+  co_return answers;
 }
 
 bool Redis::publish(RedisCall& call, std::string_view channel, std::string_view payload,

@@ -35,6 +35,8 @@ struct Redis::Impl final : RedisHost, loop::TurnHook, RedisFeeds {
   Task<Result<void>> start(std::chrono::milliseconds wait);
   Task<void> close();
   bool call(RedisCall& call, std::string_view key, Words words, std::chrono::milliseconds timeout);
+  bool call_at(RedisCall& call, const RedisEndpoint& place, Words words, std::chrono::milliseconds timeout);
+  std::vector<RedisEndpoint> places() const;  // of the servers that have what is kept
   bool is_cluster() const noexcept { return kind_ == Kind::cluster; }
   const RedisOptions& options() const noexcept { return options_; }
   loop::Loop& loop() noexcept { return loop_; }
@@ -74,6 +76,7 @@ struct Redis::Impl final : RedisHost, loop::TurnHook, RedisFeeds {
   void take_slots(const SlotMap& map);
   void retire();
   std::vector<RedisEndpoint> candidates() const;
+  bool send(RedisCall& call, RedisServer* server, Words words, std::chrono::milliseconds timeout);
   RedisServer* find_or_add(const RedisEndpoint& endpoint);
   RedisServer* server_of(std::uint16_t slot) noexcept;
   RedisServer* any_server() noexcept;

@@ -99,9 +99,10 @@ void RedisNode::on_error(RedisCall& call, Reply reply) {
     return connection_.finish(call, RedisFate::never_sent, std::move(reply));
   }
   if (!is_passing_refusal(reply)) return connection_.finish(call, RedisFate::answered, std::move(reply));
-  // It is a master no more: who is, is to be found out.
-  if (code == "READONLY" || code == "MASTERDOWN") again("it is not the master any more");
+  const bool demoted = code == "READONLY" || code == "MASTERDOWN";
   connection_.finish(call, RedisFate::never_sent, std::move(reply));
+  // Who is the master now is to be found out. After the caller was told: the others' handlers may destroy what his call is in.
+  if (demoted) again("it is not the master any more");
 }
 
 // FUNCTION FLUSH, or a restore of other data.

@@ -65,13 +65,16 @@ void RedisSubscriber::stop() {
 
 void RedisSubscriber::on_turn_end() {
   if (!std::exchange(ready_, false) || stopped_) return;
-  for (std::size_t left = std::min(queue_.size(), kLooksPerTurn); left > 0; --left) {
+  const std::size_t before = queue_.size(), looks = std::min(before, kLooksPerTurn);
+  for (std::size_t left = looks; left > 0; --left) {
     Channel& channel = *queue_.front();
     queue_.pop_front();
     channel.queued = false;
     look_at(channel);
   }
   flush_batch();
+  // Those that were not looked at; unless all that were wait for a confirmation, which makes them ready.
+  if (looks < before && queue_.size() < before) ready_ = true;
 }
 
 void RedisSubscriber::look_at(Channel& channel) {

@@ -126,7 +126,6 @@ class RedisCall {
   RedisConnection* connection_ = nullptr;  // where it waits
   std::uint64_t sequence_ = 0;             // its place there
   base::ChunkRef command_;                 // kept in a cluster: it may have to be sent elsewhere
-  std::uint16_t slot_ = 0;
   std::uint8_t redirects_ = 0;
   bool held_ = false;    // it waits there for the connection to be opened
   bool direct_ = false;  // of the client itself: goes before the others, and its answer is not looked into
@@ -205,6 +204,10 @@ class Redis {
   // The same for a coroutine. The reply may be an error of Redis'; what was not answered is `unavailable`, and `sys` says which way.
   base::Task<base::Result<Reply>> ask(std::string key, std::vector<std::string> words,
                                       std::chrono::milliseconds timeout = limits::kRedisTimeout);
+  // The same at each server that has slots (in a cluster; else at the one), in turn: for what every process keeps for itself. The first that does not
+  // answer ends it.
+  base::Task<base::Result<std::vector<Reply>>> ask_all(std::vector<std::string> words,
+                                                       std::chrono::milliseconds timeout = limits::kRedisTimeout);
   // PUBLISH, in a cluster SPUBLISH. Refused too if the payload is larger than subscribers take.
   [[nodiscard]] bool publish(RedisCall& call, std::string_view channel, std::string_view payload,
                              std::chrono::milliseconds timeout = limits::kRedisTimeout);

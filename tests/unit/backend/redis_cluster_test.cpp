@@ -6,6 +6,7 @@ namespace ringline::backend::test {
 namespace {
 
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 // ---- Sentinel.
@@ -50,16 +51,47 @@ TEST_F(RedisSentinelTest, FollowsTheMasterThatSentinelsChoose) {
   EXPECT_TRUE(until([&] { return redis.health().connected; }));
 }
 
+// The master that is demoted closes its connections, or answers READONLY: what was not done is not there, and nothing twice.
+TEST_F(RedisSentinelTest, AFailoverUnderLoad) {
+  ASSERT_TRUE(well());
+  Redis& redis = connect(options("sentinel"));
+  Load load(redis, "load");
+  ASSERT_TRUE(writes(load, 1000));
+  const std::string before = master();
+  ASSERT_EQ(cli("sentinel-1 SENTINEL FAILOVER main"), "OK");
+  ASSERT_TRUE(until([&] {
+    load.pump();
+    return master() != before && redis.health().connected;
+  }));
+  EXPECT_TRUE(writes(load, 1000));
+  load.stop();
+  ASSERT_TRUE(until([&] { return load.idle(); }));
+  load.check(cli(master() + " LRANGE load 0 -1"), true);
+  EXPECT_EQ(ask(redis, {"DEL", "load"}), "1");
+}
+
 TEST_F(RedisSentinelTest, TheDeathOfAMasterIsSurvived) {
   ASSERT_TRUE(well());
   RedisOptions given = options("sentinel");
-  given.library = "#!lua name=numbers\nredis.register_function('number', function() return 1 end)";
+  given.library = R"(#!lua name=numbers
+redis.register_function('number', function() return 1 end)
+redis.register_function('slow', function(keys)
+  redis.call('RPUSH', keys[1], 'slow')
+  for i = 1, 1e12 do end
+end))";
   Redis& redis = connect(given);
   ASSERT_TRUE(redis.subscribe("global"));
   ASSERT_TRUE(until([&] { return heard_.count("+global") == 1; }));
   const std::string dead = master();
+  // One is being done when it dies, one waits behind it there: of neither anything is known.
+  Asked slow, behind;
+  ASSERT_TRUE(call(redis, slow, {"FCALL", "slow", "1", "done"}));
+  ASSERT_TRUE(call(redis, behind, {"RPUSH", "done", "behind"}));
+  static_cast<void>(until([] { return false; }, 50ms));
   control("kill " + dead);
-  EXPECT_TRUE(until([&] { return !redis.health().connected; }));
+  EXPECT_TRUE(until([&] { return !redis.health().connected && !slow.fates.empty() && !behind.fates.empty(); }));
+  EXPECT_THAT(slow.fates, ElementsAre(RedisFate::unknown));
+  EXPECT_THAT(behind.fates, ElementsAre(RedisFate::unknown));
   EXPECT_TRUE(comes(redis, {"FCALL", "number", "0"}, {}, "1"));
   EXPECT_TRUE(until([&] { return heard_.count("+global") >= 2; }));
   EXPECT_NE(master(), dead);
@@ -189,6 +221,40 @@ TEST_F(RedisClusterTest, ASlotIsFollowedWhileItMovesAndAfter) {
   end_move(slot, 0);
   EXPECT_TRUE(comes(redis, {"GET", fresh}, key, "new"));
   ASSERT_TRUE(until([&] { return cli(name(0) + " PUBSUB SHARDCHANNELS") == channel; }));
+}
+
+TEST_F(RedisClusterTest, ASlotMovesUnderLoad) {
+  Redis& redis = connect(options("cluster"));
+  const std::string key = key_on(0);
+  Load load(redis, key);
+  for (const std::size_t from : {0U, 1U}) {
+    EXPECT_TRUE(writes(load, 200));
+    begin_move(slot_of(key), from, 1 - from);
+    EXPECT_TRUE(writes(load, 200));
+    move_key(key, from, 1 - from);
+    EXPECT_TRUE(writes(load, 200));
+    end_move(slot_of(key), 1 - from);
+  }
+  EXPECT_TRUE(writes(load, 200));
+  load.stop();
+  ASSERT_TRUE(until([&] { return load.idle(); }));
+  EXPECT_EQ(load.count(RedisFate::unknown), 0U);
+  EXPECT_GE(redis.health().counters.redirects, 200U);
+  load.check(cli(name(0) + " LRANGE '" + key + "' 0 -1"), false);
+}
+
+TEST_F(RedisClusterTest, EachServerCanBeAsked) {
+  Redis& redis = connect(options("cluster"));
+  auto answers = run(redis.ask_all({"CLUSTER", "MYID"}, 10s));
+  ASSERT_TRUE(answers) << answers.error().message;
+  std::vector<std::string> found;
+  for (const Reply& answer : *answers) found.emplace_back(answer.text());
+  EXPECT_THAT(found, testing::UnorderedElementsAreArray(ids_));
+  control("kill cluster-3");
+  answers = run(redis.ask_all({"CLUSTER", "MYID"}, 10s));
+  control("start cluster-3");
+  EXPECT_FALSE(answers);
+  EXPECT_TRUE(until([&] { return redis.health().connected; }));
 }
 
 TEST_F(RedisClusterTest, OneServerAwayIsOnlyItsSlotsAway) {

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,66 @@ struct Asked {
     reply = std::move(answer);
   }
   RedisCallOf<Asked, &Asked::on_answer> call{*this};
+};
+
+// Writes numbers into a list without a pause, a few at once, and remembers what became of each.
+class Load {
+ public:
+  Load(Redis& redis, std::string key) : redis_(redis), key_(std::move(key)) {
+    for (std::size_t i = 0; i < kAtOnce; ++i) writers_.push_back(std::make_unique<Writer>(*this));
+  }
+  // Those that were refused begin again.
+  void pump() {
+    for (const auto& writer : writers_)
+      if (!writer->call.waiting()) writer->write();
+  }
+  void stop() { stopped_ = true; }
+  bool idle() const {
+    return std::ranges::none_of(writers_, [](const auto& writer) { return writer->call.waiting(); });
+  }
+  std::size_t count(RedisFate fate) const {
+    return static_cast<std::size_t>(std::ranges::count(fates_, std::optional(fate)));
+  }
+  // `list`: what is in it, a number a line. Whatever is said to be done is there, and what is said not to be is not; nothing is there twice.
+  // `lossy`: the server may have lost what it had answered.
+  void check(const std::string& list, bool lossy) const {
+    std::vector<unsigned> times(fates_.size());
+    std::istringstream lines(list);
+    for (std::string line; std::getline(lines, line);) ++times.at(std::stoul(line));
+    for (std::size_t i = 0; i < fates_.size(); ++i) {
+      ASSERT_TRUE(fates_[i]) << i;
+      ASSERT_LE(times[i], 1U) << i;
+      if (*fates_[i] == RedisFate::answered && !lossy) ASSERT_EQ(times[i], 1U) << i;
+      if (*fates_[i] == RedisFate::never_sent) ASSERT_EQ(times[i], 0U) << i;
+    }
+  }
+
+ private:
+  static constexpr std::size_t kAtOnce = 50;
+  struct Writer {
+    explicit Writer(Load& owner) : load(owner) {}
+    Load& load;
+    std::size_t number = 0;
+    void write() {
+      const std::string text = std::to_string(load.fates_.size());
+      const std::array<std::string_view, 3> words{"RPUSH", load.key_, text};
+      if (load.stopped_ || !load.redis_.call(call, load.key_, words, 10s)) return;
+      number = load.fates_.size();
+      load.fates_.emplace_back();
+    }
+    void on_answer(RedisFate fate, Reply reply) {
+      EXPECT_FALSE(fate == RedisFate::answered && reply.is_error()) << reply.text();
+      load.fates_[number] = fate;
+      if (fate == RedisFate::answered) write();
+    }
+    RedisCallOf<Writer, &Writer::on_answer> call{*this};
+  };
+
+  Redis& redis_;
+  std::string key_;
+  std::vector<std::optional<RedisFate>> fates_;
+  std::vector<std::unique_ptr<Writer>> writers_;
+  bool stopped_ = false;
 };
 
 class RedisFixture : public testing::Test {
@@ -165,6 +226,14 @@ class RedisFixture : public testing::Test {
       static_cast<void>(until([] { return false; }, 10ms));
     }
     return false;
+  }
+  // Until so many more are answered.
+  [[nodiscard]] bool writes(Load& load, std::size_t more) {
+    const std::size_t before = load.count(RedisFate::answered);
+    return until([&] {
+      load.pump();
+      return load.count(RedisFate::answered) >= before + more;
+    });
   }
   static bool call(Redis& client, Asked& asked, std::vector<std::string_view> words, std::string_view key = {},
                    std::chrono::milliseconds timeout = 10s) {

@@ -1,4 +1,13 @@
 // One Redis server: order, deadlines, bounds, what is known of a command that was not answered, and that it recovers from each: cut, frozen, killed.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
 #include "redis_support.hpp"
 
 namespace ringline::backend::test {
@@ -9,6 +18,72 @@ using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
+
+// Before a server: what it answers comes in single bytes.
+class Drip {
+ public:
+  explicit Drip(std::uint16_t to) : to_(to), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in here = loopback(0);
+    socklen_t size = sizeof here;
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<const sockaddr*>(&here), size), 0);
+    EXPECT_EQ(::listen(listener_, 8), 0);
+    EXPECT_EQ(::getsockname(listener_, reinterpret_cast<sockaddr*>(&here), &size), 0);
+    port = ntohs(here.sin_port);
+    thread_ = std::thread([this] { run(); });
+  }
+  ~Drip() {
+    ended_ = true;
+    thread_.join();
+    for (const pollfd& one : watched_) ::close(one.fd);
+  }
+  std::uint16_t port = 0;
+
+ private:
+  static sockaddr_in loopback(std::uint16_t port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return address;
+  }
+  // The listener, then pairs: a client and its server.
+  void run() {
+    watched_.push_back({.fd = listener_, .events = POLLIN, .revents = 0});
+    while (!ended_) {
+      ::poll(watched_.data(), watched_.size(), 10);
+      for (std::size_t i = 1; i < watched_.size(); ++i)
+        if (watched_[i].revents != 0) pass(watched_[i].fd, watched_[i % 2 == 1 ? i + 1 : i - 1].fd, i % 2 == 0);
+      if (watched_[0].revents != 0) take();
+    }
+  }
+  void take() {
+    const sockaddr_in server = loopback(to_);
+    const int on = 1;
+    for (const int one : {::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC),
+                          ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)}) {
+      ::setsockopt(one, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      watched_.push_back({.fd = one, .events = POLLIN, .revents = 0});
+    }
+    EXPECT_EQ(::connect(watched_.back().fd, reinterpret_cast<const sockaddr*>(&server), sizeof server), 0);
+  }
+  static void pass(int from, int to, bool in_bytes) {
+    std::array<char, 4096> piece{};
+    const ssize_t count = ::recv(from, piece.data(), piece.size(), MSG_DONTWAIT);
+    if (count <= 0) ::shutdown(to, SHUT_RDWR);
+    const std::size_t most = in_bytes ? 1 : piece.size();
+    for (ssize_t at = 0; at < count;) {
+      const ssize_t sent = ::send(to, piece.data() + at, std::min(most, static_cast<std::size_t>(count - at)), MSG_NOSIGNAL);
+      if (sent <= 0) return;
+      at += sent;
+    }
+  }
+
+  std::uint16_t to_;
+  int listener_;
+  std::atomic<bool> ended_{false};
+  std::vector<pollfd> watched_;
+  std::thread thread_;
+};
 
 class RedisServerTest : public RedisFixture {
  protected:
@@ -149,6 +224,30 @@ TEST_F(RedisServerTest, LargeValuesPassUpToTheBound) {
   EXPECT_EQ(ask(redis, {"GET", "large"}), "no answer " + std::to_string(kRedisUnknown));
   EXPECT_TRUE(comes(redis, {"STRLEN", "large"}, {}, std::to_string(2 * large.size())));
   EXPECT_EQ(redis.health().counters.losses, 1U);
+}
+
+TEST_F(RedisServerTest, AnswersMayComeInSingleBytes) {
+  for (const char* which : {"single", "tls"}) {
+    RedisOptions given = options(which);
+    const Drip drip(given.servers.front().port);
+    given.servers.front().port = drip.port;
+    Redis& redis = connect(given);
+    ASSERT_TRUE(redis.subscribe(which));
+    const std::string text(1000, 'x');
+    EXPECT_EQ(ask(redis, {"SET", "text", text}), "OK");
+    std::vector<Asked> all(20);
+    for (Asked& one : all) ASSERT_TRUE(call(redis, one, {"MGET", "text", "nothing", "text"}));
+    ASSERT_TRUE(until([&] { return !all.back().fates.empty(); }));
+    for (const Asked& one : all) {
+      ASSERT_EQ(one.reply[0].text(), text);
+      ASSERT_TRUE(one.reply[1].is_nil());
+      ASSERT_EQ(one.reply[2].text(), text);
+    }
+    ASSERT_TRUE(until([&] { return heard_.count("+" + std::string(which)) == 1; }));
+    EXPECT_EQ(ask(redis, {"PUBLISH", which, text}), "1");
+    ASSERT_TRUE(until([&] { return heard_.count(which + ("=" + text)) == 1; }));
+    EXPECT_EQ(redis.health().counters.losses, 0U);
+  }
 }
 
 // ---- It goes, and comes back.
