@@ -54,6 +54,8 @@ struct Heard final : RedisListener {
 
 // A call that remembers what became of it.
 struct Asked {
+  Asked() = default;
+  ~Asked() { call.abandon(); }
   std::vector<RedisFate> fates;
   Reply reply;
   void on_answer(RedisFate fate, Reply answer) {
@@ -68,6 +70,9 @@ class Load {
  public:
   Load(Redis& redis, std::string key) : redis_(redis), key_(std::move(key)) {
     for (std::size_t i = 0; i < kAtOnce; ++i) writers_.push_back(std::make_unique<Writer>(*this));
+  }
+  ~Load() {
+    for (const auto& writer : writers_) writer->call.abandon();
   }
   // Those that were refused begin again.
   void pump() {
