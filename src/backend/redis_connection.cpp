@@ -326,7 +326,9 @@ void RedisConnection::finish(RedisCall& call, RedisFate fate, Reply reply) {
 // Where nothing is asked a PING is, and who owes an answer for too long is gone. (It may take long over a large one, and is heard meanwhile.)
 void RedisConnection::on_tick() {
   const std::int64_t now_ms = context_.loop.now_ms();
-  const std::int64_t silence_ms = context_.options.times.silence.count();
+  const std::int64_t ping_ms = context_.options.times.ping.count(), silence_ms = context_.options.times.silence.count();
+  // Our own thread stood still: nobody has listened.
+  if (now_ms - tick_.due_ms() >= ping_ms) heard_ms_ = now_ms;
   const std::int64_t owed_ms = waiting_.count > 0 ? std::max(waiting_.at(waiting_.first).at_ms, heard_ms_) : now_ms;
   if (now_ms - (pushes_ ? heard_ms_ : owed_ms) >= silence_ms) return lose("it does not answer any more");
   static constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
@@ -335,7 +337,7 @@ void RedisConnection::on_tick() {
   } else if (waiting_.count == 0) {
     add(nullptr, kPing, true);
   }
-  context_.loop.timers().arm(tick_, now_ms + context_.options.times.ping.count());
+  context_.loop.timers().arm(tick_, now_ms + ping_ms);
 }
 
 // ---- The end.

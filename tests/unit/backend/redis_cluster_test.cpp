@@ -18,56 +18,46 @@ class RedisSentinelTest : public RedisFixture {
     const std::string place = cli("sentinel-1 SENTINEL GET-MASTER-ADDR-BY-NAME main");
     return place.ends_with(control("port main-1")) ? "main-1" : "main-2";
   }
-  // All sentinels name one master, and its replica follows it.
+  // All sentinels name one master, and know that the other follows it: else one of them may undo what comes next.
   bool well() {
     return until([] {
       const std::string place = cli("sentinel-1 SENTINEL GET-MASTER-ADDR-BY-NAME main");
       for (const char* sentinel : {"sentinel-1 ", "sentinel-2 ", "sentinel-3 "}) {
         if (cli(std::string(sentinel) + "SENTINEL GET-MASTER-ADDR-BY-NAME main") != place) return false;
         if (!cli(std::string(sentinel) + "SENTINEL CKQUORUM main").starts_with("OK 3")) return false;
+        const std::string replica = cli(std::string(sentinel) + "SENTINEL REPLICAS main");
+        if (replica.find("role-reported\nslave") == replica.npos) return false;
+        if (replica.find("master-link-status\nok") == replica.npos) return false;
       }
-      return cli(master() + " INFO replication").find("state=online") != std::string::npos &&
-             cli((master() == "main-1" ? "main-2" : "main-1") + std::string(" ROLE")).starts_with("slave");
+      return true;
     });
   }
 };
 
+// Under load: what was not done is not there, and nothing twice. (What the old master takes while it is demoted is lost.)
 TEST_F(RedisSentinelTest, FollowsTheMasterThatSentinelsChoose) {
   ASSERT_TRUE(well());
   Redis& redis = connect(options("sentinel"));
   EXPECT_FALSE(redis.is_cluster());
-  EXPECT_EQ(ask(redis, {"SET", "before", "1"}), "OK");
+  EXPECT_EQ(ask(redis, {"DEL", "load"}), "0");
   ASSERT_TRUE(redis.subscribe("global"));
   ASSERT_TRUE(until([&] { return heard_.count("+global") == 1; }));
-  const std::string before = master();
-  ASSERT_EQ(cli("sentinel-1 SENTINEL FAILOVER main"), "OK");
-  ASSERT_TRUE(until([&] { return master() != before; }));
-  EXPECT_TRUE(comes(redis, {"SET", "after", "1"}, {}, "OK"));
-  EXPECT_EQ(cli(master() + " GET after"), "1");
-  EXPECT_EQ(ask(redis, {"GET", "before"}), "1");
-  ASSERT_TRUE(until([&] { return heard_.count("+global") >= 2; }));
-  EXPECT_GE(heard_.count("lost"), 1);
-  ASSERT_TRUE(until([&] { return cli(master() + " PUBSUB CHANNELS global") == "global"; }));
-  EXPECT_TRUE(until([&] { return redis.health().connected; }));
-}
-
-// The master that is demoted closes its connections, or answers READONLY: what was not done is not there, and nothing twice.
-TEST_F(RedisSentinelTest, AFailoverUnderLoad) {
-  ASSERT_TRUE(well());
-  Redis& redis = connect(options("sentinel"));
   Load load(redis, "load");
   ASSERT_TRUE(writes(load, 1000));
   const std::string before = master();
-  ASSERT_EQ(cli("sentinel-1 SENTINEL FAILOVER main"), "OK");
+  ASSERT_TRUE(until([] { return cli("sentinel-1 SENTINEL FAILOVER main") == "OK"; }));
   ASSERT_TRUE(until([&] {
     load.pump();
-    return master() != before && redis.health().connected;
+    return master() != before && redis.health().counters.losses > 0 && redis.health().connected;
   }));
   EXPECT_TRUE(writes(load, 1000));
   load.stop();
   ASSERT_TRUE(until([&] { return load.idle(); }));
   load.check(cli(master() + " LRANGE load 0 -1"), true);
-  EXPECT_EQ(ask(redis, {"DEL", "load"}), "1");
+  EXPECT_TRUE(comes(redis, {"DEL", "load"}, {}, "1"));
+  ASSERT_TRUE(until([&] { return heard_.count("+global") >= 2; }));
+  EXPECT_GE(heard_.count("lost"), 1);
+  EXPECT_EQ(cli(master() + " PUBSUB CHANNELS global"), "global");
 }
 
 TEST_F(RedisSentinelTest, TheDeathOfAMasterIsSurvived) {
@@ -97,14 +87,14 @@ end))";
   EXPECT_NE(master(), dead);
   control("start " + dead);
   EXPECT_TRUE(well());
-  EXPECT_EQ(ask(redis, {"FCALL", "number", "0"}), "1");
+  EXPECT_TRUE(comes(redis, {"FCALL", "number", "0"}, {}, "1"));
 }
 
 TEST_F(RedisSentinelTest, OneSentinelMayBeAway) {
-  control("kill sentinel-1");
+  control("freeze sentinel-1");
   Redis& redis = connect(options("sentinel"));
   const std::string answer = ask(redis, {"ECHO", "here"});
-  control("start sentinel-1");
+  control("thaw sentinel-1");
   EXPECT_EQ(answer, "here");
   EXPECT_TRUE(well());
 }
@@ -113,7 +103,7 @@ TEST_F(RedisSentinelTest, WhatIsNamedWronglyIsSaid) {
   ASSERT_TRUE(well());
   RedisOptions given = options("sentinel");
   given.master = "nobody";
-  EXPECT_THAT(refusal(given, Errc::unavailable, 300ms), HasSubstr("no sentinel names the master of nobody"));
+  EXPECT_TRUE(fails(given, "no sentinel names the master of nobody"));
   given = options("sentinel");
   given.sentinel_password = "wrong";
   EXPECT_THAT(refusal(given), HasSubstr("refuses the user or the password"));
@@ -123,7 +113,7 @@ TEST_F(RedisSentinelTest, WhatIsNamedWronglyIsSaid) {
   EXPECT_THAT(refusal(given), HasSubstr("is a sentinel: write redis+sentinel://"));
   const std::string replica = master() == "main-1" ? "main-2" : "main-1";
   given.servers.front().port = static_cast<std::uint16_t>(std::stoul(control("port " + replica)));
-  EXPECT_THAT(refusal(given, Errc::unavailable, 300ms), HasSubstr("is not a master but a replica"));
+  EXPECT_TRUE(fails(given, "is not a master but a replica"));
 }
 
 // ---- Cluster.
@@ -254,7 +244,7 @@ TEST_F(RedisClusterTest, EachServerCanBeAsked) {
   answers = run(redis.ask_all({"CLUSTER", "MYID"}, 10s));
   control("start cluster-3");
   EXPECT_FALSE(answers);
-  EXPECT_TRUE(until([&] { return redis.health().connected; }));
+  EXPECT_TRUE(comes(redis, {"SET", key_on(2), "1"}, key_on(2), "OK"));
 }
 
 TEST_F(RedisClusterTest, OneServerAwayIsOnlyItsSlotsAway) {

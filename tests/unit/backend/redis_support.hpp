@@ -195,12 +195,21 @@ class RedisFixture : public testing::Test {
     EXPECT_TRUE(started) << started.error().message;
     return client;
   }
-  // Why it cannot be started.
-  std::string refusal(RedisOptions given, Errc code = Errc::invalid, std::chrono::milliseconds wait = 20s) {
-    auto started = run(make(std::move(given)).start(wait));
+  // Why it cannot be started, which waiting would not help.
+  std::string refusal(RedisOptions given) {
+    auto started = run(make(std::move(given)).start(20s));
     if (started) return "it could be started";
-    EXPECT_EQ(started.error().code, code);
+    EXPECT_EQ(started.error().code, Errc::invalid);
     return started.error().message;
+  }
+  // Whether that is why it cannot be reached, which it goes on trying.
+  [[nodiscard]] bool fails(RedisOptions given, const std::string& why) {
+    Redis& client = make(std::move(given));
+    auto started = run(client.start(1ms));
+    EXPECT_FALSE(started);
+    const bool said = until([&] { return client.health().why.find(why) != std::string::npos; });
+    EXPECT_TRUE(said) << client.health().why;
+    return said && !client.health().connected;
   }
 
   // What a command is answered: its text, its number, "(nil)", "(N)" of an array; of what is not answered the error's.

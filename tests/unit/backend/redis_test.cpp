@@ -59,8 +59,8 @@ class Drip {
   void take() {
     const sockaddr_in server = loopback(to_);
     const int on = 1;
-    for (const int one : {::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC),
-                          ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)}) {
+    for (const int one :
+         {::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC), ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)}) {
       ::setsockopt(one, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       watched_.push_back({.fd = one, .events = POLLIN, .revents = 0});
     }
@@ -72,7 +72,8 @@ class Drip {
     if (count <= 0) ::shutdown(to, SHUT_RDWR);
     const std::size_t most = in_bytes ? 1 : piece.size();
     for (ssize_t at = 0; at < count;) {
-      const ssize_t sent = ::send(to, piece.data() + at, std::min(most, static_cast<std::size_t>(count - at)), MSG_NOSIGNAL);
+      const ssize_t sent =
+          ::send(to, piece.data() + at, std::min(most, static_cast<std::size_t>(count - at)), MSG_NOSIGNAL);
       if (sent <= 0) return;
       at += sent;
     }
@@ -332,7 +333,7 @@ TEST_F(RedisServerTest, AServerThatIsNotThereYetIsWaitedFor) {
 TEST_F(RedisServerTest, ANameThatDoesNotExistIsSaid) {
   RedisOptions given = options("single");
   given.servers.front().host = "no-such-host.invalid";
-  EXPECT_THAT(refusal(given, Errc::unavailable, 700ms), HasSubstr("no-such-host.invalid"));
+  EXPECT_TRUE(fails(given, "no-such-host.invalid"));
 }
 
 // ---- Who may not, and what may not be used.
@@ -399,23 +400,22 @@ TEST_F(RedisServerTest, SpeaksTls) {
 TEST_F(RedisServerTest, TrustsOnlyTheRightName) {
   RedisOptions given = options("tls");
   given.servers.front().host = "127.0.0.1";
-  EXPECT_THAT(refusal(given, Errc::unavailable, 300ms),
-              HasSubstr("the certificate of 127.0.0.1 is not accepted: IP address mismatch"));
+  EXPECT_TRUE(fails(given, "the certificate of 127.0.0.1 is not accepted: IP address mismatch"));
   given = options("tls");
   given.tls_ca.clear();
-  EXPECT_THAT(refusal(given, Errc::unavailable, 300ms), HasSubstr("the certificate of localhost is not accepted"));
+  EXPECT_TRUE(fails(given, "the certificate of localhost is not accepted"));
   given.tls_ca = "/nowhere";
   auto made = Redis::make(loop(), workers(), given, nullptr);
   ASSERT_FALSE(made);
   EXPECT_THAT(made.error().message, HasSubstr("/nowhere cannot be used"));
-  // TLS to one that speaks none, and the other way round: what comes is no Redis.
+  // TLS to one that speaks none, which waits for more; and the other way round.
   const RedisOptions plain = options("single");
   given = options("tls");
   given.servers.front().port = plain.servers.front().port;
-  EXPECT_NE(refusal(given, Errc::unavailable, 300ms), "it could be started");
+  EXPECT_TRUE(fails(given, "no connection in time"));
   given = plain;
   given.servers.front().port = options("tls").servers.front().port;
-  EXPECT_NE(refusal(given, Errc::unavailable, 300ms), "it could be started");
+  EXPECT_TRUE(fails(given, given.servers.front().text()));  // closed, or reset
 }
 
 // ---- Subscriptions.
