@@ -215,11 +215,14 @@ Result<void> check_s3(const Settings& settings) {
 // What no single value can say.
 Result<void> check_together(const Settings& settings) {
   if (auto s3 = check_s3(settings); !s3) return s3;
-  if (!settings.redis_url.empty() && settings.jwt_secret.empty())
+  const bool with_redis = !settings.redis_url.empty() || !settings.redis_host.empty();
+  if (!settings.redis_url.empty() && !settings.redis_host.empty())
+    return fail_field("REDIS_HOST", "REDIS_HOST: REDIS_URL names the host already; take one of them away");
+  if (with_redis && settings.jwt_secret.empty())
     return fail_field("JWT_SECRET",
                       "JWT_SECRET: set it together with REDIS_URL, the same on every host; the one made here would be "
                       "this host's only");
-  if (!settings.redis_url.empty())
+  if (with_redis)
     return fail_field("REDIS_URL",
                       "REDIS_URL: Redis is not built yet; take the setting away, and this host stands alone");
   if (!settings.database_replica_url.empty() && !settings.database_url.starts_with("postgres"))

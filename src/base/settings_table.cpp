@@ -227,6 +227,13 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kData, "DATABASE_URL", "URL", {set_database, show_database}, "sqlite:PATH or postgresql://USER:PASSWORD@HOST/DATABASE; unset: SQLite in DATA_DIR. Also by PGHOST, PGPORT, … or DB_HOST, DB_PORT, …", Secrecy::masked),
     row(kData, "DATABASE_REPLICA_URL", "URL", {set_replica, show_replica}, "Servers that follow it: history and search are read there", Secrecy::masked),
     row(kData, "REDIS_URL", "URL", kText<&S::redis_url>, "For many hosts; not built yet", Secrecy::masked),
+    row(kData, "REDIS_HOST", "NAME", kText<&S::redis_host>, "Instead of REDIS_URL: the host"),
+    row(kData, "REDIS_PORT", "NUMBER", kNumber<&S::redis_port, 1, 65535>, "Instead of REDIS_URL: the port"),
+    row(kData, "REDIS_PASSWORD", "TEXT", kText<&S::redis_password>, "For a REDIS_URL without one, or with REDIS_HOST", Secrecy::by_file),
+    row(kData, "REDIS_TLS", "on|off", kSwitch<&S::redis_tls>, "Encrypt, as rediss:// does"),
+    row(kData, "REDIS_TLS_CA", "PATH", kText<&S::redis_tls_ca>, "Who signs Redis' certificate; unset: whom the system trusts"),
+    row(kData, "REDIS_TLS_CERT", "PATH", kText<&S::redis_tls_cert>, "Our certificate, for a Redis that asks for one"),
+    row(kData, "REDIS_TLS_KEY", "PATH", kText<&S::redis_tls_key>, "Its key; unset: it is in the same file"),
     row(kData, "DURABILITY", "MODE", {set_durability, show_durability}, "strict: synced before it is acked; relaxed: a crash may lose the last messages"),
     row(kData, "JOURNAL_SEGMENT", "SIZE", kSize<&S::journal_segment_bytes, kSegmentBytesMin, kSegmentBytesMax>, "Size of a journal file"),
     row(kFiles, "S3_ENDPOINT", "URL", kUrl<&S::s3_endpoint>, "http(s)://HOST[:PORT] of an S3; unset: AWS in S3_REGION"),
@@ -268,8 +275,6 @@ constexpr auto kRows = std::to_array<SettingRow>({
 });
 
 constexpr auto kLater = std::to_array<LaterName>({
-    {"REDIS_HOST", "Redis", true}, {"REDIS_PORT", "Redis", false},
-    {"REDIS_PASSWORD", "Redis", false}, {"REDIS_TLS", "Redis", false},
     {"WEBRTC_STUN", "calls", false}, {"WEBRTC_TURN_URLS", "calls", false}, {"WEBRTC_TURN_SECRET", "calls", false},
     {"WEBRTC_TURN_USERNAME", "calls", false}, {"WEBRTC_TURN_CREDENTIAL", "calls", false}, {"WEBRTC_TURN_TTL", "calls", false},
     {"CALL_RING_TIMEOUT", "calls", false}, {"CALL_RECONNECT_GRACE", "calls", false}, {"SOCKETIO_RECOVERY", "Socket.IO recovery", false},

@@ -51,7 +51,7 @@ base::Result<Address> name_of(Fd socket, int (*ask)(int, sockaddr*, socklen_t*))
 
 }  // namespace
 
-base::Result<Address> resolve_tcp(const std::string& host, std::uint16_t port) {
+base::Result<std::vector<Address>> resolve_all_tcp(const std::string& host, std::uint16_t port) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -63,10 +63,19 @@ base::Result<Address> resolve_tcp(const std::string& host, std::uint16_t port) {
                           fmt::format("cannot find the host {}: {}", host, ::gai_strerror(failed)));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
-  Address address;
-  std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
-  address.length = found->ai_addrlen;
-  return address;
+  std::vector<Address> addresses;
+  for (const addrinfo* one = found; one; one = one->ai_next) {
+    Address& address = addresses.emplace_back();
+    std::memcpy(&address.storage, one->ai_addr, one->ai_addrlen);
+    address.length = one->ai_addrlen;
+  }
+  return addresses;
+}
+
+base::Result<Address> resolve_tcp(const std::string& host, std::uint16_t port) {
+  auto addresses = resolve_all_tcp(host, port);
+  if (!addresses) return std::unexpected(addresses.error());
+  return addresses->front();
 }
 
 base::Result<Fd> listen_tcp(const std::string& host, std::uint16_t port, const ListenOptions& options) {

@@ -111,6 +111,29 @@ inline constexpr auto kTransferGrace =
 inline constexpr std::uint64_t kPartBytes = 16 * 1024 * 1024;         // of an upload to S3 in parts
 inline constexpr std::uint64_t kFolderFreeBytes = 256 * 1024 * 1024;  // left free by uploads, for journal and database
 
+// Redis. Each core has its own client.
+inline constexpr std::chrono::milliseconds kRedisTimeout = 500ms;  // of a command, where its caller says nothing else
+inline constexpr std::chrono::milliseconds kRedisConnectTimeout = 2s;  // to a server: looked up, connected, signed in
+inline constexpr std::chrono::milliseconds kRedisPrepareTimeout = 5s;  // of each command that makes a server ready
+inline constexpr std::chrono::milliseconds kRedisPingInterval = 2s;    // on a connection where nothing is asked
+inline constexpr std::chrono::milliseconds kRedisSilence = 5s;       // a server that owes an answer for so long is lost
+inline constexpr std::chrono::milliseconds kRedisBackoffMin = 50ms;  // between two tries to connect
+inline constexpr std::chrono::milliseconds kRedisBackoffMax = 5s;
+inline constexpr std::chrono::milliseconds kRedisSlotsInterval =
+    30s;  // a cluster is asked who has which slots, at the latest
+inline constexpr std::chrono::milliseconds kRedisSlotsPause = 100ms;  // and not more often than this
+inline constexpr std::chrono::milliseconds kRedisStartWait = 10s;
+inline constexpr std::size_t kRedisCalls = 65'536;                 // without an answer, of one connection
+inline constexpr std::size_t kRedisQueueBytes = 16 * 1024 * 1024;  // their bytes
+inline constexpr std::size_t kRedisReplyBytes = 16 * 1024 * 1024;  // a reply; a server that sends more is lost
+inline constexpr std::size_t kRedisReplyElements = 1024 * 1024;    // likewise, of all its arrays
+inline constexpr std::size_t kRedisPayloadBytes = 1024 * 1024;     // published; a larger one is not given on
+inline constexpr std::size_t kRedisChannels = 1'000'000;           // subscribed to, of one core: some 200 bytes each
+inline constexpr std::size_t kRedisChannelBytes = 256;             // a channel's name
+inline constexpr std::size_t kRedisSubscribesInFlight = 4096;      // channels that wait to be confirmed, of one server
+inline constexpr unsigned kRedisRedirects = 5;                     // of one command, from server to server of a cluster
+inline constexpr std::size_t kRedisServers = 1024;                 // of a cluster
+
 // Journal.
 inline constexpr std::size_t kJournalSegmentBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kJournalBatchBytes =

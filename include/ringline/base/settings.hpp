@@ -66,7 +66,14 @@ struct Settings {
   std::string data_dir = "ringline-data";
   std::string database_url;          // empty: SQLite in data_dir
   std::string database_replica_url;  // empty: all is read where it is written
-  std::string redis_url;             // empty: one host
+  std::string redis_url;             // empty, and redis_host too: one host
+  std::string redis_host;            // instead of the URL
+  std::uint16_t redis_port = 6379;
+  std::string redis_password;  // where the URL has none
+  bool redis_tls = false;
+  std::string redis_tls_ca;  // files
+  std::string redis_tls_cert;
+  std::string redis_tls_key;
   Durability durability = Durability::strict;
 
   // Files: in S3 where a bucket is named, else in data_dir.

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "ringline/base/result.hpp"
 #include "ringline/loop/ring.hpp"
@@ -20,6 +21,8 @@ struct Address {
 
 // The first address of a host name or number. Blocks while a name is looked up: at start-up, or on a worker.
 base::Result<Address> resolve_tcp(const std::string& host, std::uint16_t port);
+// All of them, in the order in which they are to be tried. Blocks likewise, but for a number.
+base::Result<std::vector<Address>> resolve_all_tcp(const std::string& host, std::uint16_t port);
 
 struct ListenOptions {
   int backlog = 4096;

@@ -168,6 +168,10 @@ TEST_F(SettingsTest, what_is_not_built_yet_is_said) {
   EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h"}), HasSubstr("JWT_SECRET: set it together with REDIS_URL"));
   EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h", "JWT_SECRET=" + std::string(32, 'a')}),
               HasSubstr("Redis is not built yet"));
+  EXPECT_THAT(error_of({}, {"REDIS_HOST=h", "REDIS_PORT=1", "REDIS_TLS=on", "REDIS_PASSWORD=p",
+                            "JWT_SECRET=" + std::string(32, 'a')}),
+              HasSubstr("Redis is not built yet"));
+  EXPECT_THAT(error_of({}, {"REDIS_HOST=h", "REDIS_URL=redis://h"}), HasSubstr("take one of them away"));
 }
 
 TEST_F(SettingsTest, a_database_by_its_parts) {
