@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "chat/commands.hpp"
+#include "chat/effects.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/utf8.hpp"
 
@@ -47,13 +48,6 @@ Task<Result<NewRoom>> check_members(Parts& p, NewRoom draft) {
     if (!account) co_return std::unexpected(account.error());
   }
   co_return draft;
-}
-
-// Of who is a member already, by the store: his home may not know of it, since somebody else was quicker to begin the room.
-void tell_home(Parts& p, const HomeRoom& room, UserId user) {
-  p.on(p.home(user), [user, id = room.room.id, seq = std::max<std::uint64_t>(room.room.last_seq, 1)](Parts& there) {
-    there.people.joined(user, id, seq);
-  });
 }
 
 // Makes a room in the store and begins it at its home.
@@ -176,17 +170,6 @@ Task<void> answer_join(Parts& p, RoomId id, UserCard user, ReplyTo to) {
   answer(p, to, out.view());
 }
 
-// A new member, from the commit of his member_joined on.
-void add_member_at_commit(Parts& p, HomeRoom& room, const HomeMember& member) {
-  UserId user = member.member.user;
-  HomeMember& added = room.members.emplace(user, member).first;
-  added.member.read_seq = room.room.last_seq;
-  added.member.read_count = room.room.message_count;
-  p.member_lists.changed(room.room.id, user);
-  p.on(p.home(user),
-       [user, id = room.room.id, seq = room.room.last_seq](Parts& there) { there.people.joined(user, id, seq); });
-}
-
 }  // namespace
 
 bool begin_room(Parts& p, HomeRoom& room, Sequencer::Then then) {
@@ -195,12 +178,7 @@ bool begin_room(Parts& p, HomeRoom& room, Sequencer::Then then) {
   if (!maker) return false;
   Sequencer::Draft draft{.room = room, .kind = EventKind::room_created, .actor = *maker->user};
   return p.sequencer.sequence(
-      draft, [&](Writer& out, const Event&) { out.key("room").raw(room_json(p, room, UserId{})); },
-      [&here = p, then = std::move(then)](HomeRoom& begun, bool ok) mutable {
-        if (ok)
-          for (const HomeMember& member : begun.members) tell_home(here, begun, member.id());
-        then(begun, ok);
-      });
+      draft, [&](Writer& out, const Event&) { out.key("room").raw(room_json(p, room, UserId{})); }, std::move(then));
 }
 
 void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to) {
@@ -218,19 +196,15 @@ void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to) {
     return;
   }
   if (room.room.is_private) return answer(p, to, base::fail(Errc::not_found, "no such room").error());
-  HomeMember member{.member = {.user = user->id, .joined_ms = base::wall_ms(), .role = MemberRole::member},
-                    .user = user};
-  Sequencer::Draft draft{.room = room, .kind = EventKind::member_joined, .actor = *user, .subject = user->id};
+  Sequencer::Draft draft{.room = room, .kind = EventKind::member_joined, .actor = *user, .subject = user};
   bool taken = p.sequencer.sequence(
       draft,
-      [&](Writer& out, const Event&) {
-        HomeMember shown = member;
-        shown.online = 1;
-        write_member(out.key("member"), shown);
+      [&](Writer& out, const Event& event) {
+        write_member(out.key("member"),
+                     {.member = {.user = user->id, .joined_ms = event.at_ms}, .online = 1, .user = user});
       },
-      [&here = p, member, user, to](HomeRoom& joined, bool ok) {
+      [&here = p, user, to](HomeRoom& joined, bool ok) {
         if (!ok) return answer(here, to, log_refused());
-        add_member_at_commit(here, joined, member);
         here.o.scope.spawn(answer_join(here, joined.room.id, user, to));
       });
   if (!taken) answer(p, to, log_refused());
@@ -317,18 +291,11 @@ void join(Parts& p, Call& call) {
   p.o.scope.spawn(join_by_name(p, std::move(*name), call.actor, call.to));
 }
 
-bool leave(Parts& p, HomeRoom& room, const Person& user, std::move_only_function<void(bool ok)> then) {
-  Sequencer::Draft draft{.room = room, .kind = EventKind::member_left, .actor = user, .subject = user.id};
+bool leave(Parts& p, HomeRoom& room, const UserCard& user, Sequencer::Then then) {
+  Sequencer::Draft draft{.room = room, .kind = EventKind::member_left, .actor = *user, .subject = user};
   return p.sequencer.sequence(
-      draft, [&](Writer& out, const Event&) { out.key("userId").id(user.id).key("reason").string("left"); },
-      [&here = p, user = user.id, then = std::move(then)](HomeRoom& left, bool ok) mutable {
-        if (!ok) return then(false);
-        if (HomeMember* gone = left.find(user); gone && gone->online > 0) --left.online_users;
-        left.members.erase(user);
-        here.member_lists.left(left.room.id, user);
-        here.on(here.home(user), [user, id = left.room.id](Parts& there) { there.people.left(user, id); });
-        then(true);
-      });
+      draft, [&](Writer& out, const Event&) { out.key("userId").id(user->id).key("reason").string("left"); },
+      std::move(then));
 }
 
 void leave_room(Parts& p, Call& call) {
@@ -341,7 +308,7 @@ void leave_room(Parts& p, Call& call) {
   if (last_owner && room.members.size() > 1)
     return answer(p, call.to,
                   base::fail(Errc::conflict, "you are the room's only owner: make somebody else one first").error());
-  bool taken = leave(p, room, *call.actor, [&here = p, to = call.to](bool ok) {
+  bool taken = leave(p, room, call.actor, [&here = p, to = call.to](HomeRoom&, bool ok) {
     if (!ok) return answer(here, to, log_refused());
     answer(here, to, "{}");
   });

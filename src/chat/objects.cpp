@@ -170,6 +170,25 @@ void write_message(Writer& out, const Message& message) {
   out.end_object();
 }
 
+std::optional<User> read_user(const Value& object) {
+  if (!object.IsObject()) return std::nullopt;
+  User user;
+  auto username = find_string(object, "username");
+  auto role = find_string(object, "role");
+  auto known = role ? user_role(*role) : std::nullopt;
+  if (!read_id(object, "id", user.id) || !username || !known) return std::nullopt;
+  user.username = *username;
+  user.display_name = find_string(object, "displayName").value_or("");
+  user.avatar_url = find_string(object, "avatarUrl").value_or("");
+  user.bio = find_string(object, "bio").value_or("");
+  user.role = *known;
+  user.guest = base::json::find_bool(object, "guest").value_or(false);
+  if (!read_time(object, "lastSeen", user.last_seen_ms) || !read_time(object, "createdAt", user.created_ms) ||
+      !read_time(object, "updatedAt", user.updated_ms))
+    return std::nullopt;
+  return user;
+}
+
 std::optional<Message> read_message(const Value& object) {
   if (!object.IsObject()) return std::nullopt;
   Message message;

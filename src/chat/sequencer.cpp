@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <ranges>
 
+#include "chat/effects.hpp"
 #include "chat/parts.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/fetch.hpp"
@@ -115,6 +116,8 @@ void Sequencer::commit(Pending& pending, std::int64_t now_ns) {
     room.last_message_seq = event.seq;
     p_.o.metrics.ack_seconds.record(now_ns - pending.arrived_ns);
     answer_message(pending);
+  } else {
+    take_effect(p_, room, event, pending.subject, pending.card);
   }
   if (pending.then) pending.then(room, true);
   for (unsigned core = 0; core < room.listeners.size(); ++core)

@@ -18,14 +18,14 @@ class Sequencer {
  public:
   explicit Sequencer(Shard::Parts& parts) : p_(parts) {}
 
-  // What happens at commit (ok) or when the commit failed. Runs before the event is delivered when ok.
+  // What the origin does at commit (ok) or when the commit failed: it answers. Runs when the event has taken effect, before it is delivered.
   using Then = std::move_only_function<void(HomeRoom&, bool ok)>;
 
   struct Draft {
     HomeRoom& room;
     EventKind kind;
     const Person& actor;
-    UserId subject = {};  // whose membership changes; 0: nobody's
+    UserCard subject = {};  // whose membership changes; null: nobody's
   };
   // Writes the event's own part by `part(writer, id, seq, at_ms)` and appends it. False: the log refused it, nothing happened.
   template <class Part>
@@ -49,7 +49,8 @@ class Sequencer {
     HomeRoom* room = nullptr;
     TailEntry entry;
     UserId subject;
-    ReplyTo to;  // of a message
+    UserCard card;  // the subject's
+    ReplyTo to;     // of a message
     std::int64_t arrived_ns = 0;
     std::vector<ReplyTo> duplicates;
     Then then;

@@ -7,7 +7,8 @@ template <class Part>
 bool Sequencer::sequence(const Draft& draft, Part part, Then then) {
   Pending& pending = pending_.emplace_back();
   pending.room = &draft.room;
-  pending.subject = draft.subject;
+  pending.subject = draft.subject ? draft.subject->id : UserId{};
+  pending.card = draft.subject;
   pending.then = std::move(then);
   Event& event = pending.entry.event;
   event.kind = draft.kind;
