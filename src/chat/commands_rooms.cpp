@@ -68,8 +68,8 @@ Task<void> make_room(Parts& p, NewRoom draft, UserCard actor, ReplyTo to) {
     there.rooms.with(id, [&there, actor, to](Result<HomeRoom*> room) {
       if (!room) return answer(there, to, room.error());
       if ((*room)->is_new()) {
-        bool begins = begin_room(there, **room, [&there, actor, to](HomeRoom& begun, bool ok) {
-          if (!ok) return answer(there, to, log_refused());
+        bool begins = begin_room(there, **room, [&there, actor, to](HomeRoom& begun, Sequencer::Outcome outcome) {
+          if (outcome == Sequencer::Outcome::failed) return answer(there, to, log_refused());
           answer(there, to, R"({"room":)" + room_json(there, begun, actor->id) + "}");
         });
         if (!begins) answer(there, to, log_refused());
@@ -183,8 +183,8 @@ bool begin_room(Parts& p, HomeRoom& room, Sequencer::Then then) {
 
 void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to) {
   if (room.is_new()) {
-    bool begins = begin_room(p, room, [&p, user, to](HomeRoom& begun, bool ok) {
-      if (!ok) return answer(p, to, log_refused());
+    bool begins = begin_room(p, room, [&p, user, to](HomeRoom& begun, Sequencer::Outcome outcome) {
+      if (outcome == Sequencer::Outcome::failed) return answer(p, to, log_refused());
       join_and_answer(p, begun, user, to);
     });
     if (!begins) answer(p, to, log_refused());
@@ -203,8 +203,9 @@ void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to) {
         write_member(out.key("member"),
                      {.member = {.user = user->id, .joined_ms = event.at_ms}, .online = 1, .user = user});
       },
-      [&here = p, user, to](HomeRoom& joined, bool ok) {
-        if (!ok) return answer(here, to, log_refused());
+      [&here = p, user, to](HomeRoom& joined, Sequencer::Outcome outcome) {
+        if (outcome == Sequencer::Outcome::failed) return answer(here, to, log_refused());
+        if (outcome == Sequencer::Outcome::overtaken) return join_and_answer(here, joined, user, to);
         here.o.scope.spawn(answer_join(here, joined.room.id, user, to));
       });
   if (!taken) answer(p, to, log_refused());
@@ -298,22 +299,29 @@ bool leave(Parts& p, HomeRoom& room, const UserCard& user, Sequencer::Then then)
       std::move(then));
 }
 
-void leave_room(Parts& p, Call& call) {
-  HomeRoom& room = *call.room;
-  UserId user = call.actor->id;
-  bool owner = room.find(user)->member.role == MemberRole::owner;
-  bool last_owner = owner && std::ranges::none_of(room.members, [&](const HomeMember& other) {
-                      return other.id() != user && other.member.role == MemberRole::owner;
-                    });
+namespace {
+
+void leave_and_answer(Parts& p, HomeRoom& room, const UserCard& user, const ReplyTo& to) {
+  const HomeMember* member = room.find(user->id);
+  if (!member) return answer(p, to, "{}");  // he left by another host meanwhile
+  bool last_owner =
+      member->member.role == MemberRole::owner && std::ranges::none_of(room.members, [&](const HomeMember& other) {
+        return other.id() != user->id && other.member.role == MemberRole::owner;
+      });
   if (last_owner && room.members.size() > 1)
-    return answer(p, call.to,
+    return answer(p, to,
                   base::fail(Errc::conflict, "you are the room's only owner: make somebody else one first").error());
-  bool taken = leave(p, room, call.actor, [&here = p, to = call.to](HomeRoom&, bool ok) {
-    if (!ok) return answer(here, to, log_refused());
+  bool taken = leave(p, room, user, [&here = p, user, to](HomeRoom& left, Sequencer::Outcome outcome) {
+    if (outcome == Sequencer::Outcome::failed) return answer(here, to, log_refused());
+    if (outcome == Sequencer::Outcome::overtaken) return leave_and_answer(here, left, user, to);
     answer(here, to, "{}");
   });
-  if (!taken) answer(p, call.to, log_refused());
+  if (!taken) answer(p, to, log_refused());
 }
+
+}  // namespace
+
+void leave_room(Parts& p, Call& call) { leave_and_answer(p, *call.room, call.actor, call.to); }
 
 void get_room(Parts& p, Call& call) {
   HomeRoom& room = *call.room;

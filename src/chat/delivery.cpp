@@ -54,6 +54,18 @@ void Delivery::deliver(const Delivered& event) {
   remove_leaving(*room);
 }
 
+void Delivery::reset(RoomId id, std::uint64_t epoch, std::uint64_t last) {
+  LocalRoom* room = find(id);
+  if (!room) return;
+  flush_room(*room);
+  room->epoch = epoch;
+  room->last_seq = last;
+  for (LocalRoom::Seat& seat : room->seats) seat.next_seq = seat.live_seq = last + 1;
+  Writer out;
+  out.begin_object().key("roomId").id(id).key("epoch").unsigned_integer(epoch).key("lastSeq").unsigned_integer(last);
+  pass(id, "room_reset", out.end_object().view());
+}
+
 void Delivery::pass(RoomId id, std::string_view name, std::string_view body) {
   LocalRoom* room = find(id);
   if (!room) return;

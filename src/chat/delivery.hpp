@@ -95,6 +95,8 @@ class Delivery {
   explicit Delivery(Shard::Parts& parts) : p_(parts) {}
 
   void deliver(const Delivered& event);
+  // The room goes on behind `last` in another epoch: what was not sent of it is not sent any more, and all are told.
+  void reset(RoomId room, std::uint64_t epoch, std::uint64_t last);
   void pass(RoomId room, std::string_view name, std::string_view body);
   void show(RoomId room, const PassingState& state);  // likewise; who has no room gets it later
   // Frames are queued on every member, but those of rooms that are paced: these wait for a later call. When that is due, or INT64_MAX.

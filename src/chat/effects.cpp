@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "chat/parts.hpp"
+#include "chat/room_event.hpp"
 #include "ringline/base/log.hpp"
 
 namespace ringline::chat {
@@ -31,9 +32,9 @@ std::optional<Joined> read_joined(base::json::Reader& json, const Event& event, 
   return Joined{UserCard::of(*shown), *known};
 }
 
-bool add_member(Parts& p, HomeRoom& room, const Event& event, const UserCard& card) {
+UserId add_member(Parts& p, HomeRoom& room, const Event& event, const UserCard& card) {
   auto joined = read_joined(p.scratch, event, card);
-  if (!joined) return false;
+  if (!joined) return {};
   const UserId user = joined->user->id;
   HomeMember& member =
       room.members.emplace(user, HomeMember{.member = {.user = user, .joined_ms = event.at_ms}, .user = joined->user})
@@ -43,14 +44,14 @@ bool add_member(Parts& p, HomeRoom& room, const Event& event, const UserCard& ca
   member.member.read_count = room.room.message_count;
   p.member_lists.changed(room.id(), user);
   tell_home(p, room, user);
-  return true;
+  return user;
 }
 
 void remove_member(Parts& p, HomeRoom& room, UserId user) {
   if (HomeMember* gone = room.find(user); gone && gone->online > 0) --room.online_users;
   room.members.erase(user);
   p.member_lists.left(room.id(), user);
-  p.on(p.home(user), [user, id = room.id()](Parts& there) { there.people.left(user, id); });
+  tell_home_left(p, room, user);
 }
 
 }  // namespace
@@ -61,17 +62,23 @@ void tell_home(Parts& p, const HomeRoom& room, UserId user) {
   });
 }
 
-void take_effect(Parts& p, HomeRoom& room, const Event& event, UserId subject, const UserCard& card) {
+void tell_home_left(Parts& p, const HomeRoom& room, UserId user) {
+  p.on(p.home(user), [user, id = room.id()](Parts& there) { there.people.left(user, id); });
+}
+
+UserId take_effect(Parts& p, HomeRoom& room, const Event& event, const UserCard& card) {
+  UserId subject;
   switch (event.kind) {
     case EventKind::room_created:
       for (const HomeMember& member : room.members) tell_home(p, room, member.id());
-      return;
+      return {};
     case EventKind::member_joined:
-      if (!add_member(p, room, event, card))
-        base::log::error("event_not_understood", {{"room", room.id().text()}, {"seq", event.seq}});
-      return;
+      subject = add_member(p, room, event, card);
+      break;
     case EventKind::member_left:
-      return remove_member(p, room, subject);
+      subject = card ? card->id : subject_of(p.scratch, event);
+      if (subject) remove_member(p, room, subject);
+      break;
     case EventKind::message_created:
     case EventKind::message_edited:
     case EventKind::message_deleted:
@@ -82,8 +89,10 @@ void take_effect(Parts& p, HomeRoom& room, const Event& event, UserId subject, c
     case EventKind::room_updated:
     case EventKind::room_deleted:
     case EventKind::role_changed:
-      return;
+      return {};
   }
+  if (!subject) base::log::error("event_not_understood", {{"room", room.id().text()}, {"seq", event.seq}});
+  return subject;
 }
 
 }  // namespace ringline::chat

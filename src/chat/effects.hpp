@@ -6,11 +6,12 @@
 
 namespace ringline::chat {
 
-// room.last_seq is the event's. `subject`: whose membership changes; 0: nobody's. `card`: the subject's, where it is at hand (shared, it takes no memory);
-// null: it is read from the event. An event that cannot be read changes nothing but is said in the log: the store refuses it too (a dead letter).
-void take_effect(Shard::Parts& p, HomeRoom& room, const Event& event, UserId subject, const UserCard& card);
+// room.last_seq is the event's. `card`: of the user whose membership changes, where it is at hand (shared, it takes no memory); null: he is read from the
+// event. Returns who joined or left; 0: nobody. An event that cannot be read changes nothing but is said in the log: the store refuses it too.
+UserId take_effect(Shard::Parts& p, HomeRoom& room, const Event& event, const UserCard& card);
 
 // Tells the user's home that he is a member: it may not know, since somebody else was quicker to begin the room.
 void tell_home(Shard::Parts& p, const HomeRoom& room, UserId user);
+void tell_home_left(Shard::Parts& p, const HomeRoom& room, UserId user);
 
 }  // namespace ringline::chat

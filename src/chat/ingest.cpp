@@ -16,6 +16,13 @@ void Ingest::add(std::uint64_t ticket, const Event& event, UserId subject) {
   if (subject) memberships_[subject].push_back({ticket, event.room, event.kind == EventKind::member_joined});
 }
 
+void Ingest::forget(RoomId room) {
+  std::uint64_t events = 0;
+  if (const HomeRoom* found = p_.rooms.find(room)) events = found->room.last_seq - found->stored_seq;
+  waiting_ -= events;
+  std::erase_if(order_, [&](const Entry& entry) { return entry.room == room; });
+}
+
 void Ingest::rest() noexcept {
   if (memberships_.empty()) decltype(memberships_)().swap(memberships_);
 }
@@ -54,7 +61,7 @@ bool Ingest::sweep() {
     }
     order_.pop_front();
   }
-  if (swept > 0) p_.o.log.on_stored(last_ticket);
+  if (swept > 0) p_.o.log.on_stored(std::min(last_ticket, p_.streams.first_pending_ticket() - 1));
   return swept == p_.o.store_batch;
 }
 
@@ -69,8 +76,9 @@ std::vector<Ingest::Taken> Ingest::choose(std::vector<Event>& batch) const {
     if (is_stored(entry) || !chosen.insert(entry.room).second) continue;
     const HomeRoom& room = *p_.rooms.find(entry.room);
     auto next = room.tail.entries().begin() + static_cast<std::ptrdiff_t>(room.stored_seq + 1 - room.tail_first());
+    const std::size_t before = batch.size();
     for (; next != room.tail.entries().end() && batch.size() < most; ++next) batch.push_back(next->event);
-    taken.push_back({entry.room, batch.back().seq});
+    taken.push_back({entry.room, batch.back().seq, room.room.epoch, batch.size() - before});
   }
   return taken;
 }
@@ -90,9 +98,14 @@ base::Task<void> Ingest::run() {
   }
   p_.o.metrics.store_seconds.record(base::monotonic_ns() - started);
   p_.o.metrics.store_events += count;
-  waiting_ -= count;
   for (const Taken& part : taken) {
-    HomeRoom& room = *p_.rooms.find(part.room);  // it was not stored, so it stayed
+    HomeRoom& room = *p_.rooms.find(part.room);       // it was not stored, so it stayed
+    if (room.room.epoch != part.epoch) continue;      // it began anew meanwhile
+    if (std::ranges::find(*stored, part.room) != stored->end()) {
+      p_.streams.parted(part.room);
+      continue;
+    }
+    waiting_ -= part.count;
     room.stored_seq = part.last;
     p_.rooms.trim(room);
   }

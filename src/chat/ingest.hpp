@@ -27,6 +27,9 @@ class Ingest {
   void add(std::uint64_t ticket, const Event& event, UserId subject);
   // Once a turn: starts a batch when a full one waits (ShardOptions::store_batch); `now`: whatever waits. True: another turn is wanted at once.
   bool pump(bool now);
+  // The room's events are of another epoch: they are taken in no more.
+  void forget(RoomId room);
+  std::uint64_t first_ticket() const noexcept { return order_.empty() ? UINT64_MAX : order_.front().ticket; }
   std::size_t waiting() const noexcept { return waiting_; }  // events that the store has not
   bool idle() const noexcept { return order_.empty() && !running_; }
   void rest() noexcept;  // what was needed for many at once goes
@@ -43,6 +46,8 @@ class Ingest {
   struct Taken {
     RoomId room;
     std::uint64_t last;
+    std::uint64_t epoch;
+    std::size_t count;
   };
   base::Task<void> run();
   std::vector<Taken> choose(std::vector<Event>& batch) const;

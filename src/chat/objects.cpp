@@ -33,32 +33,11 @@ std::optional<Enum> find_name(const std::array<std::string_view, N>& names, std:
 Writer& text_or_null(Writer& out, std::string_view text) { return text.empty() ? out.null() : out.string(text); }
 Writer& seq_or_null(Writer& out, std::uint64_t seq) { return seq == 0 ? out.null() : out.unsigned_integer(seq); }
 
-// What json::Writer::time wrote: 2026-01-31T23:59:59.123Z. None: it is not that.
-std::optional<std::int64_t> parse_time(std::string_view text) noexcept {
-  if (text.size() != 24 || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':' ||
-      text[19] != '.' || text[23] != 'Z')
-    return std::nullopt;
-  auto number = [&](std::size_t at, std::size_t size) {
-    unsigned value = 0;
-    const char* end = text.data() + at + size;
-    auto [stop, error] = std::from_chars(text.data() + at, end, value);
-    return error == std::errc{} && stop == end ? static_cast<int>(value) : -1;
-  };
-  int year = number(0, 4), month = number(5, 2), day = number(8, 2);
-  int hour = number(11, 2), minute = number(14, 2), second = number(17, 2), milli = number(20, 3);
-  if (year < 0 || month < 0 || day < 0 || hour < 0 || minute < 0 || second < 0 || milli < 0) return std::nullopt;
-  std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
-                                   std::chrono::day(static_cast<unsigned>(day))};
-  if (!date.ok()) return std::nullopt;
-  std::int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
-  return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + milli;
-}
-
 // A member that may be missing (0), but must be a time where it is there.
 bool read_time(const Value& object, std::string_view name, std::int64_t& to) noexcept {
   if (!find(object, name)) return true;
   auto text = find_string(object, name);
-  auto time = text ? parse_time(*text) : std::nullopt;
+  auto time = text ? base::parse_rfc3339(*text) : std::nullopt;
   to = time.value_or(0);
   return time.has_value();
 }
@@ -144,7 +123,8 @@ void write_user(Writer& out, const Person& user, Status status, bool own) {
 }
 
 void begin_event(Writer& out, const Event& event, std::string_view actor_username) {
-  out.begin_object().key("roomId").id(event.room).key("seq").unsigned_integer(event.seq);
+  out.begin_object().key("roomId").id(event.room);
+  seq_or_null(out.key("seq"), event.seq);
   out.key("epoch").unsigned_integer(event.epoch).key("id").id(event.id).key("at").time(event.at_ms);
   out.key("actor").begin_object().key("id").id(event.actor).key("username").string(actor_username).end_object();
 }

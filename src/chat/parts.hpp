@@ -19,6 +19,7 @@
 #include "chat/rooms.hpp"
 #include "chat/sequencer.hpp"
 #include "chat/stats.hpp"
+#include "chat/streams.hpp"
 #include "ringline/chat/first_answers.hpp"
 #include "ringline/chat/seen_keys.hpp"
 #include "ringline/chat/shard.hpp"
@@ -70,6 +71,7 @@ struct Shard::Parts {
   MemberLists member_lists;
   Rooms rooms;
   Sequencer sequencer;
+  Streams streams;
   Ingest ingest;
   People people;
   GuestPurge guest_purge;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "chat/commands.hpp"
+#include "chat/effects.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
 
@@ -65,6 +66,7 @@ base::Task<void> Rooms::load(RoomId id) {
     room->keys_complete = keys && keys->size() < kKeysLoaded;
     if (keys)
       for (std::uint64_t key : *keys) p_.seen.add(key ^ base::mix(id.value), base::wall_ms());
+    if (p_.streams.on()) co_await p_.streams.open(id);
   }
   std::vector<Waiting> waiting = std::move(loading_[id]);
   loading_.erase(id);
@@ -85,10 +87,15 @@ HomeRoom& Rooms::adopt(StoredRoom stored) {
   const RoomId id = stored.room.id;
   auto [room, is_new] = rooms_.emplace(id, std::move(stored.room));
   if (!is_new) return room;  // somebody else was quicker
-  room.next_seq = room.room.last_seq + 1;
-  room.stored_seq = room.room.last_seq;
   for (unsigned core = 0; core < p_.o.cores; ++core) room.listeners.push_back(0);
   room.used_ms = p_.now_ms();
+  fill(room, std::move(stored));
+  return room;
+}
+
+void Rooms::fill(HomeRoom& room, StoredRoom stored) {
+  room.next_seq = room.room.last_seq + 1;
+  room.stored_seq = room.room.last_seq;
   room.members.reserve(stored.members.size());
   for (StoredMember& member : stored.members) {
     UserId user = member.member.user;
@@ -100,15 +107,43 @@ HomeRoom& Rooms::adopt(StoredRoom stored) {
     room.last_message = {base::Blob::copy_of(out.view()), 0, static_cast<std::uint32_t>(out.view().size())};
     room.last_message_seq = stored.last_message->seq;
   }
-  return room;
+}
+
+void Rooms::replace(HomeRoom& room, StoredRoom stored) {
+  p_.ingest.forget(room.id());
+  cut_tail(room, 0, UINT64_MAX);
+  p_.member_lists.forget(room.id());
+  base::IdMap<UserId, HomeMember> before = std::exchange(room.members, {});
+  room.room = std::move(stored.room);
+  room.last_message = {};
+  room.last_message_seq = 0;
+  fill(room, std::move(stored));
+  room.online_users = 0;
+  for (HomeMember& member : room.members) {
+    const HomeMember* was = before.find(member.id());
+    if (!was) {
+      tell_home(p_, room, member.id());
+      continue;
+    }
+    member.online = was->online;
+    if (member.online > 0) ++room.online_users;
+  }
+  for (const HomeMember& was : before)
+    if (!room.find(was.id())) tell_home_left(p_, room, was.id());
+  for (unsigned core = 0; core < room.listeners.size(); ++core)
+    if (room.listeners[core] > 0)
+      p_.on(core, [id = room.id(), epoch = room.room.epoch, last = room.room.last_seq](Parts& there) {
+        there.delivery.reset(id, epoch, last);
+      });
 }
 
 void Rooms::forget(RoomId id) {
   HomeRoom* room = find(id);
   if (!room) return;
-  for (const TailEntry& entry : room->tail.entries()) p_.o.metrics.tail_bytes -= entry.event.body.size();
+  for (const RoomEvent& entry : room->tail.entries()) p_.o.metrics.tail_bytes -= entry.event.body.size();
   p_.o.metrics.tail_events -= room->tail.size();
   p_.member_lists.forget(id);
+  p_.streams.close(id);
   rooms_.erase(id);
 }
 
@@ -184,6 +219,11 @@ base::Task<Feed> Rooms::read_after(RoomId id, std::uint64_t after) {
 }
 
 void Rooms::pass(HomeRoom& room, std::string name, std::string body) {
+  if (room.streamed) p_.o.bus->pass(room.id(), name, body);
+  pass_here(room, name, body);
+}
+
+void Rooms::pass_here(HomeRoom& room, const std::string& name, const std::string& body) {
   for (unsigned core = 0; core < room.listeners.size(); ++core) {
     if (room.listeners[core] == 0) continue;
     p_.on(core, [id = room.room.id, name, body](Parts& there) { there.delivery.pass(id, name, body); });
@@ -247,16 +287,16 @@ void Rooms::trim(HomeRoom& room) {
     const Event& first = room.tail.front().event;
     if (first.seq > room.stored_seq) break;
     if (!tight && first.at_ms > old && room.tail.size() <= base::limits::kResumeEvents) break;
-    cut_tail(room, room.tail.size() - 1);
+    cut_tail(room, room.tail.size() - 1, room.stored_seq);
   }
   if (room.settling || room.tail.empty()) return;
   room.settling = true;
   settling_.push_back({room.room.id, p_.now_ms() + kSettleEveryMs});
 }
 
-// To the last `keep` events; of those that are not stored, all stay.
-void Rooms::cut_tail(HomeRoom& room, std::size_t keep) {
-  while (room.tail.size() > keep && room.tail.front().event.seq <= room.stored_seq) {
+// To the last `keep` events, of those up to `seq`.
+void Rooms::cut_tail(HomeRoom& room, std::size_t keep, std::uint64_t seq) {
+  while (room.tail.size() > keep && room.tail.front().event.seq <= seq) {
     p_.o.metrics.tail_bytes -= room.tail.front().event.body.size();
     --p_.o.metrics.tail_events;
     room.tail.pop_front();
@@ -276,7 +316,7 @@ void Rooms::settle_quiet(std::int64_t now_ms) {
       continue;
     }
     room->settling = false;
-    cut_tail(*room, 0);
+    cut_tail(*room, 0, room->stored_seq);
     room->changing.shrink_to_fit();
   }
 }
@@ -287,7 +327,7 @@ void Rooms::begin_new() {
   std::erase_if(new_, [&](RoomId id) {
     HomeRoom* room = find(id);
     if (!room || room->room.last_seq > 0) return true;
-    if (room->is_new()) (void)begin_room(p_, *room, [](HomeRoom&, bool) {});  // refused: the next try comes
+    if (room->is_new()) (void)begin_room(p_, *room, [](HomeRoom&, Sequencer::Outcome) {});  // refused: the next try comes
     return false;
   });
 }
@@ -332,7 +372,7 @@ void Rooms::evict_idle(std::int64_t now_ms) {
   for (HomeRoom& room : rooms_) {
     bool heard = std::ranges::any_of(room.listeners, [](std::uint32_t count) { return count > 0; });
     bool busy = heard || room.uncommitted > 0 || room.stored_seq < room.room.last_seq || !room.typers.empty() ||
-                !room.after_change.empty();
+                !room.after_change.empty() || p_.streams.busy(room.id());
     if (!busy && now_ms - room.used_ms > kEvictAfterMs) idle.push_back(room.id());
   }
   for (RoomId id : idle) forget(id);

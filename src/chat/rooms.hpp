@@ -24,23 +24,15 @@
 
 namespace ringline::chat {
 
-struct TailEntry {
-  Event event;
-  std::uint64_t client_key = 0;  // 0: sent without a clientId
-  std::uint32_t message_at = 0;  // where the message object lies in the body; size 0: not a message
-  std::uint32_t message_size = 0;
-  std::string_view message() const noexcept { return event.body.view().substr(message_at, message_size); }
-};
-
 // The last events of a room, oldest first. Rooms that have none have allocated nothing for it.
 class Tail {
  public:
-  using Entries = std::deque<TailEntry, base::Apart<TailEntry>>;  // there is one for each room that is busy
+  using Entries = std::deque<RoomEvent, base::Apart<RoomEvent>>;  // there is one for each room that is busy
   const Entries& entries() const noexcept;
   std::size_t size() const noexcept { return entries_ ? entries_->size() : 0; }
   bool empty() const noexcept { return !entries_; }
-  const TailEntry& front() const noexcept { return entries_->front(); }
-  void push_back(TailEntry entry) {
+  const RoomEvent& front() const noexcept { return entries_->front(); }
+  void push_back(RoomEvent entry) {
     if (!entries_) entries_ = std::make_unique<Entries>();
     entries_->push_back(std::move(entry));
   }
@@ -90,6 +82,7 @@ struct HomeRoom {
   bool keys_complete = true;  // every client key of the last 24 h is in `seen`
   bool online_changed = false;
   bool settling = false;  // its tail is to be cut once it is quiet
+  bool streamed = false;  // its order comes from the bus: Streams keeps more of it
 
   std::uint64_t tail_first() const noexcept { return room.last_seq + 1 - tail.size(); }
   HomeMember* find(UserId user) noexcept { return members.find(user); }
@@ -146,12 +139,15 @@ class Rooms {
   // A room that was just made in the store.
   HomeRoom& adopt(StoredRoom stored);
   void forget(RoomId id);
+  // The room began anew in the store: it is as it is there, and all who hear it are told to reload.
+  void replace(HomeRoom& room, StoredRoom stored);
 
   Subscription subscribe(HomeRoom& room, const Subscribe& request);
   void unsubscribe(RoomId room, UserId user, unsigned core);
   base::Task<Feed> read_after(RoomId room, std::uint64_t after);
-  // A passing event, to every core with listeners.
+  // A passing event, to every core with listeners, and every other host.
   void pass(HomeRoom& room, std::string name, std::string body);
+  void pass_here(HomeRoom& room, const std::string& name, const std::string& body);
   RoomPresence presence(RoomId id);
 
   void start_typing(HomeRoom& room, const Person& user);
@@ -170,7 +166,8 @@ class Rooms {
   PassingState online_count(const HomeRoom& room);
   void pass_typing(HomeRoom& room, std::string_view name, UserId user, std::string_view username);
   void begin_new();
-  void cut_tail(HomeRoom& room, std::size_t keep);
+  void fill(HomeRoom& room, StoredRoom stored);
+  void cut_tail(HomeRoom& room, std::size_t keep, std::uint64_t seq);
   void settle_quiet(std::int64_t now_ms);
   void evict_idle(std::int64_t now_ms);
 

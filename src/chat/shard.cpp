@@ -27,6 +27,7 @@ Shard::Parts::Parts(Shard& owner, ShardOptions options)
       recovery(*this),
       rooms(*this),
       sequencer(*this),
+      streams(*this),
       ingest(*this),
       people(*this),
       guest_purge(*this),
@@ -138,6 +139,8 @@ Task<RateVerdict> Shard::take_rest(std::string who, bool changes) {
 
 Task<std::vector<ServerStats>> Shard::stats() { return parts_->stats.of_all_cores(); }
 
+BusListener& Shard::bus_listener() noexcept { return parts_->streams; }
+
 void Shard::on_committed(std::uint64_t last) { parts_->sequencer.on_committed(last); }
 void Shard::on_failed(std::uint64_t first, std::uint64_t last) { parts_->sequencer.on_failed(first, last); }
 
@@ -178,6 +181,7 @@ void check_tokens(Parts& p) {
 void Shard::on_tick(std::int64_t now_ms) {
   Parts& p = *parts_;
   p.ingest.pump(true);
+  p.streams.on_tick(now_ms);
   p.rooms.on_tick(now_ms);
   p.member_lists.on_tick(now_ms);
   p.people.on_tick(now_ms);

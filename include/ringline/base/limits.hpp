@@ -81,6 +81,11 @@ inline constexpr std::size_t kRoomsMadeByJoin = 10;  // of one user, by CREATE_O
 inline constexpr std::size_t kRoomCallsWaiting = 1024;  // for a room that is being loaded
 inline constexpr auto kTypingAge = 5s;
 
+// Redis.
+inline constexpr std::chrono::milliseconds kBusTimeout = 500ms;   // of a call; then a message is pending
+inline constexpr std::chrono::milliseconds kIngestLease = 15s;    // of the host that takes a room's events into the store
+inline constexpr std::chrono::milliseconds kIngestClaim = 5s;     // it is renewed so often
+
 // PostgreSQL.
 inline constexpr unsigned kPostgresConnections = 8;
 inline constexpr std::chrono::milliseconds kPostgresLease = 30s;  // of a host that is not heard of

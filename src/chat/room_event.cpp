@@ -1,0 +1,71 @@
+// See room_event.hpp.
+#include "chat/room_event.hpp"
+
+#include "ringline/base/clock.hpp"
+
+namespace ringline::chat {
+
+using base::json::find;
+using base::json::find_integer;
+using base::json::find_string;
+using base::json::Value;
+
+namespace {
+
+// Quotes within strings are escaped, so the key is the one of the envelope; behind the message stands nothing but the clientId.
+void find_message(RoomEvent& entry, bool has_client_id) {
+  constexpr std::string_view kMessage = "\"message\":";
+  const std::string_view body = entry.event.body.view();
+  const std::size_t at = body.find(kMessage) + kMessage.size();
+  const std::size_t end = has_client_id ? body.rfind(",\"clientId\":") : body.size() - 1;
+  entry.message_at = static_cast<std::uint32_t>(at);
+  entry.message_size = static_cast<std::uint32_t>(end - at);
+}
+
+UserId find_user(const Value& object, std::string_view name) {
+  auto text = find_string(object, name);
+  return text ? UserId::parse(*text).value_or(UserId{}) : UserId{};
+}
+
+}  // namespace
+
+std::optional<RoomEvent> read_event(base::json::Reader& json, RoomId room, const StoredEvent& stored) {
+  const Value* body = json.parse(stored.body);
+  if (!body) return std::nullopt;
+  auto id = find_string(*body, "id");
+  auto at = find_string(*body, "at");
+  const Value* actor = find(*body, "actor");
+  auto user = actor ? find_string(*actor, "id") : std::nullopt;
+  RoomEvent entry;
+  entry.event = {.room = room,
+                 .seq = stored.seq,
+                 .epoch = static_cast<std::uint64_t>(find_integer(*body, "epoch").value_or(0)),
+                 .id = id ? EventId::parse(*id).value_or(EventId{}) : EventId{},
+                 .at_ms = at ? base::parse_rfc3339(*at).value_or(0) : 0,
+                 .actor = user ? UserId::parse(*user).value_or(UserId{}) : UserId{},
+                 .kind = stored.kind,
+                 .body = base::Blob::copy_of(stored.body)};
+  if (!entry.event.id || !entry.event.actor || entry.event.at_ms == 0 || entry.event.epoch == 0) return std::nullopt;
+  if (stored.kind != EventKind::message_created) return entry;
+  auto client_id = find_string(*body, "clientId");
+  if (client_id) entry.client_key = client_key(entry.event.actor, *client_id) ^ base::mix(room.value);
+  find_message(entry, client_id.has_value());
+  return entry;
+}
+
+UserId subject_of(base::json::Reader& json, const Event& event) {
+  const bool joined = event.kind == EventKind::member_joined;
+  if (!joined && event.kind != EventKind::member_left && event.kind != EventKind::role_changed) return {};
+  const Value* body = json.parse(event.body.view());
+  if (!body || !joined) return body ? find_user(*body, "userId") : UserId{};
+  const Value* member = find(*body, "member");
+  const Value* user = member ? find(*member, "user") : nullptr;
+  return user ? find_user(*user, "id") : UserId{};
+}
+
+std::string client_id_of(base::json::Reader& json, const RoomEvent& entry) {
+  const Value* body = entry.client_key != 0 ? json.parse(entry.event.body.view()) : nullptr;
+  return std::string(body ? find_string(*body, "clientId").value_or("") : "");
+}
+
+}  // namespace ringline::chat
