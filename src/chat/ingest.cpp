@@ -21,6 +21,9 @@ void Ingest::forget(RoomId room) {
   if (const HomeRoom* found = p_.rooms.find(room)) events = found->room.last_seq - found->stored_seq;
   waiting_ -= events;
   std::erase_if(order_, [&](const Entry& entry) { return entry.room == room; });
+  for (auto& [user, changes] : memberships_)
+    std::erase_if(changes, [&](const Change& change) { return change.room == room; });
+  std::erase_if(memberships_, [](const auto& changes) { return changes.second.empty(); });
 }
 
 void Ingest::rest() noexcept {
@@ -75,10 +78,10 @@ std::vector<Ingest::Taken> Ingest::choose(std::vector<Event>& batch) const {
     const Entry& entry = order_[i];
     if (is_stored(entry) || !chosen.insert(entry.room).second) continue;
     const HomeRoom& room = *p_.rooms.find(entry.room);
+    if (room.streamed && !p_.streams.takes_in(entry.room)) continue;  // another host does
     auto next = room.tail.entries().begin() + static_cast<std::ptrdiff_t>(room.stored_seq + 1 - room.tail_first());
-    const std::size_t before = batch.size();
     for (; next != room.tail.entries().end() && batch.size() < most; ++next) batch.push_back(next->event);
-    taken.push_back({entry.room, batch.back().seq, room.room.epoch, batch.size() - before});
+    taken.push_back({entry.room, batch.back().seq, room.room.epoch});
   }
   return taken;
 }
@@ -86,10 +89,19 @@ std::vector<Ingest::Taken> Ingest::choose(std::vector<Event>& batch) const {
 base::Task<void> Ingest::run() {
   std::vector<Event> batch;
   const std::vector<Taken> taken = choose(batch);
+  if (taken.empty()) {
+    running_ = false;
+    co_return;
+  }
   const std::size_t count = batch.size();
   std::int64_t started = base::monotonic_ns();
   auto stored = co_await p_.o.store.ingest(std::move(batch));
   running_ = false;
+  const auto parted = stored ? std::nullopt : RoomId::parse(stored.error().field);
+  if (parted && p_.streams.on()) {
+    p_.streams.parted(*parted);
+    co_return;
+  }
   if (!stored) {
     ++p_.o.metrics.store_failures;
     retry_ms_ = p_.now_ms() + kRetryMs;
@@ -101,14 +113,21 @@ base::Task<void> Ingest::run() {
   for (const Taken& part : taken) {
     HomeRoom& room = *p_.rooms.find(part.room);       // it was not stored, so it stayed
     if (room.room.epoch != part.epoch) continue;      // it began anew meanwhile
-    if (std::ranges::find(*stored, part.room) != stored->end()) {
-      p_.streams.parted(part.room);
-      continue;
-    }
-    waiting_ -= part.count;
+    if (part.last <= room.stored_seq) continue;   // another host was quicker
+    waiting_ -= part.last - room.stored_seq;
     room.stored_seq = part.last;
     p_.rooms.trim(room);
   }
+  p_.streams.stored(taken);
+}
+
+// By another host.
+void Ingest::was_stored(HomeRoom& room, std::uint64_t seq) {
+  const std::uint64_t up_to = std::min(seq, room.room.last_seq);
+  if (up_to <= room.stored_seq) return;
+  waiting_ -= up_to - room.stored_seq;
+  room.stored_seq = up_to;
+  p_.rooms.trim(room);
 }
 
 }  // namespace ringline::chat

@@ -202,7 +202,7 @@ base::Task<bool> Streams::obey(EventId id, Verdict verdict) {
   const RoomId room_id = proposed_.at(id).room;
   switch (verdict.kind) {
     case Verdict::Kind::duplicate:
-      if (verdict.id != id) {
+      if (verdict.id != id || verdict.seq < p_.rooms.find(room_id)->next_seq) {
         co_await answer_with(id, verdict.seq);
         co_return true;
       }
@@ -298,16 +298,6 @@ base::Task<void> Streams::answer_with(EventId id, std::uint64_t seq) {
     } else {
       answer(p_, to, stored ? log_refused() : stored.error());
     }
-  }
-}
-
-void Streams::resume_pending(std::vector<RoomEvent> entries) {
-  for (RoomEvent& entry : entries) {
-    p_.rooms.with(entry.event.room, [this, entry](Result<HomeRoom*> room) {
-      Sequencer::Maker nobody;
-      if (room && propose(**room, entry, nobody)) return;
-      base::log::error("pending_message_lost", {{"room", entry.event.room.text()}, {"id", entry.event.id.text()}});
-    });
   }
 }
 

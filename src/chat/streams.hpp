@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "chat/ingest.hpp"
 #include "chat/rooms.hpp"
 #include "chat/sequencer.hpp"
 #include "ringline/base/id_map.hpp"
@@ -55,6 +56,7 @@ class Streams final : public BusListener {
   static constexpr unsigned kTriesMax = 16;          // of one proposal, each after the bus said what is in its way; then it is pending
   static constexpr std::size_t kPlacesAtOnce = 256;
   static constexpr std::int64_t kCompareEveryMs = 5000;  // with the streams, of rooms that somebody hears
+  static constexpr std::int64_t kClaimEveryMs = 1000;    // of rooms that another host takes in
   static constexpr std::int64_t kHoleMs = 100;           // what is missing is read when it has not come by then
 
   explicit Streams(Shard::Parts& parts) : p_(parts) {}
@@ -75,9 +77,13 @@ class Streams final : public BusListener {
 
   // The store is in another epoch of the room.
   void parted(RoomId id);
+  // Whether this host takes the room's events into the store now.
+  bool takes_in(RoomId id) const noexcept;
+  void stored(const std::vector<Ingest::Taken>& taken);
 
-  // Messages that a run before left pending.
-  void resume_pending(std::vector<RoomEvent> entries);
+  // What the logs of a run before hold of a room, in seq order, then what was pending. Resumes when all of it is in the log of this run, or known not to be
+  // needed. False: it is not, and the logs of that run must stay.
+  base::Task<bool> recover(RoomId id, std::vector<RoomEvent> entries);
   // Tickets from this one on are not to be let go by the log: pending messages are among them.
   std::uint64_t first_pending_ticket() const noexcept;
   std::size_t pending() const noexcept { return tickets_.size(); }
@@ -105,6 +111,8 @@ class Streams final : public BusListener {
     bool read_ok = false;         // how the last reading ended
     bool draining = false;        // the queue is being worked off
     bool renewing = false;        // a new epoch is being begun: nothing is appended
+    bool ours = false;            // this host takes its events into the store
+    std::int64_t claimed_ms = 0;  // when that was asked for last; 0: never
     std::uint64_t reads_begun = 0;
     std::uint64_t reads_done = 0;
     std::set<EventId> queue;      // ids of this core are ordered by time
@@ -150,6 +158,7 @@ class Streams final : public BusListener {
   base::Task<void> answer_with(EventId id, std::uint64_t seq);
 
   // streams_reading.cpp
+  base::Task<EventId> last_id(RoomId id);
   base::Task<bool> catch_up(RoomId id);
   base::Task<void> read_all(RoomId id);
   base::Task<bool> read_page(RoomId id, bool& more);
@@ -158,6 +167,14 @@ class Streams final : public BusListener {
   base::Task<void> put_all_back();
   base::Task<void> compare(std::vector<RoomId> rooms);
   base::Task<void> catch_up_alone(RoomId id);
+  std::vector<RoomId> to_claim(std::int64_t now_ms) const;
+  base::Task<void> claim(std::vector<RoomId> rooms);
+  void claim_if_due(std::int64_t now_ms);
+
+  // streams_recovery.cpp
+  base::Task<base::Result<std::set<EventId>>> known_from(RoomId id, std::uint64_t seq);
+  base::Task<bool> is_kept(RoomId id, EventId event);
+  base::Task<bool> append_all(RoomId id, std::vector<RoomEvent> entries);
 
   // streams_epoch.cpp
   base::Task<bool> renew(RoomId id);
@@ -174,6 +191,8 @@ class Streams final : public BusListener {
   std::set<RoomId> with_queue_;
   std::int64_t compared_ms_ = 0;
   bool comparing_ = false;
+  std::int64_t claimed_ms_ = 0;
+  bool claiming_ = false;
 };
 
 }  // namespace ringline::chat

@@ -40,7 +40,7 @@ base::Task<bool> Streams::begin_epoch(RoomId id) {
   const std::uint64_t old = p_.rooms.find(id)->room.epoch;
   auto base = co_await p_.o.store.begin_epoch(id, old + 1);
   if (!base) co_return false;
-  const StreamPlace begins{.epoch = base->epoch, .seq = base->seq, .id = base->id};
+  const StreamPlace begins{.epoch = base->epoch, .seq = base->seq, .id = {}};
   auto begun = co_await p_.o.bus->begin_epoch(id, begins);
   if (!begun && begun.error().code != Errc::conflict) co_return false;
   base::log::warn("new_epoch", {{"room", id.text()}, {"epoch", base->epoch}, {"seq", base->seq}});
@@ -52,13 +52,14 @@ base::Task<bool> Streams::reload(RoomId id) {
   auto stored = co_await p_.o.store.load_room(id);
   if (!stored) co_return false;
   std::unordered_set<EventId> known;
+  EventId last;
   const std::uint64_t first = p_.rooms.find(id)->tail_first();
   for (std::uint64_t after = first - 1; after < stored->room.last_seq;) {
     auto events = co_await p_.o.store.events_after(id, after, base::limits::kFeedEvents);
     if (!events || events->empty()) co_return false;
     after = events->back().seq;
     for (const StoredEvent& event : *events)
-      if (auto read = read_event(p_.scratch, id, event)) known.insert(read->event.id);
+      if (auto read = read_event(p_.scratch, id, event)) known.insert(last = read->event.id);
   }
   HomeRoom& room = *p_.rooms.find(id);
   std::vector<RoomEvent> beyond;
@@ -66,8 +67,8 @@ base::Task<bool> Streams::reload(RoomId id) {
     if (!known.contains(entry.event.id)) beyond.push_back(entry);
   // They stay in the log until they are there again.
   const std::uint64_t ticket = p_.ingest.first_ticket();
-  streams_.find(id)->last_id = stored->last_event_id;
   p_.rooms.replace(room, std::move(*stored));
+  streams_.find(id)->last_id = last;
   for (auto& [event, proposed] : proposed_) {
     if (proposed.room != id) continue;
     proposed.proposal.entry = chat::propose(proposed.proposal.entry, room.room.epoch, {}, "").entry;
@@ -89,7 +90,7 @@ void Streams::propose_again(HomeRoom& room, const RoomEvent& entry, std::uint64_
                  .ticket = ticket};
   again.proposal.forced = true;
   proposed_.emplace(id, std::move(again));
-  tickets_.insert(ticket);
+  if (ticket != 0) tickets_.insert(ticket);
   ++streams_.find(room.id())->proposed;
   enqueue(id);
 }

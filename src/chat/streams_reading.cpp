@@ -11,9 +11,20 @@ namespace ringline::chat {
 base::Task<void> Streams::open(RoomId id) {
   p_.rooms.find(id)->streamed = true;
   streams_.emplace(id, id);
-  p_.o.bus->follow(id);
   Hold hold(*this, id);
+  p_.o.bus->follow(id);
+  streams_.find(id)->last_id = co_await last_id(id);
   while (p_.o.bus->is_there() && streams_.find(id)->reads_done == 0) co_await streams_.find(id)->read;
+}
+
+// Of the last event that the store has; 0: it has none, or not its content (ephemeral rooms).
+base::Task<EventId> Streams::last_id(RoomId id) {
+  const std::uint64_t last = p_.rooms.find(id)->stored_seq;
+  if (last == 0) co_return EventId{};
+  auto events = co_await p_.o.store.events_after(id, last - 1, 1);
+  if (!events || events->empty() || events->front().seq != last) co_return EventId{};
+  auto event = read_event(p_.scratch, id, events->front());
+  co_return event ? event->event.id : EventId{};
 }
 
 // All that the stream had when this was called is in the room. False: it cannot be said.
@@ -195,12 +206,14 @@ void Streams::on_tick(std::int64_t now_ms) {
     if (stream.hole_ms != 0 && now_ms - stream.hole_ms >= kHoleMs && !stream.reading)
       p_.o.scope.spawn(catch_up_alone(id));
   }
+  claim_if_due(now_ms);
   if (comparing_ || now_ms - compared_ms_ < kCompareEveryMs) return;
   compared_ms_ = now_ms;
   std::vector<RoomId> heard;
   for (const Stream& stream : streams_) {
     const HomeRoom& room = *p_.rooms.find(stream.id());
-    if (std::ranges::any_of(room.listeners, [](std::uint32_t count) { return count > 0; })) heard.push_back(stream.id());
+    const bool here = std::ranges::any_of(room.listeners, [](std::uint32_t count) { return count > 0; });
+    if (here || room.room.last_seq > room.stored_seq) heard.push_back(stream.id());
   }
   if (heard.empty()) return;
   comparing_ = true;

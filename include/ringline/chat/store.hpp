@@ -44,13 +44,11 @@ struct StoredRoom {
   Room room;  // last_seq is ingested_seq here
   std::vector<StoredMember> members;
   std::optional<Message> last_message;
-  EventId last_event_id;  // of the event at last_seq; 0: there is none
 };
 
 struct RoomPlace {
   std::uint64_t epoch = 1;
   std::uint64_t seq = 0;  // ingested_seq
-  EventId id;             // of that event
 };
 
 struct HistoryQuery {
@@ -123,8 +121,8 @@ class Store {
   virtual base::Task<base::Result<std::uint64_t>> rooms_made_by(UserId user) = 0;
 
   // Messages and events. `ingest` takes events of any rooms, per room in seq order, in one transaction with each room's ingested_seq; what is there already is
-  // passed over, and so are rooms that are in another epoch than their events: these are answered. It is durable when it answers.
-  virtual base::Task<base::Result<std::vector<RoomId>>> ingest(std::vector<Event> events) = 0;
+  // passed over. It is durable when it answers. Conflict: nothing was taken, since a room (the error's field) is in another epoch than its events.
+  virtual base::Task<base::Result<void>> ingest(std::vector<Event> events) = 0;
   // Raises the room's epoch to `epoch` if it is the one before: from then on no event of the old one is taken in. Where the room is now, whoever raised it.
   virtual base::Task<base::Result<RoomPlace>> begin_epoch(RoomId room, std::uint64_t epoch) = 0;
   virtual base::Task<base::Result<HistoryPage>> history(HistoryQuery query) = 0;
