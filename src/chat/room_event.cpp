@@ -29,28 +29,32 @@ UserId find_user(const Value& object, std::string_view name) {
 
 }  // namespace
 
+RoomEvent room_event(base::json::Reader& json, Event event) {
+  RoomEvent entry{.event = std::move(event)};
+  if (entry.event.kind != EventKind::message_created) return entry;
+  const Value* body = json.parse(entry.event.body.view());
+  auto client_id = body ? find_string(*body, "clientId") : std::nullopt;
+  if (client_id) entry.client_key = client_key(entry.event.actor, *client_id) ^ base::mix(entry.event.room.value);
+  find_message(entry, client_id.has_value());
+  return entry;
+}
+
 std::optional<RoomEvent> read_event(base::json::Reader& json, RoomId room, const StoredEvent& stored) {
   const Value* body = json.parse(stored.body);
   if (!body) return std::nullopt;
   auto id = find_string(*body, "id");
   auto at = find_string(*body, "at");
   const Value* actor = find(*body, "actor");
-  auto user = actor ? find_string(*actor, "id") : std::nullopt;
-  RoomEvent entry;
-  entry.event = {.room = room,
-                 .seq = stored.seq,
-                 .epoch = static_cast<std::uint64_t>(find_integer(*body, "epoch").value_or(0)),
-                 .id = id ? EventId::parse(*id).value_or(EventId{}) : EventId{},
-                 .at_ms = at ? base::parse_rfc3339(*at).value_or(0) : 0,
-                 .actor = user ? UserId::parse(*user).value_or(UserId{}) : UserId{},
-                 .kind = stored.kind,
-                 .body = base::Blob::copy_of(stored.body)};
-  if (!entry.event.id || !entry.event.actor || entry.event.at_ms == 0 || entry.event.epoch == 0) return std::nullopt;
-  if (stored.kind != EventKind::message_created) return entry;
-  auto client_id = find_string(*body, "clientId");
-  if (client_id) entry.client_key = client_key(entry.event.actor, *client_id) ^ base::mix(room.value);
-  find_message(entry, client_id.has_value());
-  return entry;
+  Event event{.room = room,
+              .seq = stored.seq,
+              .epoch = static_cast<std::uint64_t>(find_integer(*body, "epoch").value_or(0)),
+              .id = id ? EventId::parse(*id).value_or(EventId{}) : EventId{},
+              .at_ms = at ? base::parse_rfc3339(*at).value_or(0) : 0,
+              .actor = actor ? find_user(*actor, "id") : UserId{},
+              .kind = stored.kind,
+              .body = base::Blob::copy_of(stored.body)};
+  if (!event.id || !event.actor || event.at_ms == 0 || event.epoch == 0) return std::nullopt;
+  return room_event(json, std::move(event));
 }
 
 UserId subject_of(base::json::Reader& json, const Event& event) {

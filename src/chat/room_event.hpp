@@ -11,6 +11,8 @@ namespace ringline::chat {
 
 // What the store has of an event is its body, which has all of it.
 std::optional<RoomEvent> read_event(base::json::Reader& json, RoomId room, const StoredEvent& stored);
+// An event with what is looked for in it.
+RoomEvent room_event(base::json::Reader& json, Event event);
 // Whose membership it changes; 0: nobody's, or it cannot be read.
 UserId subject_of(base::json::Reader& json, const Event& event);
 // Of a message that was sent with one; empty otherwise.

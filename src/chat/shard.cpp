@@ -141,6 +141,9 @@ Task<std::vector<ServerStats>> Shard::stats() { return parts_->stats.of_all_core
 
 BusListener& Shard::bus_listener() noexcept { return parts_->streams; }
 
+Task<bool> Shard::recover(std::vector<Event> events) { return parts_->streams.recover_all(std::move(events)); }
+void Shard::recovered() { parts_->streams.recovered(); }
+
 void Shard::on_committed(std::uint64_t last) { parts_->sequencer.on_committed(last); }
 void Shard::on_failed(std::uint64_t first, std::uint64_t last) { parts_->sequencer.on_failed(first, last); }
 

@@ -301,6 +301,9 @@ base::Task<void> Streams::answer_with(EventId id, std::uint64_t seq) {
   }
 }
 
-std::uint64_t Streams::first_pending_ticket() const noexcept { return tickets_.empty() ? UINT64_MAX : *tickets_.begin(); }
+std::uint64_t Streams::first_pending_ticket() const noexcept { 
+  if (recovering_) return 1;
+  return tickets_.empty() ? UINT64_MAX : *tickets_.begin();
+}
 
 }  // namespace ringline::chat

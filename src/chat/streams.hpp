@@ -81,9 +81,9 @@ class Streams final : public BusListener {
   bool takes_in(RoomId id) const noexcept;
   void stored(const std::vector<Ingest::Taken>& taken);
 
-  // What the logs of a run before hold of a room, in seq order, then what was pending. Resumes when all of it is in the log of this run, or known not to be
-  // needed. False: it is not, and the logs of that run must stay.
-  base::Task<bool> recover(RoomId id, std::vector<RoomEvent> entries);
+  // See Shard::recover.
+  base::Task<bool> recover_all(std::vector<Event> events);
+  void recovered() noexcept { recovering_ = false; }
   // Tickets from this one on are not to be let go by the log: pending messages are among them.
   std::uint64_t first_pending_ticket() const noexcept;
   std::size_t pending() const noexcept { return tickets_.size(); }
@@ -172,6 +172,7 @@ class Streams final : public BusListener {
   void claim_if_due(std::int64_t now_ms);
 
   // streams_recovery.cpp
+  base::Task<bool> recover(RoomId id, std::vector<RoomEvent> entries);
   base::Task<base::Result<std::set<EventId>>> known_from(RoomId id, std::uint64_t seq);
   base::Task<bool> is_kept(RoomId id, EventId event);
   base::Task<bool> append_all(RoomId id, std::vector<RoomEvent> entries);
@@ -189,6 +190,8 @@ class Streams final : public BusListener {
   std::multiset<std::uint64_t> tickets_;  // of pending messages
   std::set<RoomId> with_ahead_;      // rooms with something in Stream::ahead
   std::set<RoomId> with_queue_;
+  Signal tick_;
+  bool recovering_ = false;
   std::int64_t compared_ms_ = 0;
   bool comparing_ = false;
   std::int64_t claimed_ms_ = 0;

@@ -196,7 +196,9 @@ void Streams::on_away() {
 void Streams::on_back() { compared_ms_ = 0; }
 
 void Streams::on_tick(std::int64_t now_ms) {
-  if (!on() || !p_.o.bus->is_there()) return;
+  if (!on()) return;
+  tick_.wake();
+  if (!p_.o.bus->is_there()) return;
   const std::set<RoomId> with_queue = with_queue_;
   for (RoomId id : with_queue) p_.o.scope.spawn(drain(id));
   const std::set<RoomId> with_ahead = with_ahead_;

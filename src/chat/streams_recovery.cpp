@@ -7,10 +7,6 @@
 
 namespace ringline::chat {
 
-namespace {
-constexpr std::chrono::milliseconds kLogWait{100};  // for a log that takes nothing now
-}
-
 // The ids of all events from `seq` on that the room has.
 base::Task<Result<std::set<EventId>>> Streams::known_from(RoomId id, std::uint64_t seq) {
   std::set<EventId> known;
@@ -32,7 +28,7 @@ base::Task<bool> Streams::append_all(RoomId id, std::vector<RoomEvent> entries) 
   for (RoomEvent& entry : entries) {
     while (!append(*p_.rooms.find(id), entry)) {
       if (streams_.find(id)->renewing) co_return false;
-      co_await p_.o.around.sleep(kLogWait);
+      co_await tick_;  // the log takes nothing now
     }
   }
   if (entries.empty()) co_return true;
@@ -40,6 +36,23 @@ base::Task<bool> Streams::append_all(RoomId id, std::vector<RoomEvent> entries) 
   while (p_.rooms.find(id)->room.last_seq < last) {
     co_await streams_.find(id)->settled;
     if (p_.rooms.find(id)->next_seq <= last) co_return false;  // the log failed
+  }
+  co_return true;
+}
+
+base::Task<bool> Streams::recover_all(std::vector<Event> events) {
+  recovering_ = true;
+  std::map<RoomId, std::vector<RoomEvent>> rooms;
+  std::map<RoomId, std::vector<RoomEvent>> pending;
+  for (Event& event : events) {
+    const RoomId room = event.room;
+    const bool has_seq = event.seq != 0;
+    (has_seq ? rooms : pending)[room].push_back(room_event(p_.scratch, std::move(event)));
+  }
+  for (auto& [room, entries] : pending) std::ranges::move(entries, std::back_inserter(rooms[room]));
+  for (auto& [room, entries] : rooms) {
+    bool done = co_await recover(room, std::move(entries));
+    if (!done) co_return false;
   }
   co_return true;
 }

@@ -56,6 +56,13 @@ struct Ring::Impl final : sim::Kernel {
     if (performing != nullptr) std::exchange(performing, nullptr)->in_kernel_ = false;
   }
 
+  void kill() override {
+    for (const auto* list : {&flying, &due})
+      for (const Flying& one : *list)
+        if (sim::World::current().chance(50)) perform(one);
+    killed = true;
+  }
+
   static void leave_waiting(const Flying& one);
   void start_file(Op& op, Flying flight) {
     start(op);
@@ -70,6 +77,7 @@ struct Ring::Impl final : sim::Kernel {
   Op* performing = nullptr;  // whose work is being done; null again: the power went meanwhile
   std::atomic<bool> woken{false};
   bool reaping = false;
+  bool killed = false;
 };
 
 void Ring::start(Op& op) {
@@ -165,7 +173,7 @@ unsigned Ring::reap() {
     const Flying one = due.back();
     due.pop_back();
     impl_->performing = one.op;
-    const int result = Impl::perform(one);
+    const int result = impl_->killed ? -EIO : Impl::perform(one);
     if (std::exchange(impl_->performing, nullptr) == nullptr) break;
     ++reaped;
     finish(*one.op, Completion{.result = result});

@@ -133,6 +133,11 @@ class Shard final : public RoomLogListener {
   // What `ShardOptions::bus` tells.
   BusListener& bus_listener() noexcept;
 
+  // With a bus, once after the start: what the logs of a run before hold of rooms whose home this is, per room in seq order, and what was pending (seq 0). True:
+  // all of it is in this run's log, or known not to be needed. Until `recovered`, which says that those logs are gone, this run's keeps all it has.
+  base::Task<bool> recover(std::vector<Event> events);
+  void recovered();
+
   // From the loop.
   static constexpr std::int64_t kTickMs = 200;
   void on_tick(std::int64_t now_ms);  // every kTickMs
