@@ -1,5 +1,5 @@
 // See room_event.hpp.
-#include "chat/room_event.hpp"
+#include "ringline/chat/room_event.hpp"
 
 #include "ringline/base/clock.hpp"
 
@@ -13,15 +13,6 @@ using base::json::Value;
 namespace {
 
 // Quotes within strings are escaped, so the key is the one of the envelope; behind the message stands nothing but the clientId.
-void find_message(RoomEvent& entry, bool has_client_id) {
-  constexpr std::string_view kMessage = "\"message\":";
-  const std::string_view body = entry.event.body.view();
-  const std::size_t at = body.find(kMessage) + kMessage.size();
-  const std::size_t end = has_client_id ? body.rfind(",\"clientId\":") : body.size() - 1;
-  entry.message_at = static_cast<std::uint32_t>(at);
-  entry.message_size = static_cast<std::uint32_t>(end - at);
-}
-
 UserId find_user(const Value& object, std::string_view name) {
   auto text = find_string(object, name);
   return text ? UserId::parse(*text).value_or(UserId{}) : UserId{};
@@ -35,7 +26,7 @@ RoomEvent room_event(base::json::Reader& json, Event event) {
   const Value* body = json.parse(entry.event.body.view());
   auto client_id = body ? find_string(*body, "clientId") : std::nullopt;
   if (client_id) entry.client_key = client_key(entry.event.actor, *client_id) ^ base::mix(entry.event.room.value);
-  find_message(entry, client_id.has_value());
+  find_message(entry);
   return entry;
 }
 
@@ -55,6 +46,25 @@ std::optional<RoomEvent> read_event(base::json::Reader& json, RoomId room, const
               .body = base::Blob::copy_of(stored.body)};
   if (!event.id || !event.actor || event.at_ms == 0 || event.epoch == 0) return std::nullopt;
   return room_event(json, std::move(event));
+}
+
+// Quotes within strings are escaped, so the key is the one of the envelope; behind the message stands nothing but the clientId.
+bool find_message(RoomEvent& entry) {
+  constexpr std::string_view kMessage = "\"message\":";
+  const std::string_view body = entry.event.body.view();
+  const std::size_t key = body.find(kMessage);
+  if (key == std::string_view::npos) return false;
+  const std::size_t at = key + kMessage.size();
+  const std::size_t end = entry.client_key != 0 ? body.rfind(",\"clientId\":") : body.size() - 1;
+  if (end == std::string_view::npos || end < at) return false;
+  entry.message_at = static_cast<std::uint32_t>(at);
+  entry.message_size = static_cast<std::uint32_t>(end - at);
+  return true;
+}
+
+std::string key_of(base::json::Reader& json, const RoomEvent& entry) {
+  const std::string client_id = client_id_of(json, entry);
+  return client_id.empty() ? entry.event.id.text() : entry.event.actor.text() + ":" + client_id;
 }
 
 UserId subject_of(base::json::Reader& json, const Event& event) {

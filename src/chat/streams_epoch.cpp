@@ -8,7 +8,7 @@
 
 #include "chat/effects.hpp"
 #include "chat/parts.hpp"
-#include "chat/room_event.hpp"
+#include "ringline/chat/room_event.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "chat/parts.hpp"
-#include "chat/room_event.hpp"
+#include "ringline/chat/room_event.hpp"
 #include "ringline/base/log.hpp"
 
 namespace ringline::chat {

@@ -85,6 +85,11 @@ inline constexpr auto kTypingAge = 5s;
 inline constexpr std::chrono::milliseconds kBusTimeout = 500ms;   // of a call; then a message is pending
 inline constexpr std::chrono::milliseconds kIngestLease = 15s;    // of the host that takes a room's events into the store
 inline constexpr std::chrono::milliseconds kIngestClaim = 5s;     // it is renewed so often
+inline constexpr std::size_t kStreamEvents = 10'000;              // of a room, those that the store has among them
+inline constexpr auto kStreamAge = 7 * 24h;                       // a room that nothing happened in for so long has no stream
+inline constexpr std::chrono::milliseconds kRedisHostEvery = 2s;  // a host says that it is alive
+inline constexpr std::chrono::milliseconds kRedisHostLease = 15s;
+inline constexpr std::chrono::milliseconds kRedisHostAsk = 200ms;  // whether all others have put back
 
 // PostgreSQL.
 inline constexpr unsigned kPostgresConnections = 8;
