@@ -1,7 +1,7 @@
 // What Redis does for a room, in one round trip each (Redis 7 functions: redis.io, "Redis functions"). Loaded by the client, see redis.hpp.
 //
 //   room:{ID}:state  hash    epoch, seq and id of the last event; trimmed, trimmedId: of the last that is not in the log; all: seq of the last change of what
-//                            anybody may do; stored: up to where the database has it; ingester, until: who takes it in there
+//                            anybody may do; stored: up to where the database has it; ingester, until: who takes it in there; idle: it expires
 //   room:{ID}:log    stream  the recent events: entry SEQ-0, field e
 //   room:{ID}:keys   hash    of events in the log: the key of each -> "SEQ:ID"; "@USER" -> the seq of the last change of his membership
 //
@@ -32,9 +32,9 @@ end
 local function text(number) return string.format('%.0f', number) end
 
 local function load(key)
-  local s = redis.call('HMGET', key, 'epoch', 'seq', 'id', 'trimmed', 'trimmedId', 'all')
+  local s = redis.call('HMGET', key, 'epoch', 'seq', 'id', 'trimmed', 'trimmedId', 'all', 'idle')
   return {there = s[2] and true or false, epoch = tonumber(s[1]) or 0, seq = tonumber(s[2]) or 0, id = s[3] or '0',
-          trimmed = tonumber(s[4]) or 0, trimmed_id = s[5] or '0', all = tonumber(s[6]) or 0}
+          trimmed = tonumber(s[4]) or 0, trimmed_id = s[5] or '0', all = tonumber(s[6]) or 0, idle = s[7]}
 end
 
 -- kind, id, epoch, actor, subject, key of an entry
@@ -105,6 +105,10 @@ local function append(keys, args)
   for i = 11, #args do entry = entry .. text(s.seq + 1) .. args[i] end
   add(keys, s, entry)
   keep(keys, s)
+  if s.idle then
+    for _, key in ipairs(keys) do redis.call('PERSIST', key) end
+    redis.call('HDEL', keys[1], 'idle')
+  end
   redis.call(args[8], args[9], 'E ' .. text(s.seq) .. ' ' .. entry)
   return verdict('taken', s)
 end
@@ -179,7 +183,10 @@ local function stored(keys, args)
       redis.call('HSET', its[1], 'stored', text(seq))
       local upto = math.min(seq, s.seq - tonumber(args[1]))
       if upto > s.trimmed then trim(its, s, upto) end
-      for _, key in ipairs(its) do redis.call('EXPIRE', key, args[2]) end
+      if seq == s.seq then
+        redis.call('HSET', its[1], 'idle', '1')
+        for _, key in ipairs(its) do redis.call('EXPIRE', key, args[2]) end
+      end
     end
   end
   return 'OK'
