@@ -83,12 +83,13 @@ struct HomeRoom {
   bool online_changed = false;
   bool settling = false;  // its tail is to be cut once it is quiet
   bool streamed = false;  // its order comes from the bus: Streams keeps more of it
+  bool beginning = false;  // then: its room_created is proposed
 
   std::uint64_t tail_first() const noexcept { return room.last_seq + 1 - tail.size(); }
   HomeMember* find(UserId user) noexcept { return members.find(user); }
   bool is_changing(UserId user) const noexcept;
   // Made in the store, and its room_created is neither committed nor about to be. (The lobby has no maker and no such event.)
-  bool is_new() const noexcept { return next_seq == 1 && room.created_by; }
+  bool is_new() const noexcept { return next_seq == 1 && room.created_by && !beginning; }
 };
 
 // What a core asks for when one of its sessions is to hear a room, and what it gets.

@@ -45,9 +45,10 @@ bool Sequencer::submit() {
   pending.entry.event.body = base::Blob::copy_of(p_.body.view());
   HomeRoom& room = *pending.room;
   if (room.streamed) {
-    const bool taken = p_.streams.propose(room, std::move(pending.entry), pending.maker);
+    RoomEvent entry = std::move(pending.entry);
+    Maker maker = std::move(pending.maker);
     pending_.pop_back();
-    return taken;
+    return p_.streams.propose(room, std::move(entry), maker);
   }
   if (!append_last()) return false;
   if (pending.maker.subject) room.changing.push_back(pending.maker.subject->id);
@@ -161,12 +162,13 @@ void Sequencer::commit(Pending& pending, std::int64_t now_ns) {
 // A message that is kept and has no seq: it is shown, and stands behind all others.
 void Sequencer::commit_pending(Pending& pending) {
   HomeRoom& room = *pending.room;
+  p_.streams.on_pending(room, pending.ticket, pending.entry.event.id);
+  if (pending.entry.event.kind != EventKind::message_created) return;  // of an epoch that has ended
   const std::string_view message = pending.entry.message();
-  answer(p_, pending.maker.to, message_answer(p_, message, false, true));
+  if (pending.maker.asks()) answer(p_, pending.maker.to, message_answer(p_, message, false, true));
   for (const ReplyTo& to : pending.maker.duplicates) answer(p_, to, message_answer(p_, message, true, true));
   p_.rooms.pass_here(room, std::string(name_of(pending.entry.event.kind)),
                      std::string(pending.entry.event.body.view()));
-  p_.streams.on_pending(room, pending.ticket, pending.entry.event.id);
 }
 
 void Sequencer::answer_message(const Pending& pending) {
@@ -197,6 +199,7 @@ void Sequencer::fail(HomeRoom& room, EventKind kind, Maker maker, Outcome outcom
     answer(p_, maker.to, error);
     for (const ReplyTo& to : maker.duplicates) answer(p_, to, error);
   }
+  if (kind == EventKind::room_created) room.beginning = false;
   if (maker.then) maker.then(room, outcome);
   if (maker.subject) settle(room, maker.subject->id);
 }

@@ -143,6 +143,7 @@ BusListener& Shard::bus_listener() noexcept { return parts_->streams; }
 
 Task<bool> Shard::recover(std::vector<Event> events) { return parts_->streams.recover_all(std::move(events)); }
 void Shard::recovered() { parts_->streams.recovered(); }
+void Shard::end() { parts_->streams.end(); }
 
 void Shard::on_committed(std::uint64_t last) { parts_->sequencer.on_committed(last); }
 void Shard::on_failed(std::uint64_t first, std::uint64_t last) { parts_->sequencer.on_failed(first, last); }

@@ -32,8 +32,9 @@ void Streams::close(RoomId id) {
 void Streams::on_event(RoomEvent event) {
   HomeRoom* room = p_.rooms.find(event.event.room);
   Stream* stream = streams_.find(event.event.room);
-  if (!room || !stream || stream->renewing || event.event.epoch != room->room.epoch) return;
-  hold_back(*room, *stream, std::move(event));
+  if (!room || !stream || stream->renewing) return;
+  if (event.event.epoch > room->room.epoch) return p_.o.scope.spawn(renew_alone(room->id()));
+  if (event.event.epoch == room->room.epoch) hold_back(*room, *stream, std::move(event));
 }
 
 // Appends the event if it is the next, and what waited for it.
@@ -64,9 +65,12 @@ bool Streams::append(HomeRoom& room, RoomEvent event) {
   const EventId id = event.event.id;
   auto own = proposed_.find(id);
   Sequencer::Maker nobody;
-  if (!p_.sequencer.append(room, std::move(event), own == proposed_.end() ? nobody : own->second.maker)) return false;
-  if (own != proposed_.end()) forget(id);
-  return true;
+  const EventKind kind = event.event.kind;
+  const bool taken = p_.sequencer.append(room, std::move(event), own == proposed_.end() ? nobody : own->second.maker);
+  if (own == proposed_.end()) return taken;
+  Proposed mine = forget(id);
+  if (!taken) p_.sequencer.fail(room, kind, std::move(mine.maker), Sequencer::Outcome::failed, log_refused());
+  return taken;
 }
 
 void Streams::on_committed(HomeRoom& room, const Event& event) {
@@ -119,6 +123,7 @@ bool Streams::propose(HomeRoom& room, RoomEvent entry, Sequencer::Maker& maker) 
   const UserId subject = maker.subject ? maker.subject->id : UserId{};
   if (entry.client_key) p_.seen.add(entry.client_key, entry.event.at_ms);
   if (subject) room.changing.push_back(subject);
+  if (entry.event.kind == EventKind::room_created) room.beginning = true;
   ++stream.proposed;
   proposed_.emplace(
       id, Proposed{.room = room.id(),
@@ -301,7 +306,18 @@ base::Task<void> Streams::answer_with(EventId id, std::uint64_t seq) {
   }
 }
 
-std::uint64_t Streams::first_pending_ticket() const noexcept { 
+void Streams::end() {
+  ended_ = true;
+  tick_.wake();
+  std::vector<RoomId> rooms;
+  for (const Stream& stream : streams_) rooms.push_back(stream.id());
+  for (RoomId id : rooms) {
+    if (Stream* stream = streams_.find(id)) stream->settled.wake();
+    if (Stream* stream = streams_.find(id)) stream->read.wake();
+  }
+}
+
+std::uint64_t Streams::first_pending_ticket() const noexcept {
   if (recovering_) return 1;
   return tickets_.empty() ? UINT64_MAX : *tickets_.begin();
 }

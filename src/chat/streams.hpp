@@ -89,6 +89,8 @@ class Streams final : public BusListener {
   std::size_t pending() const noexcept { return tickets_.size(); }
 
   void on_tick(std::int64_t now_ms);
+  // Whoever waits for the bus or the log is told that it does not answer: before the end.
+  void end();
 
   void on_event(RoomEvent event) override;
   void on_passing(RoomId room, std::string_view name, std::string_view body) override;
@@ -164,6 +166,7 @@ class Streams final : public BusListener {
   base::Task<bool> read_page(RoomId id, bool& more);
   base::Task<bool> read_stored(RoomId id, std::uint64_t before);
   base::Task<bool> put_back(RoomId id, StreamPlace end);
+  std::vector<RoomId> rooms_to_put_back() const;
   base::Task<void> put_all_back();
   base::Task<void> compare(std::vector<RoomId> rooms);
   base::Task<void> catch_up_alone(RoomId id);
@@ -192,6 +195,9 @@ class Streams final : public BusListener {
   std::set<RoomId> with_queue_;
   Signal tick_;
   bool recovering_ = false;
+  bool ended_ = false;
+  std::uint64_t losses_ = 0;     // how often the bus said that it lost something
+  bool putting_back_ = false;
   std::int64_t compared_ms_ = 0;
   bool comparing_ = false;
   std::int64_t claimed_ms_ = 0;

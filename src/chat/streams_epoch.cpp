@@ -20,8 +20,9 @@ base::Task<bool> Streams::renew(RoomId id) {
   streams_.find(id)->renewing = true;
   streams_.find(id)->ahead.clear();
   with_ahead_.erase(id);
-  while (p_.rooms.find(id)->uncommitted > 0) co_await streams_.find(id)->settled;
-  bool ok = co_await begin_epoch(id);
+  while (!ended_ && p_.rooms.find(id)->uncommitted > 0) co_await streams_.find(id)->settled;
+  bool ok = !ended_;
+  if (ok) ok = co_await begin_epoch(id);
   if (ok) ok = co_await reload(id);
   streams_.find(id)->renewing = false;
   if (ok) p_.o.scope.spawn(drain(id));

@@ -14,7 +14,7 @@ base::Task<void> Streams::open(RoomId id) {
   Hold hold(*this, id);
   p_.o.bus->follow(id);
   streams_.find(id)->last_id = co_await last_id(id);
-  while (p_.o.bus->is_there() && streams_.find(id)->reads_done == 0) co_await streams_.find(id)->read;
+  while (!ended_ && p_.o.bus->is_there() && streams_.find(id)->reads_done == 0) co_await streams_.find(id)->read;
 }
 
 // Of the last event that the store has; 0: it has none, or not its content (ephemeral rooms).
@@ -33,7 +33,7 @@ base::Task<bool> Streams::catch_up(RoomId id) {
   // A reading that has begun already may have missed what this call is about.
   const std::uint64_t wanted = streams_.find(id)->reads_begun + 1;
   while (streams_.find(id)->reads_done < wanted) {
-    if (!p_.o.bus->is_there()) co_return false;
+    if (ended_ || !p_.o.bus->is_there()) co_return false;
     if (streams_.find(id)->reading) {
       co_await streams_.find(id)->read;
     } else {
@@ -54,7 +54,7 @@ base::Task<void> Streams::read_all(RoomId id) {
   const std::uint64_t last = p_.rooms.find(id)->next_seq - 1;
   while (ok && p_.rooms.find(id)->room.last_seq < last) {
     co_await streams_.find(id)->settled;
-    ok = p_.rooms.find(id)->next_seq > last;  // else the log failed
+    ok = !ended_ && p_.rooms.find(id)->next_seq > last;  // else the log failed
   }
   stream = streams_.find(id);
   stream->reading = false;
@@ -131,26 +131,34 @@ base::Task<bool> Streams::put_back(RoomId id, StreamPlace end) {
   }
 }
 
-// The bus lost what it had: all that is not in the store goes back, before anything new is taken.
-base::Task<void> Streams::put_all_back() {
+std::vector<RoomId> Streams::rooms_to_put_back() const {
   std::vector<RoomId> rooms;
   for (const Stream& stream : streams_) {
-    const HomeRoom* room = p_.rooms.find(stream.id());
-    if (room && room->room.last_seq > room->stored_seq) rooms.push_back(stream.id());
+    const HomeRoom& room = *p_.rooms.find(stream.id());
+    if (room.room.last_seq > room.stored_seq) rooms.push_back(stream.id());
   }
-  for (std::size_t from = 0; from < rooms.size(); from += kPlacesAtOnce) {
-    const std::size_t to = std::min(rooms.size(), from + kPlacesAtOnce);
-    std::vector<RoomId> some(rooms.begin() + static_cast<std::ptrdiff_t>(from),
-                             rooms.begin() + static_cast<std::ptrdiff_t>(to));
-    auto places = co_await p_.o.bus->places(some);
-    if (!places) co_return;  // it is away again: on_lost comes again
-    for (std::size_t i = 0; i < some.size(); ++i) {
-      if (!streams_.find(some[i])) continue;
-      bool done = co_await put_back(some[i], (*places)[i]);
-      if (!done) co_return;
+  return rooms;
+}
+
+// The bus lost what it had: all that is not in the store goes back, before anything new is taken. Until that is done, from the beginning when more is lost.
+base::Task<void> Streams::put_all_back() {
+  std::uint64_t loss = 0;
+  while (loss != losses_ && !ended_) {
+    loss = losses_;
+    bool done = true;
+    for (RoomId id : rooms_to_put_back()) {
+      if (!streams_.find(id)) continue;
+      Hold hold(*this, id);
+      auto places = co_await p_.o.bus->places({id});
+      if (places) done = co_await put_back(id, places->front());
+      if (!places || !done || loss != losses_) break;
     }
+    if (done && loss == losses_) break;
+    co_await tick_;
+    loss = 0;
   }
-  p_.o.bus->have_put_back();
+  putting_back_ = false;
+  if (!ended_) p_.o.bus->have_put_back();
 }
 
 base::Task<void> Streams::compare(std::vector<RoomId> rooms) {
@@ -183,7 +191,10 @@ void Streams::on_following(RoomId room) {
   if (streams_.find(room)) p_.o.scope.spawn(catch_up_alone(room));
 }
 
-void Streams::on_lost() { p_.o.scope.spawn(put_all_back()); }
+void Streams::on_lost() {
+  ++losses_;
+  if (!std::exchange(putting_back_, true)) p_.o.scope.spawn(put_all_back());
+}
 
 void Streams::on_away() {
   std::vector<RoomId> waiting;

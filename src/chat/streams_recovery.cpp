@@ -27,7 +27,7 @@ base::Task<Result<std::set<EventId>>> Streams::known_from(RoomId id, std::uint64
 base::Task<bool> Streams::append_all(RoomId id, std::vector<RoomEvent> entries) {
   for (RoomEvent& entry : entries) {
     while (!append(*p_.rooms.find(id), entry)) {
-      if (streams_.find(id)->renewing) co_return false;
+      if (ended_ || streams_.find(id)->renewing) co_return false;
       co_await tick_;  // the log takes nothing now
     }
   }
@@ -35,7 +35,7 @@ base::Task<bool> Streams::append_all(RoomId id, std::vector<RoomEvent> entries) 
   const std::uint64_t last = entries.back().event.seq;
   while (p_.rooms.find(id)->room.last_seq < last) {
     co_await streams_.find(id)->settled;
-    if (p_.rooms.find(id)->next_seq <= last) co_return false;  // the log failed
+    if (ended_ || p_.rooms.find(id)->next_seq <= last) co_return false;  // the log failed
   }
   co_return true;
 }

@@ -72,6 +72,7 @@ class Host {
     for (const auto& core : cores_) {
       core->tick.disarm();
       core->flush_again.disarm();
+      if (core->shard) core->shard->end();
     }
     return world_.run_until(loops_, [this] {
       return std::ranges::all_of(loops_, [](loop::Loop* loop) { return loop->scope().running() == 0; });

@@ -137,6 +137,8 @@ class Shard final : public RoomLogListener {
   // all of it is in this run's log, or known not to be needed. Until `recovered`, which says that those logs are gone, this run's keeps all it has.
   base::Task<bool> recover(std::vector<Event> events);
   void recovered();
+  // Before the end, when nothing is asked any more: whoever waits for the bus goes.
+  void end();
 
   // From the loop.
   static constexpr std::int64_t kTickMs = 200;
