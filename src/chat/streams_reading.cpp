@@ -149,9 +149,11 @@ base::Task<void> Streams::put_all_back() {
     for (RoomId id : rooms_to_put_back()) {
       if (!streams_.find(id)) continue;
       Hold hold(*this, id);
-      auto places = co_await p_.o.bus->places({id});
-      if (places) done = co_await put_back(id, places->front());
-      if (!places || !done || loss != losses_) break;
+      std::vector<RoomId> one{id};
+      auto places = co_await p_.o.bus->places(std::move(one));
+      done = places.has_value();
+      if (done) done = co_await put_back(id, places->front());
+      if (!done || loss != losses_) break;
     }
     if (done && loss == losses_) break;
     co_await tick_;
