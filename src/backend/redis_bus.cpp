@@ -16,6 +16,7 @@ using base::EventId;
 using base::Result;
 using base::RoomId;
 using base::Task;
+using base::UserId;
 using chat::StreamPlace;
 using chat::Verdict;
 
@@ -23,14 +24,22 @@ namespace {
 
 constexpr std::string_view kGlobal = "global";
 constexpr std::string_view kRoomChannel = "chat:{";
+constexpr std::string_view kUserChannel = "user:{";
 
 std::string room_key(RoomId room, std::string_view what) { return "room:{" + room.text() + "}:" + std::string(what); }
 std::string channel_of(RoomId room) { return std::string(kRoomChannel) + room.text() + "}"; }
 
-std::optional<RoomId> room_of(std::string_view channel) {
-  if (!channel.starts_with(kRoomChannel) || !channel.ends_with('}')) return std::nullopt;
-  return RoomId::parse(channel.substr(kRoomChannel.size(), channel.size() - kRoomChannel.size() - 1));
+// The id in a channel's name.
+template <class Id>
+std::optional<Id> id_of(std::string_view channel, std::string_view prefix) {
+  if (!channel.starts_with(prefix) || !channel.ends_with('}')) return std::nullopt;
+  return Id::parse(channel.substr(prefix.size(), channel.size() - prefix.size() - 1));
 }
+std::optional<RoomId> room_of(std::string_view channel) { return id_of<RoomId>(channel, kRoomChannel); }
+std::optional<UserId> user_of(std::string_view channel) { return id_of<UserId>(channel, kUserChannel); }
+
+std::string user_key(UserId user, std::string_view what) { return "user:{" + user.text() + "}:" + std::string(what); }
+std::string channel_of(UserId user) { return std::string(kUserChannel) + user.text() + "}"; }
 
 // FCALL of one room: its three keys, and room for the arguments.
 std::vector<std::string> of_room(std::string function, RoomId room) {
@@ -309,6 +318,7 @@ void RedisBus::on_message(std::string_view channel, std::string_view payload) {
     if (payload[0] == 'H' && text != name_) alive_.insert_or_assign(std::string(text), loop_.now_ms());
     return;
   }
+  if (auto user = user_of(channel)) return take_user(*user, text);
   auto room = room_of(channel);
   if (!room) return;
   if (payload[0] == 'E') take_event(*room, text);
@@ -328,8 +338,83 @@ void RedisBus::take_passing(RoomId room, std::string_view text) {
   const auto space = text.find(' ');
   const auto line = text.find('\n');
   if (space == std::string_view::npos || line == std::string_view::npos || space > line) return;
+  unsigned host = 0;
+  std::from_chars(text.data(), text.data() + space, host);
   if (text.substr(0, space) == host_) return;
-  listener_.on_passing(room, text.substr(space + 1, line - space - 1), text.substr(line + 1));
+  listener_.on_passing(room, host, text.substr(space + 1, line - space - 1), text.substr(line + 1));
+}
+
+// ---- Users
+
+void RedisBus::follow(UserId user) {
+  if (!redis_->subscribe(channel_of(user))) base::log::error("user_not_followed", {{"user", user.text()}});
+}
+void RedisBus::unfollow(UserId user) { redis_->unsubscribe(channel_of(user)); }
+
+// "U HOST WHAT\nBODY"
+void RedisBus::tell(UserId user, std::string_view what, std::string_view body) {
+  std::string payload = "U " + host_ + " ";
+  payload.append(what).append("\n").append(body);
+  publish(channel_of(user), std::move(payload));
+}
+
+void RedisBus::take_user(UserId user, std::string_view text) {
+  const auto space = text.find(' ');
+  const auto line = text.find('\n');
+  if (space == std::string_view::npos || line == std::string_view::npos || space > line) return;
+  if (text.substr(0, space) == host_) return;
+  listener_.on_user(user, text.substr(space + 1, line - space - 1), text.substr(line + 1));
+}
+
+Task<Result<unsigned>> RedisBus::set_presence(UserId user, bool online) {
+  const std::string key = user_key(user, "online");
+  Words words{"FCALL", "ringline_presence", "1", key, host_, online ? "1" : "0",
+              std::to_string(limits::kPresenceAge / std::chrono::milliseconds(1))};
+  auto reply = co_await call(key, std::move(words));
+  if (!reply) co_return std::unexpected(reply.error());
+  co_return static_cast<unsigned>(reply->integer());
+}
+
+Task<Result<std::vector<unsigned>>> RedisBus::presence_of(std::vector<UserId> users) {
+  std::vector<unsigned> counts;
+  const std::size_t at_once = redis_->is_cluster() ? 1 : users.size();
+  for (std::size_t from = 0; from < users.size(); from += at_once) {
+    Words words{"FCALL", "ringline_presence_of", std::to_string(at_once)};
+    for (std::size_t i = from; i < from + at_once; ++i) words.push_back(user_key(users[i], "online"));
+    words.push_back(host_);
+    std::string key = words[3];
+    auto reply = co_await call(std::move(key), std::move(words));
+    if (!reply) co_return std::unexpected(reply.error());
+    if (reply->size() != at_once) co_return not_understood();
+    for (std::size_t i = 0; i < reply->size(); ++i) counts.push_back(static_cast<unsigned>((*reply)[i].integer()));
+  }
+  co_return counts;
+}
+
+Task<Result<std::uint32_t>> RedisBus::take_send(UserId user, unsigned limit, std::int64_t window_ms,
+                                                std::vector<std::int64_t> before) {
+  const std::string key = user_key(user, "sends");
+  Words words{"FCALL", "ringline_send", "1", key, std::to_string(limit), std::to_string(window_ms)};
+  for (std::int64_t at_ms : before) words.push_back(std::to_string(at_ms));
+  auto reply = co_await call(key, std::move(words));
+  if (!reply) co_return std::unexpected(reply.error());
+  co_return static_cast<std::uint32_t>(reply->integer());
+}
+
+void RedisBus::note_membership(UserId user, RoomId room, bool joined) {
+  const std::string key = user_key(user, "rooms");
+  loop_.scope().spawn(send(key, {"HSET", key, room.text(), joined ? "1" : "0"}));
+  loop_.scope().spawn(send(key, {"EXPIRE", key, std::to_string(limits::kMembershipAge / std::chrono::seconds(1))}));
+}
+
+Task<Result<std::vector<std::pair<RoomId, bool>>>> RedisBus::recent_memberships(UserId user) {
+  const std::string key = user_key(user, "rooms");
+  auto reply = co_await call(key, {"HGETALL", key});
+  if (!reply) co_return std::unexpected(reply.error());
+  std::vector<std::pair<RoomId, bool>> rooms;
+  for (std::size_t i = 0; i + 1 < reply->size(); i += 2)
+    if (auto room = RoomId::parse((*reply)[i].text())) rooms.emplace_back(*room, (*reply)[i + 1].text() == "1");
+  co_return rooms;
 }
 
 }  // namespace ringline::backend

@@ -4,6 +4,9 @@
 //                            anybody may do; stored: up to where the database has it; ingester, until: who takes it in there; idle: it expires
 //   room:{ID}:log    stream  the recent events: entry SEQ-0, field e
 //   room:{ID}:keys   hash    of events in the log: the key of each -> "SEQ:ID"; "@USER" -> the seq of the last change of his membership
+//   user:{ID}:online hash    host -> until when he counts as online there
+//   user:{ID}:sends  zset    when he sent, while he is at several hosts
+//   user:{ID}:rooms  hash    rooms that he joined (1) or left (0) lately: the database may not know it yet
 //
 // An entry: "KIND ID EPOCH AT ACTOR SUBJECT CLIENTKEY KEY\n" and the event's body. What is told on chat:{ID} is "E SEQ " and the entry.
 //
@@ -221,6 +224,58 @@ local function hello(_, args)
   return 'ready'
 end
 
+-- Of a user, host -> until when he counts as online there, in ms: at how many hosts but this one.
+local function others(key, host, now)
+  local count = 0
+  local all = redis.call('HGETALL', key)
+  for i = 1, #all, 2 do
+    if all[i] ~= host and tonumber(all[i + 1]) > now then count = count + 1 end
+  end
+  return count
+end
+
+-- KEYS online; ARGV host, online (1, 0), how long that counts in ms.
+local function presence(keys, args)
+  local now = now_ms()
+  if args[2] == '1' then
+    redis.call('HSET', keys[1], args[1], text(now + tonumber(args[3])))
+    redis.call('PEXPIRE', keys[1], args[3])
+  else
+    redis.call('HDEL', keys[1], args[1])
+  end
+  return others(keys[1], args[1], now)
+end
+
+-- KEYS online, of each user; ARGV host.
+local function presence_of(keys, args)
+  local now = now_ms()
+  local all = {}
+  for i, key in ipairs(keys) do all[i] = others(key, args[1], now) end
+  return all
+end
+
+-- KEYS sends; ARGV limit, window in ms, times that are to be counted too. 0: taken; otherwise how long to wait in ms.
+local function send(keys, args)
+  local now, limit, window = now_ms(), tonumber(args[1]), tonumber(args[2])
+  local function count_in(at)
+    redis.call('ZADD', keys[1], text(at), text(at) .. '-' .. redis.call('ZCARD', keys[1]))
+  end
+  redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', text(now - window))
+  for i = 3, #args do
+    if tonumber(args[i]) > now - window then count_in(math.min(tonumber(args[i]), now)) end
+  end
+  local wait = 0
+  local count = redis.call('ZCARD', keys[1])
+  if count < limit then
+    count_in(now)
+  else
+    local first = redis.call('ZRANGE', keys[1], count - limit, count - limit, 'WITHSCORES')
+    wait = math.max(1, tonumber(first[2]) + window - now)
+  end
+  redis.call('PEXPIRE', keys[1], args[2])
+  return wait
+end
+
 redis.register_function('ringline_append', append)
 redis.register_function('ringline_read', read)
 redis.register_function('ringline_places', places)
@@ -229,6 +284,9 @@ redis.register_function('ringline_begin_epoch', begin_epoch)
 redis.register_function('ringline_stored', stored)
 redis.register_function('ringline_claim', claim)
 redis.register_function('ringline_hello', hello)
+redis.register_function('ringline_presence', presence)
+redis.register_function('ringline_presence_of', presence_of)
+redis.register_function('ringline_send', send)
 )lua";
 
 }  // namespace ringline::backend

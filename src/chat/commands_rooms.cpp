@@ -133,9 +133,9 @@ Result<NewRoom> read_new_room(Parts& p, const Value& data, const Person& actor) 
 
 void write_member(Writer& out, const HomeMember& member) {
   out.begin_object().key("user");
-  write_user(out, *member.user, member.online > 0 ? Status::online : Status::offline, false);
+  write_user(out, *member.user, member.is_here() ? Status::online : Status::offline, false);
   out.key("role").string(name_of(member.member.role)).key("joinedAt").time(member.member.joined_ms);
-  out.key("online").boolean(member.online > 0).end_object();
+  out.key("online").boolean(member.is_here()).end_object();
 }
 
 void create_room(Parts& p, Call& call) {

@@ -56,6 +56,12 @@ void remove_member(Parts& p, HomeRoom& room, UserId user) {
 
 }  // namespace
 
+namespace {
+
+bool made_here(const Parts& p, const Event& event) { return p.abroad.on() && event.id.host() == p.o.host; }
+
+}  // namespace
+
 void tell_home(Parts& p, const HomeRoom& room, UserId user) {
   p.on(p.home(user), [user, id = room.id(), seq = std::max<std::uint64_t>(room.room.last_seq, 1)](Parts& there) {
     there.people.joined(user, id, seq);
@@ -70,14 +76,19 @@ UserId take_effect(Parts& p, HomeRoom& room, const Event& event, const UserCard&
   UserId subject;
   switch (event.kind) {
     case EventKind::room_created:
-      for (const HomeMember& member : room.members) tell_home(p, room, member.id());
+      for (const HomeMember& member : room.members) {
+        tell_home(p, room, member.id());
+        if (made_here(p, event)) p.abroad.joined(member.id(), room.id(), event.seq);
+      }
       return {};
     case EventKind::member_joined:
       subject = add_member(p, room, event, card);
+      if (subject && made_here(p, event)) p.abroad.joined(subject, room.id(), event.seq);
       break;
     case EventKind::member_left:
       subject = card ? card->id : subject_of(p.scratch, event);
       if (subject) remove_member(p, room, subject);
+      if (subject && made_here(p, event)) p.abroad.left(subject, room.id());
       break;
     case EventKind::message_created:
     case EventKind::message_edited:

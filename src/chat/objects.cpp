@@ -161,6 +161,7 @@ std::optional<User> read_user(const Value& object) {
   user.display_name = find_string(object, "displayName").value_or("");
   user.avatar_url = find_string(object, "avatarUrl").value_or("");
   user.bio = find_string(object, "bio").value_or("");
+  user.email = find_string(object, "email").value_or("");
   user.role = *known;
   user.guest = base::json::find_bool(object, "guest").value_or(false);
   if (!read_time(object, "lastSeen", user.last_seen_ms) || !read_time(object, "createdAt", user.created_ms) ||

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "chat/abroad.hpp"
 #include "chat/delivery.hpp"
 #include "chat/guest_purge.hpp"
 #include "chat/ingest.hpp"
@@ -74,6 +75,7 @@ struct Shard::Parts {
   Streams streams;
   Ingest ingest;
   People people;
+  Abroad abroad;
   GuestPurge guest_purge;
   Stats stats;
   std::vector<ConnectionId> stats_watchers;

@@ -2,6 +2,7 @@
 #include "chat/rooms.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 #include "chat/commands.hpp"
 #include "chat/effects.hpp"
@@ -19,6 +20,7 @@ constexpr std::int64_t kPresenceEveryMs = 5000;       // room_presence of large 
 constexpr std::int64_t kEvictAfterMs = 10 * 60 * 1000;
 constexpr std::int64_t kEvictEveryMs = 30 * 1000;
 constexpr std::int64_t kTailAgeMs = base::limits::kTailAge / std::chrono::milliseconds(1);
+constexpr std::string_view kOnlineHere = "~online";  // between hosts: how many of a large room are at one
 constexpr std::int64_t kSettleEveryMs = 60'000;  // a room with a tail is asked whether it is quiet
 
 }  // namespace
@@ -126,6 +128,7 @@ void Rooms::replace(HomeRoom& room, StoredRoom stored) {
       continue;
     }
     member.online = was->online;
+    member.elsewhere = was->elsewhere;
     if (member.online > 0) ++room.online_users;
   }
   for (const HomeMember& was : before)
@@ -230,10 +233,47 @@ void Rooms::pass_here(HomeRoom& room, const std::string& name, const std::string
   }
 }
 
+void Rooms::pass_presence(RoomId id, const PassingState& state) {
+  HomeRoom* room = find(id);
+  if (!room || !room->streamed || room->members.size() > base::limits::kPresenceRoomMembers) return;
+  p_.o.bus->pass(id, state.name, state.body.view());
+}
+
+void Rooms::set_elsewhere(HomeRoom& room, UserId user, bool elsewhere) {
+  HomeMember* member = room.find(user);
+  if (!member || member->elsewhere == elsewhere) return;
+  member->elsewhere = elsewhere;
+  p_.member_lists.changed(room.id(), user);
+}
+
+void Rooms::take_presence(HomeRoom& room, std::string_view body) {
+  const Value* state = p_.scratch.parse(body);
+  auto id = state ? base::json::find_string(*state, "userId") : std::nullopt;
+  auto status = state ? base::json::find_string(*state, "status") : std::nullopt;
+  auto user = id ? UserId::parse(*id) : std::nullopt;
+  if (!user || !status) return;
+  set_elsewhere(room, *user, *status != name_of(Status::offline));
+  show_here(room, {.of = user->value, .name = "presence_changed", .body = base::Blob::copy_of(body)});
+}
+
+void Rooms::take_count(HomeRoom& room, unsigned host, std::string_view body) {
+  std::uint32_t count = 0;
+  std::from_chars(body.data(), body.data() + body.size(), count);
+  p_.streams.set_online(room.id(), host, count);
+  room.online_changed = true;
+}
+
+void Rooms::show_here(HomeRoom& room, const PassingState& state) {
+  for (unsigned core = 0; core < room.listeners.size(); ++core)
+    if (room.listeners[core] > 0)
+      p_.on(core, [id = room.id(), state](Parts& there) { there.delivery.show(id, state); });
+}
+
 PassingState Rooms::online_count(const HomeRoom& room) {
+  const std::uint32_t count = room.online_users + (room.streamed ? p_.streams.online(room.id()) : 0);
   Writer& out = p_.body;
   out.clear();
-  out.begin_object().key("roomId").id(room.room.id).key("onlineCount").unsigned_integer(room.online_users);
+  out.begin_object().key("roomId").id(room.room.id).key("onlineCount").unsigned_integer(count);
   out.end_object();
   return {.of = room.room.id.value, .name = "room_presence", .body = base::Blob::copy_of(out.view())};
 }
@@ -354,10 +394,8 @@ void Rooms::on_tick(std::int64_t now_ms) {
     for (HomeRoom& room : rooms_) {
       if (!std::exchange(room.online_changed, false)) continue;
       if (room.members.size() <= base::limits::kPresenceRoomMembers) continue;
-      PassingState state = online_count(room);
-      for (unsigned core = 0; core < room.listeners.size(); ++core)
-        if (room.listeners[core] > 0)
-          p_.on(core, [id = room.id(), state](Parts& there) { there.delivery.show(id, state); });
+      show_here(room, online_count(room));
+      if (room.streamed) p_.o.bus->pass(room.id(), kOnlineHere, std::to_string(room.online_users));
     }
   }
   settle_quiet(now_ms);

@@ -51,7 +51,9 @@ struct PassingState;
 struct HomeMember {
   [[no_unique_address]] Member member;
   UserId id() const noexcept { return member.user; }
-  std::uint32_t online = 0;  // sessions that listen
+  std::uint32_t online : 31 = 0;  // sessions that listen
+  std::uint32_t elsewhere : 1 = 0;  // he is at another host
+  bool is_here() const noexcept { return online > 0 || elsewhere; }
   UserCard user;
 };
 static_assert(sizeof(HomeMember) == 56);
@@ -149,6 +151,12 @@ class Rooms {
   // A passing event, to every core with listeners, and every other host.
   void pass(HomeRoom& room, std::string name, std::string body);
   void pass_here(HomeRoom& room, const std::string& name, const std::string& body);
+  // Presence of a member, to every other host; and from one.
+  void pass_presence(RoomId room, const PassingState& state);
+  void take_presence(HomeRoom& room, std::string_view body);
+  // How many are at another host, of a large room.
+  void take_count(HomeRoom& room, unsigned host, std::string_view body);
+  void set_elsewhere(HomeRoom& room, UserId user, bool elsewhere);
   RoomPresence presence(RoomId id);
 
   void start_typing(HomeRoom& room, const Person& user);
@@ -165,6 +173,7 @@ class Rooms {
  private:
   base::Task<void> load(RoomId id);
   PassingState online_count(const HomeRoom& room);
+  void show_here(HomeRoom& room, const PassingState& state);
   void pass_typing(HomeRoom& room, std::string_view name, UserId user, std::string_view username);
   void begin_new();
   void fill(HomeRoom& room, StoredRoom stored);

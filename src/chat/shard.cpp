@@ -30,6 +30,7 @@ Shard::Parts::Parts(Shard& owner, ShardOptions options)
       streams(*this),
       ingest(*this),
       people(*this),
+      abroad(*this),
       guest_purge(*this),
       stats(*this) {}
 
@@ -189,6 +190,7 @@ void Shard::on_tick(std::int64_t now_ms) {
   p.rooms.on_tick(now_ms);
   p.member_lists.on_tick(now_ms);
   p.people.on_tick(now_ms);
+  p.abroad.on_tick(now_ms);
   p.guest_purge.on_tick(now_ms);
   p.delivery.on_tick();
   p.recovery.on_tick();

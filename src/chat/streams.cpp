@@ -95,8 +95,26 @@ void Streams::wake(RoomId id) {
   if (Stream* stream = streams_.find(id)) stream->settled.wake();
 }
 
-void Streams::on_passing(RoomId id, std::string_view name, std::string_view body) {
-  if (HomeRoom* room = p_.rooms.find(id)) p_.rooms.pass_here(*room, std::string(name), std::string(body));
+void Streams::on_passing(RoomId id, unsigned host, std::string_view name, std::string_view body) {
+  HomeRoom* room = p_.rooms.find(id);
+  if (!room) return;
+  if (name == "presence_changed") return p_.rooms.take_presence(*room, body);
+  if (name == "~online") return p_.rooms.take_count(*room, host, body);
+  p_.rooms.pass_here(*room, std::string(name), std::string(body));
+}
+
+void Streams::on_user(UserId user, std::string_view what, std::string_view body) { p_.abroad.on_user(user, what, body); }
+
+void Streams::set_online(RoomId id, unsigned host, std::uint32_t count) {
+  if (Stream* stream = streams_.find(id)) stream->online[host] = {count, p_.now_ms()};
+}
+
+std::uint32_t Streams::online(RoomId id) const noexcept {
+  std::uint32_t count = 0;
+  if (const Stream* stream = streams_.find(id))
+    for (const auto& [host, online] : stream->online)
+      if (p_.now_ms() - online.heard_ms < kOnlineAgeMs) count += online.count;
+  return count;
 }
 
 // ---- What is proposed

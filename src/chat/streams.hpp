@@ -56,6 +56,8 @@ class Streams final : public BusListener {
   static constexpr unsigned kTriesMax = 16;          // of one proposal, each after the bus said what is in its way; then it is pending
   static constexpr std::size_t kPlacesAtOnce = 256;
   static constexpr std::int64_t kCompareEveryMs = 5000;  // with the streams, of rooms that somebody hears
+  static constexpr std::int64_t kPresenceEveryMs = 30'000;  // of who is at other hosts: one may have died
+  static constexpr std::int64_t kOnlineAgeMs = 30'000;      // of a host's count
   static constexpr std::int64_t kClaimEveryMs = 1000;    // of rooms that another host takes in
   static constexpr std::int64_t kHoleMs = 100;           // what is missing is read when it has not come by then
 
@@ -88,12 +90,17 @@ class Streams final : public BusListener {
   std::uint64_t first_pending_ticket() const noexcept;
   std::size_t pending() const noexcept { return tickets_.size(); }
 
+  // How many of a large room are at other hosts.
+  void set_online(RoomId id, unsigned host, std::uint32_t count);
+  std::uint32_t online(RoomId id) const noexcept;
+
   void on_tick(std::int64_t now_ms);
   // Whoever waits for the bus or the log is told that it does not answer: before the end.
   void end();
 
   void on_event(RoomEvent event) override;
-  void on_passing(RoomId room, std::string_view name, std::string_view body) override;
+  void on_passing(RoomId room, unsigned host, std::string_view name, std::string_view body) override;
+  void on_user(UserId user, std::string_view what, std::string_view body) override;
   void on_following(RoomId room) override;
   void on_lost() override;
   void on_away() override;
@@ -118,6 +125,11 @@ class Streams final : public BusListener {
     std::uint64_t reads_begun = 0;
     std::uint64_t reads_done = 0;
     std::set<EventId> queue;      // ids of this core are ordered by time
+    struct Online {
+      std::uint32_t count;
+      std::int64_t heard_ms;
+    };
+    std::map<unsigned, Online> online;  // of a large room, by host
     Signal read;                  // a reading has ended
     Signal settled;               // something was committed, or failed
   };
@@ -161,6 +173,7 @@ class Streams final : public BusListener {
 
   // streams_reading.cpp
   base::Task<EventId> last_id(RoomId id);
+  base::Task<void> read_presence(RoomId id, bool all);
   base::Task<bool> catch_up(RoomId id);
   base::Task<void> read_all(RoomId id);
   base::Task<bool> read_page(RoomId id, bool& more);
@@ -201,6 +214,7 @@ class Streams final : public BusListener {
   std::int64_t compared_ms_ = 0;
   bool comparing_ = false;
   std::int64_t claimed_ms_ = 0;
+  std::int64_t presence_ms_ = 0;
   bool claiming_ = false;
 };
 

@@ -14,6 +14,7 @@ base::Task<void> Streams::open(RoomId id) {
   Hold hold(*this, id);
   p_.o.bus->follow(id);
   streams_.find(id)->last_id = co_await last_id(id);
+  co_await read_presence(id, true);
   while (!ended_ && p_.o.bus->is_there() && streams_.find(id)->reads_done == 0) co_await streams_.find(id)->read;
 }
 
@@ -25,6 +26,21 @@ base::Task<EventId> Streams::last_id(RoomId id) {
   if (!events || events->empty() || events->front().seq != last) co_return EventId{};
   auto event = read_event(p_.scratch, id, events->front());
   co_return event ? event->event.id : EventId{};
+}
+
+// Who of a room's members is at other hosts: of all, or of those who were.
+base::Task<void> Streams::read_presence(RoomId id, bool all) {
+  Hold hold(*this, id);
+  const HomeRoom& room = *p_.rooms.find(id);
+  if (room.members.size() > base::limits::kPresenceRoomMembers) co_return;
+  std::vector<UserId> members;
+  for (const HomeMember& member : room.members)
+    if (all || member.elsewhere) members.push_back(member.id());
+  if (members.empty()) co_return;
+  auto others = co_await p_.o.bus->presence_of(members);
+  if (!others) co_return;
+  for (std::size_t i = 0; i < members.size(); ++i)
+    p_.rooms.set_elsewhere(*p_.rooms.find(id), members[i], (*others)[i] > 0);
 }
 
 // All that the stream had when this was called is in the room. False: it cannot be said.
@@ -222,6 +238,12 @@ void Streams::on_tick(std::int64_t now_ms) {
       p_.o.scope.spawn(catch_up_alone(id));
   }
   claim_if_due(now_ms);
+  if (now_ms - presence_ms_ >= kPresenceEveryMs) {
+    presence_ms_ = now_ms;
+    std::vector<RoomId> rooms;
+    for (const Stream& stream : streams_) rooms.push_back(stream.id());
+    for (RoomId id : rooms) p_.o.scope.spawn(read_presence(id, false));
+  }
   if (comparing_ || now_ms - compared_ms_ < kCompareEveryMs) return;
   compared_ms_ = now_ms;
   std::vector<RoomId> heard;

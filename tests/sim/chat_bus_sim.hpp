@@ -67,7 +67,11 @@ class BusServer {
   void have_put_back(unsigned host, unsigned core);
   bool recovering() const noexcept { return !missing_.empty(); }
   void tell(const RoomEvent& event);
-  void pass(RoomId room, const std::string& name, const std::string& body, unsigned but);
+  void pass(RoomId room, const std::string& name, const std::string& body, unsigned from);
+  void tell(UserId user, const std::string& what, const std::string& body, unsigned from);
+  std::map<UserId, std::set<unsigned>> online;  // at which hosts
+  std::map<UserId, std::map<RoomId, bool>> memberships;
+  std::map<UserId, std::vector<std::int64_t>> sends;
   // A host that died is not waited for any more.
   void give_up(unsigned host);
 
@@ -220,6 +224,51 @@ class BusSim final : public Bus {
       if (connected_) server_.pass(room, name, body, host_);
     });
   }
+  void follow(UserId user) override { users_.insert(user); }
+  void unfollow(UserId user) override { users_.erase(user); }
+  void tell(UserId user, std::string_view what, std::string_view body) override {
+    later([this, user, what = std::string(what), body = std::string(body)] { server_.tell(user, what, body, host_); });
+  }
+  Task<Result<unsigned>> set_presence(UserId user, bool is_online) override {
+    return run<unsigned>([this, user, is_online]() -> Result<unsigned> {
+      std::set<unsigned>& hosts = server_.online[user];
+      if (is_online) {
+        hosts.insert(host_);
+      } else {
+        hosts.erase(host_);
+      }
+      return others(user);
+    });
+  }
+  Task<Result<std::vector<unsigned>>> presence_of(std::vector<UserId> users) override {
+    return run<std::vector<unsigned>>([this, users = std::move(users)]() -> Result<std::vector<unsigned>> {
+      std::vector<unsigned> counts;
+      for (UserId user : users) counts.push_back(others(user));
+      return counts;
+    });
+  }
+  Task<Result<std::uint32_t>> take_send(UserId user, unsigned limit, std::int64_t window_ms,
+                                        std::vector<std::int64_t> before) override {
+    return run<std::uint32_t>([this, user, limit, window_ms, before = std::move(before)]() -> Result<std::uint32_t> {
+      std::vector<std::int64_t>& times = server_.sends[user];
+      times.insert(times.end(), before.begin(), before.end());
+      std::ranges::sort(times);
+      const std::int64_t now = base::wall_ms();
+      std::erase_if(times, [&](std::int64_t at) { return at <= now - window_ms; });
+      if (times.size() >= limit) return static_cast<std::uint32_t>(times[times.size() - limit] + window_ms - now);
+      times.push_back(now);
+      return 0U;
+    });
+  }
+  void note_membership(UserId user, RoomId room, bool joined) override {
+    later([this, user, room, joined] { server_.memberships[user][room] = joined; });
+  }
+  Task<Result<std::vector<std::pair<RoomId, bool>>>> recent_memberships(UserId user) override {
+    return run<std::vector<std::pair<RoomId, bool>>>([this, user]() -> Result<std::vector<std::pair<RoomId, bool>>> {
+      const auto& kept = server_.memberships[user];
+      return std::vector<std::pair<RoomId, bool>>(kept.begin(), kept.end());
+    });
+  }
   void have_put_back() override {
     later([this] {
       if (connected_) server_.have_put_back(host_, loop_.core());
@@ -229,6 +278,11 @@ class BusSim final : public Bus {
  private:
   friend class BusServer;
 
+  unsigned others(UserId user) const {
+    const auto found = server_.online.find(user);
+    if (found == server_.online.end()) return 0;
+    return static_cast<unsigned>(found->second.size() - found->second.count(host_));
+  }
   static std::unexpected<base::Error> away() { return base::fail_later(Errc::unavailable, 1000, "the bus is away"); }
 
   // `job` takes effect between two waits, or not at all.
@@ -329,6 +383,7 @@ class BusSim final : public Bus {
   bool connected_ = false;
   std::set<RoomId> wanted_;
   std::set<RoomId> following_;
+  std::set<UserId> users_;
   std::deque<std::move_only_function<void(BusListener&)>> told_;
   base::json::Reader reader_;
 };
@@ -374,10 +429,16 @@ inline void BusServer::tell(const RoomEvent& event) {
       client->post([event](BusListener& to) { to.on_event(event); });
 }
 
-inline void BusServer::pass(RoomId room, const std::string& name, const std::string& body, unsigned but) {
+inline void BusServer::pass(RoomId room, const std::string& name, const std::string& body, unsigned from) {
   for (BusSim* client : clients_)
-    if (client->host() != but && client->following_.contains(room))
-      client->post([room, name, body](BusListener& to) { to.on_passing(room, name, body); });
+    if (client->host() != from && client->following_.contains(room))
+      client->post([room, from, name, body](BusListener& to) { to.on_passing(room, from, name, body); });
+}
+
+inline void BusServer::tell(UserId user, const std::string& what, const std::string& body, unsigned from) {
+  for (BusSim* client : clients_)
+    if (client->host() != from && client->users_.contains(user))
+      client->post([user, what, body](BusListener& to) { to.on_user(user, what, body); });
 }
 
 }  // namespace ringline::chat::test

@@ -45,6 +45,16 @@ class RedisBus final : public chat::Bus, private RedisListener {
   void pass(base::RoomId room, std::string_view name, std::string_view body) override;
   void have_put_back() override;
 
+  void follow(base::UserId user) override;
+  void unfollow(base::UserId user) override;
+  void tell(base::UserId user, std::string_view what, std::string_view body) override;
+  base::Task<base::Result<unsigned>> set_presence(base::UserId user, bool online) override;
+  base::Task<base::Result<std::vector<unsigned>>> presence_of(std::vector<base::UserId> users) override;
+  base::Task<base::Result<std::uint32_t>> take_send(base::UserId user, unsigned limit, std::int64_t window_ms,
+                                                    std::vector<std::int64_t> before) override;
+  void note_membership(base::UserId user, base::RoomId room, bool joined) override;
+  base::Task<base::Result<std::vector<std::pair<base::RoomId, bool>>>> recent_memberships(base::UserId user) override;
+
  private:
   enum class State : std::uint8_t { away, joining, putting_back, there };
   using Words = std::vector<std::string>;
@@ -65,6 +75,7 @@ class RedisBus final : public chat::Bus, private RedisListener {
   base::Task<void> send(std::string key, Words words);
   void take_event(base::RoomId room, std::string_view text);
   void take_passing(base::RoomId room, std::string_view text);
+  void take_user(base::UserId user, std::string_view text);
 
   loop::Loop& loop_;
   std::string name_;  // HOST:CORE

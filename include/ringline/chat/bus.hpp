@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ringline/base/result.hpp"
@@ -76,7 +77,9 @@ class BusListener {
  public:
   // An event of a room that is followed, or perhaps not any more. In seq order from each origin's point of view, but with holes and repetitions.
   virtual void on_event(RoomEvent event) = 0;
-  virtual void on_passing(base::RoomId room, std::string_view name, std::string_view body) = 0;
+  virtual void on_passing(base::RoomId room, unsigned host, std::string_view name, std::string_view body) = 0;
+  // Something about a user that is followed: see Bus::tell.
+  virtual void on_user(base::UserId user, std::string_view what, std::string_view body) = 0;
   // From now on nothing of the room is missed, until `on_away`. Told after each (re)subscription: what came before it is to be read.
   virtual void on_following(base::RoomId room) = 0;
   // The bus lost what it had, or may have: each room's events since its last in the store are to be put back, then `Bus::have_put_back` is called.
@@ -121,6 +124,22 @@ class Bus {
   virtual void pass(base::RoomId room, std::string_view name, std::string_view body) = 0;
 
   virtual void have_put_back() = 0;
+
+  // ---- Users. A host follows those who have a connection there.
+  virtual void follow(base::UserId user) = 0;
+  virtual void unfollow(base::UserId user) = 0;
+  // Tells the other hosts that follow him. May be lost.
+  virtual void tell(base::UserId user, std::string_view what, std::string_view body) = 0;
+  // Whether he is online at this host, which is forgotten limits::kPresenceAge later if it is not said again. At how many others he is.
+  virtual base::Task<base::Result<unsigned>> set_presence(base::UserId user, bool online) = 0;
+  // At how many other hosts each is, in the order asked for.
+  virtual base::Task<base::Result<std::vector<unsigned>>> presence_of(std::vector<base::UserId> users) = 0;
+  // Counts a send of his over all hosts: 0, or how long to wait in ms. `before`: when he sent at this host, wall clock, what was not counted there.
+  virtual base::Task<base::Result<std::uint32_t>> take_send(base::UserId user, unsigned limit, std::int64_t window_ms,
+                                                            std::vector<std::int64_t> before) = 0;
+  // He joined or left the room: the store may not know it for a while. Kept for limits::kMembershipAge.
+  virtual void note_membership(base::UserId user, base::RoomId room, bool joined) = 0;
+  virtual base::Task<base::Result<std::vector<std::pair<base::RoomId, bool>>>> recent_memberships(base::UserId user) = 0;
 };
 
 }  // namespace ringline::chat

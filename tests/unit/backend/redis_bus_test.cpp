@@ -25,8 +25,11 @@ struct HeardOfBus final : chat::BusListener {
   std::vector<RoomId> following;
   std::vector<std::string> told;
   void on_event(RoomEvent event) override { events.push_back(std::move(event)); }
-  void on_passing(RoomId, std::string_view name, std::string_view body) override {
-    passing.push_back(std::string(name) + " " + std::string(body));
+  void on_passing(RoomId, unsigned host, std::string_view name, std::string_view body) override {
+    passing.push_back(std::to_string(host) + " " + std::string(name) + " " + std::string(body));
+  }
+  void on_user(UserId user, std::string_view what, std::string_view body) override {
+    passing.push_back(user.text() + " " + std::string(what) + " " + std::string(body));
   }
   void on_following(RoomId room) override { following.push_back(room); }
   void on_lost() override { told.emplace_back("lost"); }
@@ -229,8 +232,41 @@ TEST_P(RedisBusTest, WhatPassesComesToTheOthers) {
   ASSERT_TRUE(until([&] { return !one.heard.following.empty() && !two.heard.following.empty(); }));
   one.bus->pass(room_, "typing_started", R"({"a":"b c"})");
   ASSERT_TRUE(until([&] { return !two.heard.passing.empty(); }));
-  EXPECT_EQ(two.heard.passing[0], R"(typing_started {"a":"b c"})");
+  EXPECT_EQ(two.heard.passing[0], R"(1 typing_started {"a":"b c"})");
   EXPECT_TRUE(one.heard.passing.empty());
+}
+
+TEST_P(RedisBusTest, AUserIsOneAtAllHosts) {
+  Host& one = join(1);
+  Host& two = join(2);
+  const UserId user{room_.value};
+  EXPECT_EQ(run(one.bus->set_presence(user, true)), 0U);
+  EXPECT_EQ(run(two.bus->set_presence(user, true)), 1U);
+  EXPECT_THAT(*run(one.bus->presence_of({UserId{9}, user})), testing::ElementsAre(0U, 1U));
+  EXPECT_EQ(run(two.bus->set_presence(user, false)), 1U);
+  EXPECT_EQ(run(one.bus->set_presence(user, true)), 0U);
+  one.bus->note_membership(user, room_, true);
+  one.bus->note_membership(user, RoomId{4}, false);
+  EXPECT_TRUE(until([&] { return run(two.bus->recent_memberships(user))->size() == 2; }));
+  EXPECT_THAT(*run(two.bus->recent_memberships(user)),
+              testing::UnorderedElementsAre(std::pair(room_, true), std::pair(RoomId{4}, false)));
+}
+
+TEST_P(RedisBusTest, SendsAreCountedTogether) {
+  Host& one = join(1);
+  Host& two = join(2);
+  const UserId user{room_.value};
+  constexpr std::int64_t kWindowMs = 60'000;
+  const std::int64_t now = base::wall_ms();
+  auto send = [&](Host& host, std::vector<std::int64_t> before) {
+    return *run(host.bus->take_send(user, 5, kWindowMs, std::move(before)));
+  };
+  EXPECT_EQ(send(one, {now - 1000, now - 900, now - 70'000}), 0U);  // three in the window with this one
+  EXPECT_EQ(send(two, {}), 0U);
+  EXPECT_EQ(send(one, {}), 0U);
+  const std::uint32_t wait = send(two, {});
+  EXPECT_GT(wait, 1U);
+  EXPECT_LE(wait, kWindowMs);
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, RedisBusTest, testing::Values("single", "cluster"));
