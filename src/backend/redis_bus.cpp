@@ -62,7 +62,8 @@ std::optional<Verdict::Kind> verdict_kind(std::string_view name) {
   using Kind = Verdict::Kind;
   static constexpr std::pair<std::string_view, Kind> kKinds[] = {
       {"taken", Kind::taken}, {"duplicate", Kind::duplicate}, {"behind", Kind::behind},      {"differs", Kind::differs},
-      {"stale", Kind::stale}, {"gone", Kind::gone},           {"new_epoch", Kind::new_epoch}};
+      {"stale", Kind::stale}, {"gone", Kind::gone},           {"new_epoch", Kind::new_epoch},
+      {"old_epoch", Kind::old_epoch}};
   for (auto [known, kind] : kKinds)
     if (known == name) return kind;
   return std::nullopt;

@@ -90,6 +90,7 @@ local function append(keys, args)
   local s = load(keys[1])
   local epoch, seq, id = tonumber(args[1]), tonumber(args[2]), args[3]
   if s.there and s.epoch > epoch then return verdict('new_epoch', s) end
+  if s.there and s.epoch < epoch then return verdict('old_epoch', s) end
   if s.seq < seq then return verdict('behind', s) end
   local there = id_at(keys, s, seq)
   if id ~= '0' and there ~= '0' and id ~= there then return verdict('differs', s) end

@@ -99,6 +99,7 @@ base::Task<void> Ingest::run() {
   running_ = false;
   const auto parted = stored ? std::nullopt : RoomId::parse(stored.error().field);
   if (parted && p_.streams.on()) {
+    retry_ms_ = p_.now_ms() + kRetryMs;
     p_.streams.parted(*parted);
     co_return;
   }

@@ -242,6 +242,8 @@ base::Task<bool> Streams::obey(EventId id, Verdict verdict) {
     case Verdict::Kind::differs:
     case Verdict::Kind::new_epoch:
       co_return co_await renew(room_id);
+    case Verdict::Kind::old_epoch:
+      co_return co_await begin_epoch(room_id, p_.rooms.find(room_id)->room.epoch);
     case Verdict::Kind::gone:
       co_return co_await catch_up(room_id);
     case Verdict::Kind::stale:

@@ -196,7 +196,7 @@ class Streams final : public BusListener {
   // streams_epoch.cpp
   base::Task<bool> renew(RoomId id);
   base::Task<void> renew_alone(RoomId id);
-  base::Task<bool> begin_epoch(RoomId id);
+  base::Task<bool> begin_epoch(RoomId id, std::uint64_t epoch);
   base::Task<bool> reload(RoomId id);
   void propose_again(HomeRoom& room, const RoomEvent& entry, std::uint64_t ticket);
 

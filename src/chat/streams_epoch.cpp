@@ -22,7 +22,7 @@ base::Task<bool> Streams::renew(RoomId id) {
   with_ahead_.erase(id);
   while (!ended_ && p_.rooms.find(id)->uncommitted > 0) co_await streams_.find(id)->settled;
   bool ok = !ended_;
-  if (ok) ok = co_await begin_epoch(id);
+  if (ok) ok = co_await begin_epoch(id, p_.rooms.find(id)->room.epoch + 1);
   if (ok) ok = co_await reload(id);
   streams_.find(id)->renewing = false;
   if (ok) p_.o.scope.spawn(drain(id));
@@ -36,10 +36,9 @@ void Streams::parted(RoomId id) {
   if (streams_.find(id)) p_.o.scope.spawn(renew_alone(id));
 }
 
-// Raises the epoch, unless another host has.
-base::Task<bool> Streams::begin_epoch(RoomId id) {
-  const std::uint64_t old = p_.rooms.find(id)->room.epoch;
-  auto base = co_await p_.o.store.begin_epoch(id, old + 1);
+// In the store and on the bus, where that has not been done.
+base::Task<bool> Streams::begin_epoch(RoomId id, std::uint64_t epoch) {
+  auto base = co_await p_.o.store.begin_epoch(id, epoch);
   if (!base) co_return false;
   const StreamPlace begins{.epoch = base->epoch, .seq = base->seq, .id = {}};
   auto begun = co_await p_.o.bus->begin_epoch(id, begins);

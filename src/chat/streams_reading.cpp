@@ -131,7 +131,7 @@ base::Task<bool> Streams::put_back(RoomId id, StreamPlace end) {
     StreamPlace base{.epoch = room.room.epoch, .seq = end.seq, .id = end.id};
     if (end.seq + 1 < first) base = {.epoch = room.room.epoch, .seq = first - 1, .id = {}};
     const auto& entries = room.tail.entries();
-    if (end.seq >= first && entries[end.seq - first].event.id != end.id) co_return co_await renew(id);
+    if (end.seq >= first && end.id && entries[end.seq - first].event.id != end.id) co_return co_await renew(id);
     std::vector<RoomEvent> events;
     for (std::uint64_t seq = base.seq + 1; seq <= room.room.last_seq && events.size() < base::limits::kFeedEvents; ++seq)
       events.push_back(entries[seq - first]);

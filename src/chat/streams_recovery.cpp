@@ -26,7 +26,8 @@ base::Task<Result<std::set<EventId>>> Streams::known_from(RoomId id, std::uint64
 // Appends each in its place; they are the room's next.
 base::Task<bool> Streams::append_all(RoomId id, std::vector<RoomEvent> entries) {
   for (RoomEvent& entry : entries) {
-    while (!append(*p_.rooms.find(id), entry)) {
+    // What has come from the stream meanwhile is passed over.
+    while (entry.event.seq == p_.rooms.find(id)->next_seq && !append(*p_.rooms.find(id), entry)) {
       if (ended_ || streams_.find(id)->renewing) co_return false;
       co_await tick_;  // the log takes nothing now
     }
@@ -70,14 +71,17 @@ base::Task<bool> Streams::recover(RoomId id, std::vector<RoomEvent> entries) {
   if (!known) co_return false;
   const HomeRoom& room = *p_.rooms.find(id);
   std::vector<RoomEvent> next;
-  std::vector<RoomEvent> beyond;  // of histories that have parted
+  std::vector<RoomEvent> beyond;  // what has lost its place
+  bool parted = false;
   for (auto entry = entries.begin(); entry != pending; ++entry) {
     if (known->contains(entry->event.id)) continue;
-    const bool follows = entry->event.seq == room.next_seq + next.size() && entry->event.epoch == room.room.epoch;
-    (follows && beyond.empty() ? next : beyond).push_back(*entry);
+    const bool same_epoch = entry->event.epoch == room.room.epoch;
+    const bool follows = same_epoch && !parted && entry->event.seq == room.next_seq + next.size();
+    (follows ? next : beyond).push_back(*entry);
+    parted = parted || (same_epoch && !follows);
   }
   bool ok = co_await append_all(id, std::move(next));
-  if (ok && !beyond.empty()) ok = co_await renew(id);
+  if (ok && parted) ok = co_await renew(id);
   if (!ok) co_return false;
   for (auto entry = pending; entry != entries.end(); ++entry) {
     bool kept = known->contains(entry->event.id);

@@ -327,7 +327,9 @@ class BusSim final : public Bus {
       verdict.kind = kind;
       return verdict;
     };
-    if (room.epoch > known.epoch) return say(Kind::new_epoch);
+    const bool is_there = room.last() > 0;
+    if (is_there && room.epoch > known.epoch) return say(Kind::new_epoch);
+    if (is_there && room.epoch < known.epoch) return say(Kind::old_epoch);
     if (room.last() < known.seq) return say(Kind::behind);
     const EventId there = known.seq == room.trimmed ? room.trimmed_id
                           : room.at(known.seq)      ? room.at(known.seq)->event.id
@@ -346,6 +348,7 @@ class BusSim final : public Bus {
     if (!proposal.forced &&
         (room.rights_of_all > known.seq || changed(proposal.entry.event.actor) || changed(proposal.subject)))
       return say(Kind::stale);
+    if (!is_there) room.epoch = known.epoch;
     RoomEvent event = with_seq(proposal, room.last() + 1);
     add(room, event, proposal.key);
     if (proposal.subject) room.rights[proposal.subject] = event.event.seq;

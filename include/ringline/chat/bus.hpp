@@ -51,7 +51,8 @@ struct Verdict {
     differs,    // at the caller's place the stream has another event: histories have parted
     stale,      // behind the caller's place the rights of the actor or the subject have changed
     gone,       // the stream was trimmed behind the caller's place: the store has what it lacks
-    new_epoch,  // `epoch` is the room's
+    new_epoch,  // `epoch` is the room's, and later than the caller's
+    old_epoch,  // likewise, and earlier: it is to be told that another has begun
   };
   Kind kind = Kind::taken;
   std::uint64_t seq = 0;
