@@ -1,6 +1,7 @@
 // See objects.hpp.
 #include "ringline/chat/objects.hpp"
 
+#include "ringline/base/clock.hpp"
 #include "ringline/chat/user_card.hpp"
 
 #include <array>

@@ -115,7 +115,8 @@ void Rooms::replace(HomeRoom& room, StoredRoom stored) {
   p_.ingest.forget(room.id());
   cut_tail(room, 0, UINT64_MAX);
   p_.member_lists.forget(room.id());
-  base::IdMap<UserId, HomeMember> before = std::exchange(room.members, {});
+  base::IdMap<UserId, HomeMember> before;
+  before.swap(room.members);
   room.room = std::move(stored.room);
   room.last_message = {};
   room.last_message_seq = 0;

@@ -59,7 +59,7 @@ class Sequencer {
   // at its commit. False: the log refused it, and `maker` is as it was; else it is taken.
   bool append(HomeRoom& room, RoomEvent entry, Maker& maker);
   // An event of ours that is not to be any more. The room's `changing` is settled.
-  void fail(HomeRoom& room, EventKind kind, Maker maker, Outcome outcome, const Error& error);
+  void fail(HomeRoom& room, EventKind kind, Maker maker, Outcome outcome, const base::Error& error);
   void run_ready();  // what waited for a membership that is settled
   // Runs when what is being committed or has failed is told.
   void after_commit(std::move_only_function<void()> job) { ready_.push_back(std::move(job)); }

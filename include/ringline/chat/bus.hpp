@@ -90,9 +90,6 @@ class BusListener {
 
  protected:
   ~BusListener() = default;
-
- protected:
-  ~BusListener() = default;
 };
 
 class Bus {
