@@ -65,6 +65,12 @@ void Abroad::left(UserId user, RoomId room) {
   p_.o.bus->tell(user, kLeft, room.text());
 }
 
+bool Abroad::counts(UserId id) const {
+  if (!on() || p_.o.settings.rate_limit_messages == 0) return false;
+  const HomeUser* user = p_.people.find(id);
+  return user && user->elsewhere;
+}
+
 // Without an answer he is counted as at this host alone.
 base::Task<std::uint32_t> Abroad::take_send(UserId id) {
   const base::Settings& settings = p_.o.settings;

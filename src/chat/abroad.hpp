@@ -31,6 +31,8 @@ class Abroad {
   // By an event that was made at this host.
   void joined(UserId user, RoomId room, std::uint64_t seq);
   void left(UserId user, RoomId room);
+  // Whether his sends are counted over all hosts now.
+  bool counts(UserId user) const;
   base::Task<std::uint32_t> take_send(UserId user);
 
   void on_user(UserId user, std::string_view what, std::string_view body);

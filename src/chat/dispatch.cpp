@@ -94,9 +94,7 @@ Task<void> take_allowance_abroad(Parts& here, OwnedCall owned) {
 }
 
 void take_allowance(Parts& here, Call& call) {
-  const HomeUser* user = here.people.find(call.actor->id);
-  if (user && user->elsewhere && here.o.settings.rate_limit_messages != 0)
-    return here.o.scope.spawn(take_allowance_abroad(here, OwnedCall(call)));
+  if (here.abroad.counts(call.actor->id)) return here.o.scope.spawn(take_allowance_abroad(here, OwnedCall(call)));
   after_allowance(here, call, here.people.take_send(call.actor->id));
 }
 
