@@ -65,7 +65,11 @@ def metrics(server):
 
 
 def lag(server):
-    return metrics(server).get('ringline_store_lag_events', 0)
+    return metrics(server)['ringline_store_lag_events']
+
+
+def stored(server):
+    return metrics(server)['ringline_store_events_total']
 
 
 class Watch:

@@ -41,5 +41,5 @@ configure() {
   echo "$*" > "$folder.options"
 }
 
-# Objects of one build folder serve another checkout's too.
-export CCACHE_NOHASHDIR=1 CCACHE_BASEDIR="$PWD"
+# Objects of one build folder serve another checkout's too; the last lets ccache work beside precompiled headers.
+export CCACHE_NOHASHDIR=1 CCACHE_BASEDIR="$PWD" CCACHE_SLOPPINESS=pch_defines,time_macros
