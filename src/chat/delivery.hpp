@@ -103,7 +103,9 @@ class Delivery {
   std::int64_t flush();
 
   // Seats a session in a room as its home said. Does nothing if it has a seat already or is gone.
-  void seat(Session& session, const Subscription& subscription);
+  void seat(Session& session, Subscription& subscription);
+  // To a session that is seated, and knows of the room: see Subscription::anew.
+  void tell_anew(Session& session, const Subscription& subscription);
   // From the mail that brings a subscription until its session is seated: what is delivered in between is not lost to it.
   void hold(ConnectionId connection, UserId user, Wire wire, const Subscription& subscription);
   // Ends that. False: the user has left the room.

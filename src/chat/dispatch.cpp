@@ -59,7 +59,7 @@ void run_with_room(Parts& here, Call& call, HomeRoom& room) {
 }
 
 void run_in_room(Parts& here, Call& call) {
-  if (HomeRoom* room = here.rooms.find(call.room_id)) return run_with_room(here, call, *room);
+  if (HomeRoom* room = here.rooms.find(call.room_id); room && !room->opening) return run_with_room(here, call, *room);
   here.rooms.with(call.room_id, [&here, owned = OwnedCall(call)](Result<HomeRoom*> room) mutable {
     if (!room) return answer(here, owned.call.to, room.error());
     owned.run(here, &run_in_room);

@@ -100,7 +100,9 @@ base::Task<void> Ingest::run() {
   const auto parted = stored ? std::nullopt : RoomId::parse(stored.error().field);
   if (parted && p_.streams.on()) {
     retry_ms_ = p_.now_ms() + kRetryMs;
-    p_.streams.parted(*parted);
+    const HomeRoom* room = p_.rooms.find(*parted);
+    const auto part = std::ranges::find(taken, *parted, &Taken::room);
+    if (room && part != taken.end() && room->room.epoch == part->epoch) p_.streams.parted(*parted);
     co_return;
   }
   if (!stored) {
@@ -112,17 +114,13 @@ base::Task<void> Ingest::run() {
   p_.o.metrics.store_seconds.record(base::monotonic_ns() - started);
   p_.o.metrics.store_events += count;
   for (const Taken& part : taken) {
-    HomeRoom& room = *p_.rooms.find(part.room);       // it was not stored, so it stayed
-    if (room.room.epoch != part.epoch) continue;      // it began anew meanwhile
-    if (part.last <= room.stored_seq) continue;   // another host was quicker
-    waiting_ -= part.last - room.stored_seq;
-    room.stored_seq = part.last;
-    p_.rooms.trim(room);
+    HomeRoom& room = *p_.rooms.find(part.room);                         // it was not stored, so it stayed
+    if (room.room.epoch == part.epoch) was_stored(room, part.last);  // else it began anew meanwhile
   }
   p_.streams.stored(taken);
 }
 
-// By another host.
+// By this host or another one.
 void Ingest::was_stored(HomeRoom& room, std::uint64_t seq) {
   const std::uint64_t up_to = std::min(seq, room.room.last_seq);
   if (up_to <= room.stored_seq) return;

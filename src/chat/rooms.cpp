@@ -49,7 +49,7 @@ std::string room_json(Parts& p, const HomeRoom& room, UserId user) {
 }
 
 void Rooms::with(RoomId id, Waiting then) {
-  if (HomeRoom* room = find(id)) return then(room);
+  if (HomeRoom* room = find(id); room && !room->opening) return then(room);
   auto& waiting = loading_[id];
   if (waiting.size() >= base::limits::kRoomCallsWaiting)
     return then(base::fail_later(Errc::unavailable, 1000, "the room is being loaded; try again"));
@@ -64,11 +64,15 @@ base::Task<void> Rooms::load(RoomId id) {
     std::int64_t since = base::wall_ms() - kKeyAgeMs;
     auto keys = co_await p_.o.store.recent_client_keys(id, since, kKeysLoaded);
     room = &adopt(std::move(*stored));
-    if (room->is_new()) new_.push_back(id);
     room->keys_complete = keys && keys->size() < kKeysLoaded;
     if (keys)
       for (std::uint64_t key : *keys) p_.seen.add(key ^ base::mix(id.value), base::wall_ms());
-    if (p_.streams.on()) co_await p_.streams.open(id);
+    if (p_.streams.on()) {
+      room->opening = true;
+      co_await p_.streams.open(id);
+      room->opening = false;
+    }
+    if (room->is_new()) new_.push_back(id);
   }
   std::vector<Waiting> waiting = std::move(loading_[id]);
   loading_.erase(id);
@@ -199,6 +203,7 @@ base::Task<Feed> Rooms::read_after(RoomId id, std::uint64_t after) {
   HomeRoom* room = find(id);
   if (!room) co_return feed;
   room->used_ms = p_.now_ms();
+  feed.epoch = room->room.epoch;
   if (after + 1 >= room->tail_first()) {
     std::size_t bytes = 0;
     for (std::size_t i = static_cast<std::size_t>(after + 1 - room->tail_first()); i < room->tail.size(); ++i) {
@@ -217,6 +222,8 @@ base::Task<Feed> Rooms::read_after(RoomId id, std::uint64_t after) {
                                          {"why", stored ? "the store has no event" : stored.error().message.c_str()}});
     co_return feed;
   }
+  room = find(id);
+  if (!room || room->room.epoch != feed.epoch) co_return feed;
   for (StoredEvent& event : *stored) feed.events.push_back({event.seq, event.kind, base::Blob::copy_of(event.body)});
   feed.ok = true;
   co_return feed;

@@ -86,6 +86,7 @@ struct HomeRoom {
   bool settling = false;  // its tail is to be cut once it is quiet
   bool streamed = false;  // its order comes from the bus: Streams keeps more of it
   bool beginning = false;  // then: its room_created is proposed
+  bool opening = false;    // then: its stream is being read for the first time, and calls wait
 
   std::uint64_t tail_first() const noexcept { return room.last_seq + 1 - tail.size(); }
   HomeMember* find(UserId user) noexcept { return members.find(user); }
@@ -111,6 +112,7 @@ struct Subscription {
   RoomId room;
   bool member = false;
   bool complete = true;  // from_seq was taken; false: it reloads
+  bool anew = false;     // the room has begun another epoch since this was said: room_json is of the one before
   std::uint64_t epoch = 0;
   std::uint64_t last_seq = 0;
   std::uint64_t first_seq = 0;  // the session's next event
@@ -125,6 +127,7 @@ struct RoomPresence {
 };
 struct Feed {
   RoomId room;
+  std::uint64_t epoch = 0;
   bool ok = false;
   std::vector<FedEvent> events;  // without a hole
   std::uint64_t last(std::uint64_t after) const noexcept { return after + events.size(); }

@@ -40,7 +40,7 @@ void Streams::on_event(RoomEvent event) {
 // Appends the event if it is the next, and what waited for it.
 void Streams::hold_back(HomeRoom& room, Stream& stream, RoomEvent event) {
   const std::uint64_t seq = event.event.seq;
-  if (seq < room.next_seq) return;
+  if (seq < room.next_seq || stream.renewing || event.event.epoch != room.room.epoch) return;
   if (seq == room.next_seq && stream.ahead.empty() && append(room, event)) return;
   if (stream.ahead.size() >= kAheadMax && seq > stream.ahead.rbegin()->first) return;  // it is read again
   stream.ahead.emplace(seq, std::move(event));
@@ -146,7 +146,8 @@ bool Streams::propose(HomeRoom& room, RoomEvent entry, Sequencer::Maker& maker) 
   proposed_.emplace(
       id, Proposed{.room = room.id(),
                    .proposal = chat::propose(entry, room.room.epoch, subject, client_id_of(p_.scratch, entry)),
-                   .maker = std::move(maker)});
+                   .maker = std::move(maker),
+                   .looked = room.room.last_seq});
   if (there && stream.queue.empty()) {
     p_.o.scope.spawn(propose_now(id));
     return true;
@@ -176,9 +177,12 @@ base::Task<void> Streams::propose_now(EventId id) {
   const RoomId room_id = proposed_.at(id).room;
   Hold hold(*this, room_id);
   const HomeRoom& room = *p_.rooms.find(room_id);
-  auto verdict = co_await p_.o.bus->append(proposed_.at(id).proposal, place(room, *streams_.find(room_id)));
+  const StreamPlace known = place(room, *streams_.find(room_id));
+  auto verdict = co_await p_.o.bus->append(proposed_.at(id).proposal, known);
   if (!proposed_.contains(id)) co_return;  // it came by the subscription
-  if (verdict && verdict->kind == Verdict::Kind::taken) {
+  const bool taken = verdict && verdict->kind == Verdict::Kind::taken;
+  // Of an epoch that has ended it is proposed again.
+  if (taken && room.room.epoch == known.epoch && !streams_.find(room_id)->renewing) {
     hold_back(*p_.rooms.find(room_id), *streams_.find(room_id), with_seq(proposed_.at(id).proposal, verdict->seq));
     co_return;
   }
@@ -209,15 +213,62 @@ base::Task<void> Streams::drain(RoomId id) {
 base::Task<bool> Streams::drain_front(RoomId room_id) {
   const EventId id = *streams_.find(room_id)->queue.begin();
   for (unsigned tries = 0; tries < kTriesMax && p_.o.bus->is_there(); ++tries) {
-    const HomeRoom& room = *p_.rooms.find(room_id);
-    auto verdict = co_await p_.o.bus->append(proposed_.at(id).proposal, place(room, *streams_.find(room_id)));
+    auto there = co_await find_again(id);
     if (!proposed_.contains(id)) co_return true;
-    if (!verdict) co_return false;
+    if (!there) co_return false;
+    if (*there != 0) {
+      co_await answer_with(id, *there);
+      co_return true;
+    }
+    const HomeRoom& room = *p_.rooms.find(room_id);
+    const StreamPlace known = place(room, *streams_.find(room_id));
+    auto verdict = co_await p_.o.bus->append(proposed_.at(id).proposal, known);
+    if (!proposed_.contains(id)) co_return true;
+    if (!verdict || streams_.find(room_id)->renewing) co_return false;
+    if (room.room.epoch != known.epoch) continue;
     bool ok = co_await obey(id, *verdict);
     if (!streams_.find(room_id)->queue.contains(id)) co_return true;
     if (!ok) co_return false;
   }
   co_return false;
+}
+
+// Where the room has what is proposed, beyond what was looked at before: it was taken without an answer, or somebody sent it again by another host. What the
+// stream has forgotten it takes once more. 0: nowhere.
+base::Task<Result<std::uint64_t>> Streams::find_again(EventId id) {
+  for (;;) {
+    auto found = proposed_.find(id);
+    if (found == proposed_.end()) co_return 0U;
+    Proposed& mine = found->second;
+    const HomeRoom& room = *p_.rooms.find(mine.room);
+    if (mine.looked >= room.room.last_seq) co_return 0U;
+    if (mine.looked + 1 >= room.tail_first()) {
+      const auto& entries = room.tail.entries();
+      for (std::size_t i = mine.looked + 1 - room.tail_first(); i < entries.size(); ++i)
+        if (key_of(p_.scratch, entries[i]) == mine.proposal.key) co_return entries[i].event.seq;
+      mine.looked = room.room.last_seq;
+      co_return 0U;
+    }
+    const std::uint64_t after = mine.looked;
+    auto events = co_await p_.o.store.events_after(mine.room, after, base::limits::kFeedEvents);
+    if (!events) co_return std::unexpected(events.error());
+    found = proposed_.find(id);
+    if (found == proposed_.end() || found->second.looked != after) continue;
+    for (const StoredEvent& event : *events) {
+      auto read = read_event(p_.scratch, found->second.room, event);
+      if (read && key_of(p_.scratch, *read) == found->second.proposal.key) co_return event.seq;
+    }
+    if (!events->empty()) {
+      found->second.looked = events->back().seq;
+      continue;
+    }
+    // What was said there is not kept; of sends it is known that they were.
+    auto kept = co_await kept_at(found->second.room, found->second.proposal.entry);
+    if (!kept || *kept != 0) co_return kept;
+    found = proposed_.find(id);
+    if (found != proposed_.end() && found->second.looked == after)
+      found->second.looked = p_.rooms.find(found->second.room)->tail_first() - 1;
+  }
 }
 
 // False: no answer. It stays in the queue unless it is taken or its maker was told.
@@ -289,7 +340,7 @@ void Streams::keep(EventId id) {
 void Streams::on_pending(HomeRoom& room, std::uint64_t ticket, EventId id) {
   tell_settled(room);
   auto mine = proposed_.find(id);
-  if (mine == proposed_.end()) return;  // it has come with its seq meanwhile
+  if (mine == proposed_.end() || mine->second.ticket != 0) return;  // it has come with its seq meanwhile; or is kept already
   mine->second.ticket = ticket;
   tickets_.insert(ticket);
 }

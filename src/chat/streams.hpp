@@ -15,7 +15,9 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -137,8 +139,18 @@ class Streams final : public BusListener {
     RoomId room;
     Proposal proposal;
     Sequencer::Maker maker;
+    std::uint64_t looked = 0;  // up to here the room has nothing with its key
     bool pending = false;
     std::uint64_t ticket = 0;  // in the log, of one that is pending; 0: not yet committed
+  };
+  // Keys of events that the room has (Proposal::key).
+  struct Known {
+    std::unordered_set<std::string> keys;
+    // Of those from `read_to` to `end` the store cannot say what they were (it keeps nothing of what was said there, or a journal lost it): they count as
+    // known, so that nothing is proposed twice.
+    std::uint64_t read_to = 0;  // of the store
+    std::uint64_t end = 0;      // here the tail begins
+    bool has(base::json::Reader& json, const RoomEvent& entry) const;
   };
   // Keeps a stream, and its room, from being closed while a coroutine waits for something of it.
   class Hold {
@@ -167,6 +179,7 @@ class Streams final : public BusListener {
   base::Task<void> drain(RoomId id);
   base::Task<bool> drain_front(RoomId id);
   base::Task<bool> obey(EventId id, Verdict verdict);
+  base::Task<base::Result<std::uint64_t>> find_again(EventId id);
   void check_right(EventId id);
   void keep(EventId id);
   base::Task<void> answer_with(EventId id, std::uint64_t seq);
@@ -189,16 +202,21 @@ class Streams final : public BusListener {
 
   // streams_recovery.cpp
   base::Task<bool> recover(RoomId id, std::vector<RoomEvent> entries);
-  base::Task<base::Result<std::set<EventId>>> known_from(RoomId id, std::uint64_t seq);
-  base::Task<bool> is_kept(RoomId id, EventId event);
+  base::Task<base::Result<Known>> read_keys(RoomId id, Known known);
+  base::Task<base::Result<Known>> known_from(RoomId id, std::uint64_t seq);
+  base::Task<base::Result<std::uint64_t>> kept_at(RoomId id, RoomEvent entry);
   base::Task<bool> append_all(RoomId id, std::vector<RoomEvent> entries);
+  static std::uint64_t first_wanted(const HomeRoom& room, const std::vector<RoomEvent>& entries);
+  base::Task<bool> propose_all_again(RoomId id, std::vector<RoomEvent> entries);
 
   // streams_epoch.cpp
   base::Task<bool> renew(RoomId id);
   base::Task<void> renew_alone(RoomId id);
+  base::Task<bool> skip_to(RoomId id, std::uint64_t seq);
+  base::Task<bool> begin_anew(RoomId id, std::uint64_t epoch, std::uint64_t least);
   base::Task<bool> begin_epoch(RoomId id, std::uint64_t epoch);
-  base::Task<bool> reload(RoomId id);
-  void propose_again(HomeRoom& room, const RoomEvent& entry, std::uint64_t ticket);
+  base::Task<bool> reload(RoomId id, std::uint64_t least);
+  void propose_again(HomeRoom& room, const RoomEvent& entry, std::uint64_t looked, std::uint64_t ticket);
 
   Shard::Parts& p_;
   base::IdMap<RoomId, Stream> streams_;

@@ -11,7 +11,7 @@ bool Streams::takes_in(RoomId id) const noexcept {
 void Streams::stored(const std::vector<Ingest::Taken>& taken) {
   std::vector<StoredUpTo> rooms;
   for (const Ingest::Taken& part : taken)
-    if (streams_.find(part.room)) rooms.push_back({part.room, part.last});
+    if (streams_.find(part.room)) rooms.push_back({part.room, part.last, part.epoch});
   if (!rooms.empty()) p_.o.bus->stored(std::move(rooms));
 }
 
@@ -40,7 +40,7 @@ base::Task<void> Streams::claim(std::vector<RoomId> rooms) {
       if (!stream || !room) continue;
       stream->ours = (*claims)[i].ours;
       stream->claimed_ms = p_.now_ms();
-      p_.ingest.was_stored(*room, (*claims)[i].stored);
+      if ((*claims)[i].epoch == room->room.epoch) p_.ingest.was_stored(*room, (*claims)[i].stored);
     }
   }
   claiming_ = false;

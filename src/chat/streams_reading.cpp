@@ -96,6 +96,7 @@ base::Task<bool> Streams::read_page(RoomId id, bool& more) {
     bool filled = co_await read_stored(id, first);
     if (!filled) co_return false;
     room = p_.rooms.find(id);
+    if (page->last.epoch != room->room.epoch) co_return false;
   }
   for (RoomEvent& event : page->events) hold_back(*room, *streams_.find(id), std::move(event));
   more = room->next_seq <= page->last.seq;
@@ -107,7 +108,8 @@ base::Task<bool> Streams::read_stored(RoomId id, std::uint64_t before) {
   while (p_.rooms.find(id)->next_seq < before) {
     const std::uint64_t after = p_.rooms.find(id)->next_seq - 1;
     auto stored = co_await p_.o.store.events_after(id, after, base::limits::kFeedEvents);
-    if (!stored || stored->empty() || streams_.find(id)->renewing) co_return false;
+    if (!stored || streams_.find(id)->renewing) co_return false;
+    if (stored->empty()) co_return co_await skip_to(id, before - 1);
     for (const StoredEvent& event : *stored) {
       auto read = read_event(p_.scratch, id, event);
       if (!read) {
@@ -126,7 +128,9 @@ base::Task<bool> Streams::put_back(RoomId id, StreamPlace end) {
   Hold hold(*this, id);
   for (;;) {
     const HomeRoom& room = *p_.rooms.find(id);
-    if (end.seq >= room.room.last_seq) co_return true;
+    if (end.seq != 0 && end.epoch > room.room.epoch) co_return co_await renew(id);
+    if (end.seq != 0 && end.epoch < room.room.epoch) co_return co_await begin_epoch(id, room.room.epoch);
+    if (end.seq >= room.room.last_seq || streams_.find(id)->renewing) co_return true;
     const std::uint64_t first = room.tail_first();
     StreamPlace base{.epoch = room.room.epoch, .seq = end.seq, .id = end.id};
     if (end.seq + 1 < first) base = {.epoch = room.room.epoch, .seq = first - 1, .id = {}};
@@ -151,7 +155,7 @@ std::vector<RoomId> Streams::rooms_to_put_back() const {
   std::vector<RoomId> rooms;
   for (const Stream& stream : streams_) {
     const HomeRoom& room = *p_.rooms.find(stream.id());
-    if (room.room.last_seq > room.stored_seq) rooms.push_back(stream.id());
+    if (room.next_seq > room.stored_seq + 1) rooms.push_back(stream.id());
   }
   return rooms;
 }
@@ -165,6 +169,8 @@ base::Task<void> Streams::put_all_back() {
     for (RoomId id : rooms_to_put_back()) {
       if (!streams_.find(id)) continue;
       Hold hold(*this, id);
+      // What is on its way to the log came from the bus too, and may be nowhere else.
+      while (!ended_ && loss == losses_ && p_.rooms.find(id)->uncommitted > 0) co_await streams_.find(id)->settled;
       std::vector<RoomId> one{id};
       auto places = co_await p_.o.bus->places(std::move(one));
       done = places.has_value();
@@ -191,7 +197,9 @@ base::Task<void> Streams::compare(std::vector<RoomId> rooms) {
       const Stream* stream = streams_.find(some[i]);
       if (!room || !stream || stream->reading || stream->renewing) continue;
       const StreamPlace& end = (*places)[i];
-      if (end.seq != 0 && (end.epoch > room->room.epoch || end.seq >= room->next_seq)) {
+      if (end.seq != 0 && end.epoch < room->room.epoch) {
+        (void)co_await begin_epoch(some[i], room->room.epoch);
+      } else if (end.seq != 0 && (end.epoch > room->room.epoch || end.seq >= room->next_seq)) {
         p_.o.scope.spawn(catch_up_alone(some[i]));
       } else if (end.seq < room->room.last_seq && room->room.last_seq > room->stored_seq) {
         (void)co_await put_back(some[i], end);
@@ -209,8 +217,15 @@ void Streams::on_following(RoomId room) {
   if (streams_.find(room)) p_.o.scope.spawn(catch_up_alone(room));
 }
 
+// What was taken and has not come, or not in its turn, may be gone: it is proposed again.
 void Streams::on_lost() {
   ++losses_;
+  for (Stream& stream : streams_) {
+    stream.ahead.clear();
+    stream.hole_ms = 0;
+  }
+  with_ahead_.clear();
+  for (const auto& [id, proposed] : proposed_) enqueue(id);
   if (!std::exchange(putting_back_, true)) p_.o.scope.spawn(put_all_back());
 }
 

@@ -5,6 +5,7 @@
 // or with nothing at all; and a single host can be cut off from it.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -14,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "ringline/base/clock.hpp"
+#include "ringline/base/json.hpp"
 #include "ringline/chat/bus.hpp"
 #include "ringline/loop/loop.hpp"
 #include "world.hpp"
@@ -29,6 +32,7 @@ using base::UserId;
 
 // What all hosts share.
 struct BusRoom {
+  bool there = false;
   std::uint64_t epoch = 1;
   std::uint64_t trimmed = 0;  // events up to it are not here
   EventId trimmed_id;         // of that one; 0: not known
@@ -103,6 +107,7 @@ class BusSim final : public Bus {
   void cut() {
     if (std::exchange(connected_, false)) post([](BusListener& to) { to.on_away(); });
     following_.clear();
+    ++connections_;
   }
   void connect() {
     if (connected_ || !server_.up || dead) return;
@@ -163,10 +168,11 @@ class BusSim final : public Bus {
   Task<Result<void>> put_back(RoomId id, StreamPlace end, StreamPlace base, std::vector<RoomEvent> events) override {
     return run<void>([this, id, end, base, events = std::move(events)]() -> Result<void> {
       BusRoom& room = server_.rooms[id];
-      if (room.last() != end.seq || (end.id && room.last_id() && room.last_id() != end.id))
+      if (room.last() != end.seq || (room.there && room.epoch != base.epoch) ||
+          (end.id && room.last_id() && room.last_id() != end.id))
         return base::fail(Errc::conflict, "it ends elsewhere");
-      if (base.seq > room.last() || room.last() == 0) {
-        room = {.epoch = base.epoch, .trimmed = base.seq, .trimmed_id = base.id, .log = {}, .keys = {}, .rights = {}};
+      if (base.seq > room.last() || !room.there) {
+        room = {.there = true, .epoch = base.epoch, .trimmed = base.seq, .trimmed_id = base.id, .log = {}, .keys = {}, .rights = {}};
         room.stored = base.seq;
       }
       for (const RoomEvent& event : events) add(room, event);
@@ -177,8 +183,8 @@ class BusSim final : public Bus {
   Task<Result<void>> begin_epoch(RoomId id, StreamPlace base) override {
     return run<void>([this, id, base]() -> Result<void> {
       BusRoom& room = server_.rooms[id];
-      if (room.epoch >= base.epoch) return base::fail(Errc::conflict, "it has begun");
-      room = {.epoch = base.epoch, .trimmed = base.seq, .trimmed_id = base.id, .log = {}, .keys = {}, .rights = {}};
+      if (room.there && room.epoch >= base.epoch) return base::fail(Errc::conflict, "it has begun");
+      room = {.there = true, .epoch = base.epoch, .trimmed = base.seq, .trimmed_id = base.id, .log = {}, .keys = {}, .rights = {}};
       room.rights_of_all = room.stored = base.seq;
       return {};
     });
@@ -190,6 +196,7 @@ class BusSim final : public Bus {
         auto found = server_.rooms.find(one.room);
         if (found == server_.rooms.end()) continue;
         BusRoom& room = found->second;
+        if (room.epoch != one.epoch) continue;
         room.stored = std::max(room.stored, std::min(one.seq, room.last()));
         while (room.log.size() > 3 && room.trimmed < room.stored && world_.chance(50)) trim(room);
       }
@@ -205,7 +212,7 @@ class BusSim final : public Bus {
         if (room.ingest_until_ms <= now) room.ingester = host_;
         const bool ours = room.ingester == host_;
         if (ours) room.ingest_until_ms = now + base::limits::kIngestLease.count();
-        claims.push_back({.ours = ours, .stored = room.stored});
+        claims.push_back({.ours = ours, .stored = room.stored, .epoch = room.epoch});
       }
       return claims;
     });
@@ -289,12 +296,13 @@ class BusSim final : public Bus {
   template <class Value, class Job>
   Task<Result<Value>> run(Job job) {
     if (!connected_) co_return away();
+    const std::uint64_t connection = connections_;
     co_await loop_.sleep(std::chrono::milliseconds(world_.draw(kDelayMsMax)));
-    if (!connected_ || !server_.up || dead) co_return away();
+    if (connection != connections_ || !server_.up || dead) co_return away();
     Result<Value> result = job();
     const bool lost = world_.chance(server_.losing_percent);
     co_await loop_.sleep(lost ? base::limits::kBusTimeout : std::chrono::milliseconds(world_.draw(kDelayMsMax)));
-    if (lost || !connected_ || !server_.up || dead) co_return away();
+    if (lost || connection != connections_ || !server_.up || dead) co_return away();
     co_return result;
   }
 
@@ -327,9 +335,8 @@ class BusSim final : public Bus {
       verdict.kind = kind;
       return verdict;
     };
-    const bool is_there = room.last() > 0;
-    if (is_there && room.epoch > known.epoch) return say(Kind::new_epoch);
-    if (is_there && room.epoch < known.epoch) return say(Kind::old_epoch);
+    if (room.there && room.epoch > known.epoch) return say(Kind::new_epoch);
+    if (room.there && room.epoch < known.epoch) return say(Kind::old_epoch);
     if (room.last() < known.seq) return say(Kind::behind);
     const EventId there = known.seq == room.trimmed ? room.trimmed_id
                           : room.at(known.seq)      ? room.at(known.seq)->event.id
@@ -348,7 +355,7 @@ class BusSim final : public Bus {
     if (!proposal.forced &&
         (room.rights_of_all > known.seq || changed(proposal.entry.event.actor) || changed(proposal.subject)))
       return say(Kind::stale);
-    if (!is_there) room.epoch = known.epoch;
+    if (!std::exchange(room.there, true)) room.epoch = known.epoch;
     RoomEvent event = with_seq(proposal, room.last() + 1);
     add(room, event, proposal.key);
     if (proposal.subject) room.rights[proposal.subject] = event.event.seq;
@@ -384,6 +391,7 @@ class BusSim final : public Bus {
   unsigned host_;
   BusListener* listener_ = nullptr;
   bool connected_ = false;
+  std::uint64_t connections_ = 0;  // that have ended
   std::set<RoomId> wanted_;
   std::set<RoomId> following_;
   std::set<UserId> users_;

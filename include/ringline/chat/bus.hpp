@@ -65,13 +65,16 @@ struct StreamPage {
   StreamPlace last;                 // where the stream ends; seq 0: there is no stream
 };
 
+// Seqs of one epoch say nothing of another.
 struct StoredUpTo {
   base::RoomId room;
   std::uint64_t seq = 0;
+  std::uint64_t epoch = 0;
 };
 struct IngestClaim {
   bool ours = false;
   std::uint64_t stored = 0;  // as `Bus::stored` said last; perhaps less than the store has
+  std::uint64_t epoch = 0;   // of that; 0: nothing was said
 };
 
 class BusListener {
@@ -105,13 +108,14 @@ class Bus {
   virtual base::Task<base::Result<StreamPage>> read(base::RoomId room, std::uint64_t after) = 0;
   // Where the streams end, in the order asked for.
   virtual base::Task<base::Result<std::vector<StreamPlace>>> places(std::vector<base::RoomId> rooms) = 0;
-  // Adds events behind `end`, which must be where the stream ends (its epoch is not looked at), or is not there at all: then it begins behind `base`, up to
-  // which the store has everything. Conflict: it ends elsewhere.
+  // Adds events behind `end`, which must be where the stream ends, in base.epoch; or it is not there at all, and begins behind `base`, up to which the store
+  // has everything. Conflict: it ends elsewhere.
   virtual base::Task<base::Result<void>> put_back(base::RoomId room, StreamPlace end, StreamPlace base,
                                                   std::vector<RoomEvent> events) = 0;
   // Begins the room's stream anew behind `base`, in base.epoch. Conflict: it is in that epoch or a later one already.
   virtual base::Task<base::Result<void>> begin_epoch(base::RoomId room, StreamPlace base) = 0;
-  // The store has all up to these: the streams may forget it, but for what others are likely to ask for (limits::kStreamEvents).
+  // The store has all up to these: the streams may forget it, but for what others are likely to ask for (limits::kStreamEvents). A room that is in another
+  // epoch by now is passed over.
   virtual void stored(std::vector<StoredUpTo> rooms) = 0;
   // One live host takes a room's events into the store: who claims it first, for limits::kIngestLease after each claim. In the order asked for.
   virtual base::Task<base::Result<std::vector<IngestClaim>>> claim_ingest(std::vector<base::RoomId> rooms) = 0;
