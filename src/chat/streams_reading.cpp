@@ -237,7 +237,9 @@ void Streams::on_away() {
     if (Stream* stream = streams_.find(id)) stream->read.wake();
 }
 
-void Streams::on_back() { compared_ms_ = 0; }
+void Streams::on_back() {
+  compared_ms_ = 0;
+}
 
 void Streams::on_tick(std::int64_t now_ms) {
   if (!on()) return;
