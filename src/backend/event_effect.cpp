@@ -99,7 +99,7 @@ Result<EventEffect> effect_of(const Event& event, bool ephemeral, base::json::Re
 
 std::unexpected<base::Error> parted(const Event& event, std::uint64_t epoch) {
   auto refused = base::fail(base::Errc::conflict, "the room is in epoch " + std::to_string(epoch) + ", its event in " +
-                                                std::to_string(event.epoch));
+                                                      std::to_string(event.epoch));
   refused.error().field = event.room.text();
   return refused;
 }

@@ -61,9 +61,9 @@ std::unexpected<base::Error> not_understood() {
 std::optional<Verdict::Kind> verdict_kind(std::string_view name) {
   using Kind = Verdict::Kind;
   static constexpr std::pair<std::string_view, Kind> kKinds[] = {
-      {"taken", Kind::taken}, {"duplicate", Kind::duplicate}, {"behind", Kind::behind},      {"differs", Kind::differs},
-      {"stale", Kind::stale}, {"gone", Kind::gone},           {"new_epoch", Kind::new_epoch},
-      {"old_epoch", Kind::old_epoch}};
+      {"taken", Kind::taken},         {"duplicate", Kind::duplicate}, {"behind", Kind::behind},
+      {"differs", Kind::differs},     {"stale", Kind::stale},         {"gone", Kind::gone},
+      {"new_epoch", Kind::new_epoch}, {"old_epoch", Kind::old_epoch}};
   for (auto [known, kind] : kKinds)
     if (known == name) return kind;
   return std::nullopt;
@@ -130,8 +130,8 @@ void RedisBus::say_alive(std::int64_t now_ms) {
 }
 
 Task<Result<bool>> RedisBus::hello(bool done) {
-  Words words{"FCALL", "ringline_hello", "0", name_, done ? "1" : "0",
-              std::to_string(limits::kRedisHostLease / std::chrono::milliseconds(1))};
+  Words words{"FCALL", "ringline_hello", "0",
+              name_,   done ? "1" : "0", std::to_string(limits::kRedisHostLease / std::chrono::milliseconds(1))};
   for (const auto& [who, heard_ms] : alive_) words.push_back(who);
   auto reply = co_await call({}, std::move(words));
   if (!reply) co_return std::unexpected(reply.error());
@@ -223,8 +223,7 @@ Task<Result<std::vector<StreamPlace>>> RedisBus::places(std::vector<RoomId> room
     if (!reply) co_return std::unexpected(reply.error());
     if (reply->size() != 3 * some.size()) co_return not_understood();
     for (std::size_t i = 0; i < reply->size(); i += 3)
-      places.push_back(
-          {.epoch = number((*reply)[i + 2]), .seq = number((*reply)[i]), .id = event_id((*reply)[i + 1])});
+      places.push_back({.epoch = number((*reply)[i + 2]), .seq = number((*reply)[i]), .id = event_id((*reply)[i + 1])});
   }
   co_return places;
 }
@@ -232,8 +231,8 @@ Task<Result<std::vector<StreamPlace>>> RedisBus::places(std::vector<RoomId> room
 Task<Result<void>> RedisBus::put_back(RoomId room, StreamPlace end, StreamPlace base,
                                       std::vector<chat::RoomEvent> events) {
   Words words = of_room("ringline_put_back", room);
-  for (std::string word : {std::to_string(end.seq), end.id.text(), std::to_string(base.epoch),
-                           std::to_string(base.seq), base.id.text()})
+  for (std::string word :
+       {std::to_string(end.seq), end.id.text(), std::to_string(base.epoch), std::to_string(base.seq), base.id.text()})
     words.push_back(std::move(word));
   for (const chat::RoomEvent& event : events)
     words.push_back(entry_of(event, chat::subject_of(json_, event.event), chat::key_of(json_, event)));
@@ -290,8 +289,8 @@ Task<void> RedisBus::send(std::string key, Words words) { (void)co_await call(st
 
 void RedisBus::publish(std::string_view channel, std::string payload) {
   const bool sharded = redis_->is_cluster();
-  loop_.scope().spawn(send(std::string(channel),
-                           {sharded ? "SPUBLISH" : "PUBLISH", std::string(channel), std::move(payload)}));
+  loop_.scope().spawn(
+      send(std::string(channel), {sharded ? "SPUBLISH" : "PUBLISH", std::string(channel), std::move(payload)}));
 }
 
 // ---- Channels
@@ -330,7 +329,8 @@ void RedisBus::take_event(RoomId room, std::string_view text) {
   std::uint64_t seq = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seq);
   const auto digits = static_cast<std::size_t>(end - text.data());
-  auto event = error == std::errc{} && digits < text.size() ? read_entry(room, seq, text.substr(digits + 1)) : std::nullopt;
+  auto event =
+      error == std::errc{} && digits < text.size() ? read_entry(room, seq, text.substr(digits + 1)) : std::nullopt;
   if (!event) return base::log::error("redis_event_not_understood", {{"room", room.text()}});
   listener_.on_event(std::move(*event));
 }
@@ -369,7 +369,12 @@ void RedisBus::take_user(UserId user, std::string_view text) {
 
 Task<Result<unsigned>> RedisBus::set_presence(UserId user, bool online) {
   const std::string key = user_key(user, "online");
-  Words words{"FCALL", "ringline_presence", "1", key, host_, online ? "1" : "0",
+  Words words{"FCALL",
+              "ringline_presence",
+              "1",
+              key,
+              host_,
+              online ? "1" : "0",
               std::to_string(limits::kPresenceAge / std::chrono::milliseconds(1))};
   auto reply = co_await call(key, std::move(words));
   if (!reply) co_return std::unexpected(reply.error());

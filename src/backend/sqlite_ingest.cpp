@@ -90,8 +90,8 @@ class Ingest {
     auto [slot, fresh] = rooms_.try_emplace(id);
     RoomState& room = slot->second;
     if (!fresh) return &room;
-    Query row =
-        db_.query("SELECT ephemeral, type, ingested_seq, message_count, updated_ms, epoch FROM rooms WHERE id = ?1", id);
+    Query row = db_.query(
+        "SELECT ephemeral, type, ingested_seq, message_count, updated_ms, epoch FROM rooms WHERE id = ?1", id);
     if (row.next()) {
       room = {.exists = true,
               .ephemeral = row.flag(0),

@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "chat/parts.hpp"
-#include "ringline/chat/room_event.hpp"
 #include "ringline/base/log.hpp"
+#include "ringline/chat/room_event.hpp"
 
 namespace ringline::chat {
 

@@ -114,7 +114,7 @@ base::Task<void> Ingest::run() {
   p_.o.metrics.store_seconds.record(base::monotonic_ns() - started);
   p_.o.metrics.store_events += count;
   for (const Taken& part : taken) {
-    HomeRoom& room = *p_.rooms.find(part.room);                         // it was not stored, so it stayed
+    HomeRoom& room = *p_.rooms.find(part.room);                      // it was not stored, so it stayed
     if (room.room.epoch == part.epoch) was_stored(room, part.last);  // else it began anew meanwhile
   }
   p_.streams.stored(taken);

@@ -313,8 +313,7 @@ std::vector<PassingState> People::presence_of(const std::vector<UserCard>& cards
   std::vector<PassingState> states;
   for (const UserCard& card : cards) {
     const HomeUser* user = find(card->id);
-    states.push_back(user ? presence(*user)
-                          : presence(card->id, Status::offline, card->last_seen_ms));
+    states.push_back(user ? presence(*user) : presence(card->id, Status::offline, card->last_seen_ms));
   }
   return states;
 }

@@ -75,8 +75,7 @@ bool is_of_all(EventKind kind) {
 RoomEvent with_seq(const Proposal& proposal, std::uint64_t seq) {
   std::array<char, 20> digits;
   auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), seq);
-  RoomEvent made =
-      rewritten(proposal.entry, {digits.data(), end}, proposal.entry.event.epoch, nullptr);
+  RoomEvent made = rewritten(proposal.entry, {digits.data(), end}, proposal.entry.event.epoch, nullptr);
   made.event.seq = seq;
   return made;
 }

@@ -21,7 +21,7 @@ constexpr std::int64_t kEvictAfterMs = 10 * 60 * 1000;
 constexpr std::int64_t kEvictEveryMs = 30 * 1000;
 constexpr std::int64_t kTailAgeMs = base::limits::kTailAge / std::chrono::milliseconds(1);
 constexpr std::string_view kOnlineHere = "~online";  // between hosts: how many of a large room are at one
-constexpr std::int64_t kSettleEveryMs = 60'000;  // a room with a tail is asked whether it is quiet
+constexpr std::int64_t kSettleEveryMs = 60'000;      // a room with a tail is asked whether it is quiet
 
 }  // namespace
 
@@ -375,7 +375,8 @@ void Rooms::begin_new() {
   std::erase_if(new_, [&](RoomId id) {
     HomeRoom* room = find(id);
     if (!room || room->room.last_seq > 0) return true;
-    if (room->is_new()) (void)begin_room(p_, *room, [](HomeRoom&, Sequencer::Outcome) {});  // refused: the next try comes
+    if (room->is_new())
+      (void)begin_room(p_, *room, [](HomeRoom&, Sequencer::Outcome) {});  // refused: the next try comes
     return false;
   });
 }

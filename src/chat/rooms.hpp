@@ -51,7 +51,7 @@ struct PassingState;
 struct HomeMember {
   [[no_unique_address]] Member member;
   UserId id() const noexcept { return member.user; }
-  std::uint32_t online : 31 = 0;  // sessions that listen
+  std::uint32_t online : 31 = 0;    // sessions that listen
   std::uint32_t elsewhere : 1 = 0;  // he is at another host
   bool is_here() const noexcept { return online > 0 || elsewhere; }
   UserCard user;
@@ -83,8 +83,8 @@ struct HomeRoom {
   std::vector<Typer> typers;
   bool keys_complete = true;  // every client key of the last 24 h is in `seen`
   bool online_changed = false;
-  bool settling = false;  // its tail is to be cut once it is quiet
-  bool streamed = false;  // its order comes from the bus: Streams keeps more of it
+  bool settling = false;   // its tail is to be cut once it is quiet
+  bool streamed = false;   // its order comes from the bus: Streams keeps more of it
   bool beginning = false;  // then: its room_created is proposed
   bool opening = false;    // then: its stream is being read for the first time, and calls wait
 

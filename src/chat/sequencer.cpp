@@ -142,10 +142,8 @@ void Sequencer::commit(Pending& pending, std::int64_t now_ns) {
     ++p_.o.metrics.messages;
     room.last_message = {event.body, pending.entry.message_at, pending.entry.message_size};
     room.last_message_seq = event.seq;
-    if (maker.asks()) {
-      p_.o.metrics.ack_seconds.record(now_ns - maker.arrived_ns);
-      answer_message(pending);
-    }
+    if (maker.asks()) p_.o.metrics.ack_seconds.record(now_ns - maker.arrived_ns);
+    answer_message(pending);
   } else {
     subject = take_effect(p_, room, event, maker.subject);
   }
@@ -154,8 +152,8 @@ void Sequencer::commit(Pending& pending, std::int64_t now_ns) {
   if (maker.then) maker.then(room, Outcome::committed);
   for (unsigned core = 0; core < room.listeners.size(); ++core)
     if (room.listeners[core] > 0)
-      outgoing_[core].push_back({event.room, event.seq, event.kind, event.body,
-                                 event.kind == EventKind::member_left ? subject : UserId{}});
+      outgoing_[core].push_back(
+          {event.room, event.seq, event.kind, event.body, event.kind == EventKind::member_left ? subject : UserId{}});
   if (maker.subject) settle(room, maker.subject->id);
 }
 
@@ -173,7 +171,7 @@ void Sequencer::commit_pending(Pending& pending) {
 
 void Sequencer::answer_message(const Pending& pending) {
   std::string_view message = pending.entry.message();
-  answer(p_, pending.maker.to, message_answer(p_, message, false));
+  if (pending.maker.asks()) answer(p_, pending.maker.to, message_answer(p_, message, false));
   for (const ReplyTo& to : pending.maker.duplicates) answer(p_, to, message_answer(p_, message, true));
 }
 
@@ -195,10 +193,8 @@ void Sequencer::post_deliveries() {
 }
 
 void Sequencer::fail(HomeRoom& room, EventKind kind, Maker maker, Outcome outcome, const Error& error) {
-  if (kind == EventKind::message_created && maker.asks()) {
-    answer(p_, maker.to, error);
-    for (const ReplyTo& to : maker.duplicates) answer(p_, to, error);
-  }
+  if (kind == EventKind::message_created && maker.asks()) answer(p_, maker.to, error);
+  for (const ReplyTo& to : maker.duplicates) answer(p_, to, error);
   if (kind == EventKind::room_created) room.beginning = false;
   if (maker.then) maker.then(room, outcome);
   if (maker.subject) settle(room, maker.subject->id);

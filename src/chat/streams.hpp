@@ -53,15 +53,17 @@ class Signal {
 
 class Streams final : public BusListener {
  public:
-  static constexpr std::size_t kAheadMax = 1024;     // events of a room that wait for what is missing before them; more are read again
+  static constexpr std::size_t kAheadMax =
+      1024;  // events of a room that wait for what is missing before them; more are read again
   static constexpr std::size_t kProposedMax = 8192;  // of a core; more sends are `unavailable`
-  static constexpr unsigned kTriesMax = 16;          // of one proposal, each after the bus said what is in its way; then it is pending
+  static constexpr unsigned kTriesMax =
+      16;  // of one proposal, each after the bus said what is in its way; then it is pending
   static constexpr std::size_t kPlacesAtOnce = 256;
-  static constexpr std::int64_t kCompareEveryMs = 5000;  // with the streams, of rooms that somebody hears
+  static constexpr std::int64_t kCompareEveryMs = 5000;     // with the streams, of rooms that somebody hears
   static constexpr std::int64_t kPresenceEveryMs = 30'000;  // of who is at other hosts: one may have died
   static constexpr std::int64_t kOnlineAgeMs = 30'000;      // of a host's count
-  static constexpr std::int64_t kClaimEveryMs = 1000;    // of rooms that another host takes in
-  static constexpr std::int64_t kHoleMs = 100;           // what is missing is read when it has not come by then
+  static constexpr std::int64_t kClaimEveryMs = 1000;       // of rooms that another host takes in
+  static constexpr std::int64_t kHoleMs = 100;              // what is missing is read when it has not come by then
 
   explicit Streams(Shard::Parts& parts) : p_(parts) {}
 
@@ -115,9 +117,9 @@ class Streams final : public BusListener {
     RoomId room;
     EventId last_id;  // of HomeRoom::room.last_seq; 0: not known
     std::map<std::uint64_t, RoomEvent> ahead;
-    std::int64_t hole_ms = 0;     // since when something is missing before them; 0: nothing is
-    std::uint32_t proposed = 0;   // of this room
-    std::uint32_t waiting = 0;    // coroutines that have a hold on it
+    std::int64_t hole_ms = 0;    // since when something is missing before them; 0: nothing is
+    std::uint32_t proposed = 0;  // of this room
+    std::uint32_t waiting = 0;   // coroutines that have a hold on it
     bool reading = false;
     bool read_ok = false;         // how the last reading ended
     bool draining = false;        // the queue is being worked off
@@ -126,14 +128,14 @@ class Streams final : public BusListener {
     std::int64_t claimed_ms = 0;  // when that was asked for last; 0: never
     std::uint64_t reads_begun = 0;
     std::uint64_t reads_done = 0;
-    std::set<EventId> queue;      // ids of this core are ordered by time
+    std::set<EventId> queue;  // ids of this core are ordered by time
     struct Online {
       std::uint32_t count;
       std::int64_t heard_ms;
     };
     std::map<unsigned, Online> online;  // of a large room, by host
-    Signal read;                  // a reading has ended
-    Signal settled;               // something was committed, or failed
+    Signal read;                        // a reading has ended
+    Signal settled;                     // something was committed, or failed
   };
   struct Proposed {
     RoomId room;
@@ -222,12 +224,12 @@ class Streams final : public BusListener {
   base::IdMap<RoomId, Stream> streams_;
   std::unordered_map<EventId, Proposed> proposed_;
   std::multiset<std::uint64_t> tickets_;  // of pending messages
-  std::set<RoomId> with_ahead_;      // rooms with something in Stream::ahead
+  std::set<RoomId> with_ahead_;           // rooms with something in Stream::ahead
   std::set<RoomId> with_queue_;
   Signal tick_;
   bool recovering_ = false;
   bool ended_ = false;
-  std::uint64_t losses_ = 0;     // how often the bus said that it lost something
+  std::uint64_t losses_ = 0;  // how often the bus said that it lost something
   bool putting_back_ = false;
   std::int64_t compared_ms_ = 0;
   bool comparing_ = false;

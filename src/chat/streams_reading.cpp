@@ -2,9 +2,9 @@
 #include <algorithm>
 
 #include "chat/parts.hpp"
-#include "ringline/chat/room_event.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
+#include "ringline/chat/room_event.hpp"
 
 namespace ringline::chat {
 
@@ -13,7 +13,9 @@ base::Task<void> Streams::open(RoomId id) {
   streams_.emplace(id, id);
   Hold hold(*this, id);
   p_.o.bus->follow(id);
-  streams_.find(id)->last_id = co_await last_id(id);
+  const EventId last = co_await last_id(id);
+  const HomeRoom& room = *p_.rooms.find(id);
+  if (room.room.last_seq == room.stored_seq) streams_.find(id)->last_id = last;  // else something has come meanwhile
   co_await read_presence(id, true);
   while (!ended_ && p_.o.bus->is_there() && streams_.find(id)->reads_done == 0) co_await streams_.find(id)->read;
 }
@@ -137,7 +139,8 @@ base::Task<bool> Streams::put_back(RoomId id, StreamPlace end) {
     const auto& entries = room.tail.entries();
     if (end.seq >= first && end.id && entries[end.seq - first].event.id != end.id) co_return co_await renew(id);
     std::vector<RoomEvent> events;
-    for (std::uint64_t seq = base.seq + 1; seq <= room.room.last_seq && events.size() < base::limits::kFeedEvents; ++seq)
+    for (std::uint64_t seq = base.seq + 1; seq <= room.room.last_seq && events.size() < base::limits::kFeedEvents;
+         ++seq)
       events.push_back(entries[seq - first]);
     if (events.empty()) {
       base.id = streams_.find(id)->last_id;
@@ -146,7 +149,9 @@ base::Task<bool> Streams::put_back(RoomId id, StreamPlace end) {
                           .seq = events.empty() ? base.seq : events.back().event.seq,
                           .id = events.empty() ? base.id : events.back().event.id};
     auto done = co_await p_.o.bus->put_back(id, end, base, std::move(events));
-    if (!done) co_return done.error().code == Errc::conflict;  // another host was quicker: the next answer says what is to be done
+    if (!done)
+      co_return done.error().code ==
+          Errc::conflict;  // another host was quicker: the next answer says what is to be done
     end = now;
   }
 }
@@ -237,9 +242,7 @@ void Streams::on_away() {
     if (Stream* stream = streams_.find(id)) stream->read.wake();
 }
 
-void Streams::on_back() {
-  compared_ms_ = 0;
-}
+void Streams::on_back() { compared_ms_ = 0; }
 
 void Streams::on_tick(std::int64_t now_ms) {
   if (!on()) return;

@@ -45,7 +45,7 @@ struct Ring::Impl final : sim::Kernel {
   void power_off(bool forget) override {
     for (auto* list : {&flying, &due}) {
       for (const Flying& one : *list) {
-        if (one.kind != Kind::read) leave_waiting(one);
+        if (one.kind != Kind::read && !killed) leave_waiting(one);
       }
     }
     if (!forget) return;

@@ -82,7 +82,9 @@ class World {
   std::int64_t wall_ms() const noexcept { return kStartWallMs + wall_offset_ms_ + now_ns_ / 1'000'000; }
   std::uint64_t product_random() { return product_random_(); }
   void add(Kernel& kernel) { kernels_.push_back(&kernel); }
-  const std::vector<Kernel*>& kernels() const noexcept { return kernels_; }  // in the order in which their rings were opened
+  const std::vector<Kernel*>& kernels() const noexcept {
+    return kernels_;
+  }  // in the order in which their rings were opened
   void remove(Kernel& kernel) { std::erase(kernels_, &kernel); }
 
  private:

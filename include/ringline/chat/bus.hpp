@@ -33,10 +33,11 @@ struct Proposal {
   RoomEvent entry;
   std::array<std::uint32_t, 2> seq_at{};  // of kNoSeq in the body, ascending
   unsigned seqs = 0;
-  base::UserId subject;     // whose membership changes; 0: nobody's
-  std::string key;          // unique in the room: the stream takes one event with it. The sender and his clientId, or the event's id
-  bool of_all = false;      // changes what anybody may do in the room
-  bool forced = false;      // acked already: taken whatever rights have changed since
+  base::UserId subject;  // whose membership changes; 0: nobody's
+  std::string
+      key;  // unique in the room: the stream takes one event with it. The sender and his clientId, or the event's id
+  bool of_all = false;  // changes what anybody may do in the room
+  bool forced = false;  // acked already: taken whatever rights have changed since
 };
 // Of an event that has a seq of another epoch, or none. `client_id`: of a message; empty: none.
 Proposal propose(const RoomEvent& entry, std::uint64_t epoch, base::UserId subject, std::string_view client_id);
@@ -47,7 +48,7 @@ struct Verdict {
   enum class Kind : std::uint8_t {
     taken,      // at `seq`
     duplicate,  // the event with that key stands at `seq`, with the id `id`
-    behind,     // the stream ends at `seq`, `id`, before the caller's place: it lost what the caller knows, who puts it back
+    behind,  // the stream ends at `seq`, `id`, before the caller's place: it lost what the caller knows, who puts it back
     differs,    // at the caller's place the stream has another event: histories have parted
     stale,      // behind the caller's place the rights of the actor or the subject have changed
     gone,       // the stream was trimmed behind the caller's place: the store has what it lacks
@@ -61,8 +62,9 @@ struct Verdict {
 };
 
 struct StreamPage {
-  std::vector<RoomEvent> events;  // in seq order; the first may lie further on than asked for: what is between was trimmed and is in the store
-  StreamPlace last;                 // where the stream ends; seq 0: there is no stream
+  std::vector<RoomEvent>
+      events;  // in seq order; the first may lie further on than asked for: what is between was trimmed and is in the store
+  StreamPlace last;  // where the stream ends; seq 0: there is no stream
 };
 
 // Seqs of one epoch say nothing of another.
@@ -141,7 +143,8 @@ class Bus {
                                                             std::vector<std::int64_t> before) = 0;
   // He joined or left the room: the store may not know it for a while. Kept for limits::kMembershipAge.
   virtual void note_membership(base::UserId user, base::RoomId room, bool joined) = 0;
-  virtual base::Task<base::Result<std::vector<std::pair<base::RoomId, bool>>>> recent_memberships(base::UserId user) = 0;
+  virtual base::Task<base::Result<std::vector<std::pair<base::RoomId, bool>>>> recent_memberships(
+      base::UserId user) = 0;
 };
 
 }  // namespace ringline::chat

@@ -98,8 +98,8 @@ class RedisBusTest : public RedisFixture, public testing::WithParamInterface<con
     RoomEvent entry;
     entry.event = {.room = room_, .id = EventId{id}, .at_ms = 1'800'000'000'000, .actor = UserId{user}};
     entry.event.kind = EventKind::member_left;
-    entry.event.body = base::Blob::copy_of(R"({"roomId":")" + room_.text() +
-                                           R"(","seq":null,"epoch":1,"userId":")" + std::to_string(user) + "\"}");
+    entry.event.body = base::Blob::copy_of(R"({"roomId":")" + room_.text() + R"(","seq":null,"epoch":1,"userId":")" +
+                                           std::to_string(user) + "\"}");
     return chat::propose(entry, 1, UserId{user}, {});
   }
   Verdict append(Host& host, Proposal proposal, StreamPlace known) {
