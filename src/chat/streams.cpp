@@ -37,10 +37,21 @@ void Streams::on_event(RoomEvent event) {
   if (event.event.epoch == room->room.epoch) hold_back(*room, *stream, std::move(event));
 }
 
+// Whether the room has another event in its place: histories have parted.
+bool Streams::is_another(const HomeRoom& room, const Stream& stream, const Event& event) {
+  if (event.seq > room.room.last_seq) return false;  // on its way to the log
+  if (event.seq >= room.tail_first()) return room.tail.entries()[event.seq - room.tail_first()].event.id != event.id;
+  return event.seq == room.room.last_seq && stream.last_id && stream.last_id != event.id;
+}
+
 // Appends the event if it is the next, and what waited for it.
 void Streams::hold_back(HomeRoom& room, Stream& stream, RoomEvent event) {
   const std::uint64_t seq = event.event.seq;
-  if (seq < room.next_seq || stream.renewing || event.event.epoch != room.room.epoch) return;
+  if (stream.renewing || event.event.epoch != room.room.epoch) return;
+  if (seq < room.next_seq) {
+    if (is_another(room, stream, event.event)) p_.o.scope.spawn(renew_alone(room.id()));
+    return;
+  }
   if (seq == room.next_seq && stream.ahead.empty() && append(room, event)) return;
   if (stream.ahead.size() >= kAheadMax && seq > stream.ahead.rbegin()->first) return;  // it is read again
   stream.ahead.emplace(seq, std::move(event));

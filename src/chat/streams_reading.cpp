@@ -85,7 +85,8 @@ base::Task<void> Streams::read_all(RoomId id) {
 base::Task<bool> Streams::read_page(RoomId id, bool& more) {
   more = false;
   const std::uint64_t after = p_.rooms.find(id)->next_seq - 1;
-  auto page = co_await p_.o.bus->read(id, after);
+  auto page =
+      co_await p_.o.bus->read(id, after == 0 ? 0 : after - 1);  // and the last that is here: it may be another there
   HomeRoom* room = p_.rooms.find(id);
   if (!page || streams_.find(id)->renewing) co_return false;
   if (page->last.seq == 0) co_return true;  // the bus has nothing of the room: who proposes next puts it back

@@ -208,8 +208,8 @@ class BusSim final : public Bus {
         auto found = server_.rooms.find(one.room);
         if (found == server_.rooms.end()) continue;
         BusRoom& room = found->second;
-        if (room.epoch != one.epoch) continue;
-        room.stored = std::max(room.stored, std::min(one.seq, room.last()));
+        if (room.epoch != one.epoch || !room.at(one.seq) || room.at(one.seq)->event.id != one.id) continue;
+        room.stored = std::max(room.stored, one.seq);
         while (room.log.size() > 3 && room.trimmed < room.stored && world_.chance(50)) trim(room);
       }
     });
