@@ -43,7 +43,16 @@ UserId add_member(Parts& p, HomeRoom& room, const Event& event, const UserCard& 
   member.member.read_seq = event.seq;
   member.member.read_count = room.room.message_count;
   p.member_lists.changed(room.id(), user);
-  tell_home(p, room, user);
+  if (!room.streamed) {
+    tell_home(p, room, user);
+    return user;
+  }
+  // He may have left in this commit too: the seats that he had go with that event, and only then may he take others.
+  p.sequencer.after_commit([&p, user, id = room.id(), seq = event.seq] {
+    HomeRoom* joined = p.rooms.find(id);
+    if (!joined || !joined->find(user)) return;
+    p.on(p.home(user), [user, id, seq](Parts& there) { there.people.joined(user, id, seq); });
+  });
   return user;
 }
 

@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "chat/commands.hpp"
-#include "ringline/chat/room_event.hpp"
 #include "ringline/base/log.hpp"
+#include "ringline/chat/room_event.hpp"
 
 namespace ringline::chat {
 
@@ -114,7 +114,9 @@ void Streams::on_passing(RoomId id, unsigned host, std::string_view name, std::s
   p_.rooms.pass_here(*room, std::string(name), std::string(body));
 }
 
-void Streams::on_user(UserId user, std::string_view what, std::string_view body) { p_.abroad.on_user(user, what, body); }
+void Streams::on_user(UserId user, std::string_view what, std::string_view body) {
+  p_.abroad.on_user(user, what, body);
+}
 
 void Streams::set_online(RoomId id, unsigned host, std::uint32_t count) {
   if (Stream* stream = streams_.find(id)) stream->online[host] = {count, p_.now_ms()};
@@ -172,7 +174,8 @@ bool Streams::answer_duplicate(HomeRoom& room, UserId sender, std::string_view c
                                const ReplyTo& to) {
   for (auto& [id, proposed] : proposed_) {
     const RoomEvent& entry = proposed.proposal.entry;
-    if (proposed.room != room.id() || entry.client_key != client_key || !is_send(p_, entry, sender, client_id)) continue;
+    if (proposed.room != room.id() || entry.client_key != client_key || !is_send(p_, entry, sender, client_id))
+      continue;
     ++p_.o.metrics.duplicates;
     if (proposed.ticket != 0) {
       answer(p_, to, message_answer(p_, entry.message(), true, true));
@@ -261,7 +264,7 @@ base::Task<Result<std::uint64_t>> Streams::find_again(EventId id) {
       co_return 0U;
     }
     const std::uint64_t after = mine.looked;
-    auto events = co_await p_.o.store.events_after(mine.room, after, base::limits::kFeedEvents);
+    auto events = co_await stored_after(mine.room, after);
     if (!events) co_return std::unexpected(events.error());
     found = proposed_.find(id);
     if (found == proposed_.end() || found->second.looked != after) continue;
@@ -351,7 +354,8 @@ void Streams::keep(EventId id) {
 void Streams::on_pending(HomeRoom& room, std::uint64_t ticket, EventId id) {
   tell_settled(room);
   auto mine = proposed_.find(id);
-  if (mine == proposed_.end() || mine->second.ticket != 0) return;  // it has come with its seq meanwhile; or is kept already
+  if (mine == proposed_.end() || mine->second.ticket != 0)
+    return;  // it has come with its seq meanwhile; or is kept already
   mine->second.ticket = ticket;
   tickets_.insert(ticket);
 }

@@ -205,6 +205,7 @@ class Streams final : public BusListener {
 
   // streams_recovery.cpp
   base::Task<bool> recover(RoomId id, std::vector<RoomEvent> entries);
+  base::Task<base::Result<std::vector<StoredEvent>>> stored_after(RoomId id, std::uint64_t after);
   base::Task<base::Result<Known>> read_keys(RoomId id, Known known);
   base::Task<base::Result<Known>> known_from(RoomId id, std::uint64_t seq);
   base::Task<base::Result<std::uint64_t>> kept_at(RoomId id, RoomEvent entry);

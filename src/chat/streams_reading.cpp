@@ -2,9 +2,9 @@
 #include <algorithm>
 
 #include "chat/parts.hpp"
-#include "ringline/chat/room_event.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
+#include "ringline/chat/room_event.hpp"
 
 namespace ringline::chat {
 
@@ -85,7 +85,8 @@ base::Task<void> Streams::read_all(RoomId id) {
 base::Task<bool> Streams::read_page(RoomId id, bool& more) {
   more = false;
   const std::uint64_t after = p_.rooms.find(id)->next_seq - 1;
-  auto page = co_await p_.o.bus->read(id, after == 0 ? 0 : after - 1);  // and the last that is here: it may be another there
+  auto page =
+      co_await p_.o.bus->read(id, after == 0 ? 0 : after - 1);  // and the last that is here: it may be another there
   HomeRoom* room = p_.rooms.find(id);
   if (!page || streams_.find(id)->renewing) co_return false;
   if (page->last.seq == 0) co_return true;  // the bus has nothing of the room: who proposes next puts it back
@@ -109,7 +110,7 @@ base::Task<bool> Streams::read_page(RoomId id, bool& more) {
 base::Task<bool> Streams::read_stored(RoomId id, std::uint64_t before) {
   while (p_.rooms.find(id)->next_seq < before) {
     const std::uint64_t after = p_.rooms.find(id)->next_seq - 1;
-    auto stored = co_await p_.o.store.events_after(id, after, base::limits::kFeedEvents);
+    auto stored = co_await stored_after(id, after);
     if (!stored || streams_.find(id)->renewing) co_return false;
     if (stored->empty()) co_return co_await skip_to(id, before - 1);
     for (const StoredEvent& event : *stored) {
@@ -139,7 +140,8 @@ base::Task<bool> Streams::put_back(RoomId id, StreamPlace end) {
     const auto& entries = room.tail.entries();
     if (end.seq >= first && end.id && entries[end.seq - first].event.id != end.id) co_return co_await renew(id);
     std::vector<RoomEvent> events;
-    for (std::uint64_t seq = base.seq + 1; seq <= room.room.last_seq && events.size() < base::limits::kFeedEvents; ++seq)
+    for (std::uint64_t seq = base.seq + 1; seq <= room.room.last_seq && events.size() < base::limits::kFeedEvents;
+         ++seq)
       events.push_back(entries[seq - first]);
     if (events.empty()) {
       base.id = streams_.find(id)->last_id;
@@ -148,7 +150,9 @@ base::Task<bool> Streams::put_back(RoomId id, StreamPlace end) {
                           .seq = events.empty() ? base.seq : events.back().event.seq,
                           .id = events.empty() ? base.id : events.back().event.id};
     auto done = co_await p_.o.bus->put_back(id, end, base, std::move(events));
-    if (!done) co_return done.error().code == Errc::conflict;  // another host was quicker: the next answer says what is to be done
+    if (!done)
+      co_return done.error().code ==
+          Errc::conflict;  // another host was quicker: the next answer says what is to be done
     end = now;
   }
 }

@@ -2,8 +2,8 @@
 #include <algorithm>
 
 #include "chat/parts.hpp"
-#include "ringline/chat/room_event.hpp"
 #include "ringline/base/log.hpp"
+#include "ringline/chat/room_event.hpp"
 
 namespace ringline::chat {
 
@@ -12,10 +12,17 @@ bool Streams::Known::has(base::json::Reader& json, const RoomEvent& entry) const
   return keys.contains(key_of(json, entry)) || (seq > read_to && seq < end);
 }
 
+// Empty: the store cannot say what followed.
+base::Task<Result<std::vector<StoredEvent>>> Streams::stored_after(RoomId id, std::uint64_t after) {
+  auto events = co_await p_.o.store.events_after(id, after, base::limits::kFeedEvents);
+  if (!events && events.error().code == Errc::not_found) co_return std::vector<StoredEvent>();
+  co_return events;
+}
+
 // What the store has behind `known.read_to`, up to `known.end`.
 base::Task<Result<Streams::Known>> Streams::read_keys(RoomId id, Known known) {
   while (known.read_to + 1 < known.end) {
-    auto events = co_await p_.o.store.events_after(id, known.read_to, base::limits::kFeedEvents);
+    auto events = co_await stored_after(id, known.read_to);
     if (!events) co_return std::unexpected(events.error());
     if (events->empty()) break;
     known.read_to = events->back().seq;

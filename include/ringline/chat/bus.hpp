@@ -1,4 +1,4 @@
-// Port: what connects this host with the others (Redis: backend/redis_bus.hpp). Without it this host is the only one, and its journal alone gives the order.
+// Port: what connects this host with the others. Without it this host is the only one, and its journal alone gives the order.
 //
 // Each room has a stream on the bus: its recent events, the one place that gives a `seq`. Every host with members in the room follows the stream, takes
 // each event into its own journal and delivers it after that commit. What one host misses (cut off, or told late) it reads from the stream.
