@@ -39,6 +39,7 @@ struct RoomState {
   bool exists = false;
   bool ephemeral = false;
   chat::RoomType type = chat::RoomType::group;
+  std::uint64_t epoch = 1;
   std::uint64_t first = 0;  // ingested_seq before this batch
   std::uint64_t ingested = 0;
   std::uint64_t message_count = 0;
@@ -105,7 +106,7 @@ class Ingest {
     }
     if (!c_.holder().empty()) c_.queue(kHoldLease, {sql_value(c_.holder())});
     c_.queue(
-        "SELECT id, ephemeral, type, ingested_seq, message_count, updated_ms FROM rooms"
+        "SELECT id, ephemeral, type, ingested_seq, message_count, updated_ms, epoch FROM rooms"
         " WHERE id = ANY (?1::bigint[]) ORDER BY id FOR UPDATE",
         {ids.take()});
     auto results = co_await c_.flush();
@@ -116,6 +117,7 @@ class Ingest {
       rooms_[RoomId{row.number(0)}] = {.exists = true,
                                        .ephemeral = row.flag(1),
                                        .type = static_cast<chat::RoomType>(row.integer(2)),
+                                       .epoch = row.number(6),
                                        .first = row.number(3),
                                        .ingested = row.number(3),
                                        .message_count = row.number(4),
@@ -160,6 +162,7 @@ class Ingest {
       bury(event, event.body.view(), "no such room");
       return {};
     }
+    if (event.epoch != room.epoch && gaps_ == Gaps::refuse) return parted(event, room.epoch);
     if (event.seq <= room.ingested) return {};
     if (event.seq != room.ingested + 1 && gaps_ == Gaps::refuse) return missing(event, room);
     Result<void> applied;

@@ -109,6 +109,9 @@ class StoreClient final : public chat::Store {
     call->restores = true;
     return run(std::move(call), &SqlDatabase::write);
   }
+  Task<Result<chat::RoomPlace>> begin_epoch(RoomId room, std::uint64_t epoch) override {
+    return write<chat::RoomPlace>([room, epoch](Sql& db) { return backend::begin_epoch(db, room, epoch); });
+  }
   Task<Result<HistoryPage>> history(HistoryQuery query) override {
     return read_anywhere<HistoryPage>([query, links = links_](Sql& db) { return backend::history(db, query, links); });
   }

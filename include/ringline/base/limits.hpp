@@ -85,6 +85,14 @@ inline constexpr auto kTypingAge = 5s;
 inline constexpr std::size_t kSearchPoints = 200;  // of a query
 inline constexpr std::size_t kSearchWords = 8;     // of it
 
+// Several hosts.
+inline constexpr std::chrono::milliseconds kBusTimeout = 500ms;  // of a call; then a message is pending
+inline constexpr std::chrono::milliseconds kIngestLease = 15s;  // of the host that takes a room's events into the store
+inline constexpr std::chrono::milliseconds kIngestClaim = 5s;   // it is renewed so often
+inline constexpr std::size_t kStreamEvents = 1000;              // of a room, those that the store has among them
+inline constexpr auto kPresenceAge = 5min;                      // of a user at a host that does not say it again
+inline constexpr auto kMembershipAge = 10min;                   // that the store may not know of
+
 // PostgreSQL.
 inline constexpr unsigned kPostgresConnections = 8;
 inline constexpr unsigned kPostgresReplicaConnections = 4;

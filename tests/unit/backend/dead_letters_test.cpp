@@ -78,6 +78,15 @@ TEST_P(DeadLetters, EventsOfARoomThatIsThereNowAreTakenInOrder) {
   EXPECT_EQ(run(store().load_room(RoomId{200}))->room.last_seq, 2U);
 }
 
+TEST_P(DeadLetters, OfAnEpochThatHasEndedAreTakenTooSinceTheirPlaceIsFree) {
+  const std::vector<Event> batch{message(RoomId{300}, 1, ann_, "one")};
+  ASSERT_TRUE(ingest(batch));
+  add_room(300, "Late", ann_);
+  ASSERT_TRUE(store_->bump_epochs());
+  EXPECT_EQ(retry(batch[0]), "");
+  EXPECT_EQ(run(store().load_room(RoomId{300}))->room.last_seq, 1U);
+}
+
 TEST_P(DeadLetters, WhatLaterEventsSayIsNotUndone) {
   std::vector<Event> batch{joined(1, kBob), renamed(2, "lobby"), message(kRoom, 3, ann_, "x")};
   ASSERT_TRUE(ingest(batch));

@@ -62,6 +62,31 @@ TEST_P(Ingest, AHoleAtStartUpBeginsANewEpoch) {
   EXPECT_EQ(run(store().load_room(kLobby))->room.epoch, 1U);
 }
 
+TEST_P(Ingest, WhatIsOfAnotherEpochIsRefusedWithItsRoom) {
+  add_room(101, "Other", ann_);
+  ASSERT_TRUE(ingest({message(kRoom, 1, ann_, "one")}));
+  auto place = run(store().begin_epoch(kRoom, 2));
+  ASSERT_TRUE(place);
+  EXPECT_EQ(place->epoch, 2U);
+  EXPECT_EQ(place->seq, 1U);
+  auto taken = ingest({message(RoomId{101}, 1, ann_, "x"), message(kRoom, 2, ann_, "two")});
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().code, Errc::conflict);
+  EXPECT_EQ(taken.error().field, "100");
+  EXPECT_EQ(run(store().load_room(RoomId{101}))->room.last_seq, 0U);
+  Event next = message(kRoom, 2, ann_, "two");
+  next.epoch = 2;
+  ASSERT_TRUE(ingest({next}));
+  EXPECT_EQ(ingested(), 2U);
+}
+
+TEST_P(Ingest, AnEpochBeginsOnceWhoeverAsks) {
+  EXPECT_EQ(run(store().begin_epoch(kRoom, 2))->epoch, 2U);
+  EXPECT_EQ(run(store().begin_epoch(kRoom, 2))->epoch, 2U);
+  EXPECT_EQ(run(store().begin_epoch(kRoom, 4))->epoch, 2U);  // not the one before
+  EXPECT_EQ(run(store().begin_epoch(RoomId{999}, 2)).error().code, Errc::not_found);
+}
+
 TEST_P(Ingest, MembersComeAndGo) {
   ASSERT_TRUE(ingest({message(kRoom, 1, ann_, "one"), joined(2, bob_)}));
   auto room = run(store().load_room(kRoom));

@@ -35,6 +35,15 @@ TEST(Rfc3339, keeps_its_length_at_the_ends) {
   EXPECT_EQ(rfc3339(std::numeric_limits<std::int64_t>::min()), "0000-01-01T00:00:00.000Z");
 }
 
+TEST(Rfc3339, is_read_again) {
+  for (std::int64_t ms :
+       {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1'709'164'799'999}, std::int64_t{1'709'210'096'007}})
+    EXPECT_EQ(parse_rfc3339(rfc3339(ms)), ms);
+  for (std::string_view bad : {"", "2024-02-29T12:34:56Z", "2024-02-30T12:34:56.007Z", "2024-02-29 12:34:56.007Z",
+                               "2024-02-29T12:34:56.007+", "2024-0x-29T12:34:56.007Z"})
+    EXPECT_FALSE(parse_rfc3339(bad)) << bad;
+}
+
 TEST(Clock, runs) {
   EXPECT_GT(wall_ms(), 1'700'000'000'000);
   const std::int64_t before = monotonic_ns();
