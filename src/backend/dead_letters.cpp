@@ -107,7 +107,8 @@ Task<Result<std::string>> retry_dead_letter(Sql& db, const Event& event) {
   auto later = co_await replaced_by(db, (*letter)->event);
   if (!later) co_return std::unexpected(later.error());
   if (*later != 0) co_return fmt::format("event {} of the room says otherwise since: drop it", *later);
-  auto rooms = co_await db.query("SELECT ingested_seq, message_count, updated_ms FROM rooms WHERE id = ?1", event.room);
+  auto rooms =
+      co_await db.query("SELECT ingested_seq, message_count, updated_ms, epoch FROM rooms WHERE id = ?1", event.room);
   if (!rooms) co_return std::unexpected(rooms.error());
   const std::uint64_t ingested = rooms->empty() ? 0 : rooms->front().number(0);
   if (!rooms->empty() && event.seq > ingested + 1)
@@ -121,7 +122,10 @@ Task<Result<std::string>> retry_dead_letter(Sql& db, const Event& event) {
     auto freed = co_await db.query("DELETE FROM room_events WHERE room_id = ?1 AND seq = ?2", event.room, event.seq);
     if (!freed) co_return std::unexpected(freed.error());
   }
-  const std::vector<Event> events{(*letter)->event};
+  std::vector<Event> events{(*letter)->event};
+  if (!rooms->empty())
+    events.front().epoch =
+        rooms->front().number(3);  // its seq is of this one, whatever it was when the event was refused
   auto taken = co_await db.ingest(events, Gaps::refuse);
   if (!taken) co_return std::unexpected(taken.error());
   if (before) {

@@ -97,6 +97,13 @@ Result<EventEffect> effect_of(const Event& event, bool ephemeral, base::json::Re
   return refused("the event is of an unknown kind");
 }
 
+std::unexpected<base::Error> parted(const Event& event, std::uint64_t epoch) {
+  auto refused = base::fail(base::Errc::conflict, "the room is in epoch " + std::to_string(epoch) + ", its event in " +
+                                                      std::to_string(event.epoch));
+  refused.error().field = event.room.text();
+  return refused;
+}
+
 std::optional<std::string> mentions_json(const std::vector<UserId>& users) {
   if (users.empty()) return std::nullopt;
   std::string json;

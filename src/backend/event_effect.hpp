@@ -46,6 +46,9 @@ using EventEffect = std::variant<MessageCreated, EphemeralSend, MemberJoined, Me
 // Conflict: the event's own form is not what it should be; the message says what.
 base::Result<EventEffect> effect_of(const chat::Event& event, bool ephemeral, base::json::Reader& json);
 
+// An event of another epoch than its room's. See chat::Store::ingest.
+std::unexpected<base::Error> parted(const chat::Event& event, std::uint64_t epoch);
+
 // How `messages.mentions` is written: [1,2]; null: nobody.
 std::optional<std::string> mentions_json(const std::vector<base::UserId>& users);
 

@@ -94,6 +94,7 @@ struct RoomState {
   bool exists = false;
   bool ephemeral = false;
   chat::RoomType type = chat::RoomType::group;
+  std::uint64_t epoch = 1;
   std::uint64_t first = 0;  // ingested_seq before this batch
   std::uint64_t ingested = 0;
   std::uint64_t message_count = 0;
@@ -142,7 +143,7 @@ class Ingest {
       if (rooms_.try_emplace(event.room).second) ids.add(event.room);
     }
     auto rows = co_await c_.query(
-        "SELECT id, ephemeral, type, ingested_seq, message_count, updated_ms FROM rooms"
+        "SELECT id, ephemeral, type, ingested_seq, message_count, updated_ms, epoch FROM rooms"
         " WHERE id = ANY (?1::bigint[]) ORDER BY id FOR UPDATE",
         std::get<std::string>(ids.take()));
     if (!rows) co_return std::unexpected(rows.error());
@@ -150,6 +151,7 @@ class Ingest {
       rooms_[RoomId{row.number(0)}] = {.exists = true,
                                        .ephemeral = row.flag(1),
                                        .type = static_cast<chat::RoomType>(row.integer(2)),
+                                       .epoch = row.number(6),
                                        .first = row.number(3),
                                        .ingested = row.number(3),
                                        .message_count = row.number(4),
@@ -193,6 +195,7 @@ class Ingest {
       bury(event, event.body.view(), "no such room");
       return {};
     }
+    if (event.epoch != room.epoch && gaps_ == Gaps::refuse) return parted(event, room.epoch);
     if (event.seq <= room.ingested) return {};
     if (event.seq != room.ingested + 1 && gaps_ == Gaps::refuse)
       return base::fail(Errc::internal, fmt::format("room {}: events {} to {} are missing before {}", event.room.value,

@@ -31,6 +31,7 @@ struct RoomState {
   bool exists = false;
   bool ephemeral = false;
   chat::RoomType type = chat::RoomType::group;
+  std::uint64_t epoch = 1;
   std::uint64_t first = 0;  // ingested_seq before this batch
   std::uint64_t ingested = 0;
   std::uint64_t message_count = 0;
@@ -52,6 +53,7 @@ class Ingest {
     RoomState& room = **loaded;
     c_.note(event.id);
     if (!room.exists) return bury(event, event.body.view(), "no such room");
+    if (event.epoch != room.epoch && gaps_ == Gaps::refuse) return parted(event, room.epoch);
     if (event.seq <= room.ingested) return {};
     if (event.seq != room.ingested + 1 && gaps_ == Gaps::new_epoch) {
       if (auto begun = begin_epoch(event.room); !begun) return begun;
@@ -88,12 +90,13 @@ class Ingest {
     auto [slot, fresh] = rooms_.try_emplace(id);
     RoomState& room = slot->second;
     if (!fresh) return &room;
-    Query row =
-        db_.query("SELECT ephemeral, type, ingested_seq, message_count, updated_ms FROM rooms WHERE id = ?1", id);
+    Query row = db_.query(
+        "SELECT ephemeral, type, ingested_seq, message_count, updated_ms, epoch FROM rooms WHERE id = ?1", id);
     if (row.next()) {
       room = {.exists = true,
               .ephemeral = row.flag(0),
               .type = static_cast<chat::RoomType>(row.integer(1)),
+              .epoch = row.number(5),
               .first = row.number(2),
               .ingested = row.number(2),
               .message_count = row.number(3),

@@ -98,6 +98,9 @@ class StoreClient final : public chat::Store {
   Task<Result<void>> ingest(std::vector<Event> events) override {
     return write<void>([events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::refuse); });
   }
+  Task<Result<chat::RoomPlace>> begin_epoch(RoomId room, std::uint64_t epoch) override {
+    return write<chat::RoomPlace>([room, epoch](Sql& db) { return backend::begin_epoch(db, room, epoch); });
+  }
   Task<Result<HistoryPage>> history(HistoryQuery query) override {
     return read<HistoryPage>([query](Sql& db) { return backend::history(db, query); });
   }

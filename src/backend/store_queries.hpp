@@ -42,6 +42,7 @@ Task<Result<chat::RoomPage>> list_public_rooms(Sql& db, std::string_view query, 
                                                std::size_t limit);
 Task<Result<std::vector<RoomId>>> rooms_of(Sql& db, UserId user);
 Task<Result<std::uint64_t>> rooms_made_by(Sql& db, UserId user);
+Task<Result<chat::RoomPlace>> begin_epoch(Sql& db, RoomId room, std::uint64_t epoch);
 Task<Result<void>> bump_epochs(Sql& db);
 Task<Result<std::uint64_t>> highest_id(Sql& db);
 

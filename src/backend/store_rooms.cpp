@@ -179,6 +179,15 @@ Task<Result<std::uint64_t>> rooms_made_by(Sql& db, UserId user) {
   co_return rows->front().number(0);
 }
 
+Task<Result<chat::RoomPlace>> begin_epoch(Sql& db, RoomId room, std::uint64_t epoch) {
+  auto raised = co_await db.query("UPDATE rooms SET epoch = ?2 WHERE id = ?1 AND epoch = ?2 - 1", room, epoch);
+  if (!raised) co_return std::unexpected(raised.error());
+  auto rows = co_await db.query("SELECT epoch, ingested_seq FROM rooms WHERE id = ?1 AND deleted_ms = 0", room);
+  if (!rows) co_return std::unexpected(rows.error());
+  if (rows->empty()) co_return no_such_room();
+  co_return chat::RoomPlace{.epoch = rows->front().number(0), .seq = rows->front().number(1)};
+}
+
 Task<Result<void>> bump_epochs(Sql& db) {
   auto bumped = co_await db.query("UPDATE rooms SET epoch = epoch + 1");
   if (!bumped) co_return std::unexpected(bumped.error());

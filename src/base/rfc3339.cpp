@@ -1,6 +1,7 @@
 // Times as text. Apart from clock.cpp, which a simulation replaces.
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "ringline/base/clock.hpp"
 
@@ -61,6 +62,26 @@ std::string rfc3339(std::int64_t wall_ms) {
   std::string out;
   append_rfc3339(out, wall_ms);
   return out;
+}
+
+std::optional<std::int64_t> parse_rfc3339(std::string_view text) noexcept {
+  if (text.size() != 24 || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':' ||
+      text[19] != '.' || text[23] != 'Z')
+    return std::nullopt;
+  auto number = [&](std::size_t at, std::size_t size) {
+    unsigned value = 0;
+    const char* end = text.data() + at + size;
+    auto [stop, error] = std::from_chars(text.data() + at, end, value);
+    return error == std::errc{} && stop == end ? static_cast<int>(value) : -1;
+  };
+  int year = number(0, 4), month = number(5, 2), day = number(8, 2);
+  int hour = number(11, 2), minute = number(14, 2), second = number(17, 2), milli = number(20, 3);
+  if (year < 0 || month < 0 || day < 0 || hour < 0 || minute < 0 || second < 0 || milli < 0) return std::nullopt;
+  std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+                                   std::chrono::day(static_cast<unsigned>(day))};
+  if (!date.ok()) return std::nullopt;
+  std::int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
+  return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + milli;
 }
 
 }  // namespace ringline::base

@@ -44,7 +44,9 @@ void write_messages(Writer& out, const Page& page);  // the array
 // it, nothing happened.
 bool begin_room(Parts& p, HomeRoom& room, Sequencer::Then then);
 // A member leaves. `then` runs at the commit, or when that failed. False: the log refused it, nothing happened.
-bool leave(Parts& p, HomeRoom& room, const Person& user, std::move_only_function<void(bool ok)> then);
+bool leave(Parts& p, HomeRoom& room, const UserCard& user, Sequencer::Then then);
+// In a channel only the owner and admins do.
+bool may_send(const HomeRoom& room, const HomeMember& member);
 // Makes the user a member if he is none, and answers {user, room, members, messages}.
 void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to);
 

@@ -141,10 +141,14 @@ Task<void> send_after_look_up(Parts& p, RoomId room_id, UserCard sender, Send se
 
 }  // namespace
 
+bool may_send(const HomeRoom& room, const HomeMember& member) {
+  return room.room.type != RoomType::channel || member.member.role != MemberRole::member;
+}
+
 void send_message(Parts& p, Call& call) {
   HomeRoom& room = *call.room;
   const Person& sender = *call.actor;
-  if (room.room.type == RoomType::channel && room.find(sender.id)->member.role == MemberRole::member)
+  if (!may_send(room, *room.find(sender.id)))
     return answer(p, call.to, base::fail(Errc::forbidden, "only the channel's owner and admins send here").error());
   auto send = read_send(*call.data, p.o.settings.text_points);
   if (!send) return answer(p, call.to, send.error());
@@ -209,14 +213,14 @@ struct TailView {
 
 TailView view_tail(const HomeRoom& room, std::uint64_t from, std::uint64_t to, std::size_t keep, bool keep_newest) {
   TailView view{.first = room.tail_first()};
-  auto add = [&](const TailEntry& entry) {
+  auto add = [&](const RoomEvent& entry) {
     view.messages.push_back({entry.event.seq, entry.event.id, base::Blob::copy_of(entry.message())});
   };
-  auto in_range = [&](const TailEntry& entry) {
+  auto in_range = [&](const RoomEvent& entry) {
     return entry.message_size > 0 && entry.event.seq >= from && entry.event.seq <= to;
   };
   if (keep_newest) {
-    for (const TailEntry& entry : room.tail.entries() | std::views::reverse) {
+    for (const RoomEvent& entry : room.tail.entries() | std::views::reverse) {
       if (!in_range(entry)) continue;
       if (view.messages.size() == keep) {
         view.more_before = true;
@@ -226,7 +230,7 @@ TailView view_tail(const HomeRoom& room, std::uint64_t from, std::uint64_t to, s
     }
     std::ranges::reverse(view.messages);
   } else {
-    for (const TailEntry& entry : room.tail.entries()) {
+    for (const RoomEvent& entry : room.tail.entries()) {
       if (!in_range(entry)) continue;
       if (view.messages.size() == keep) {
         view.more_after = true;
@@ -296,7 +300,7 @@ Task<Result<Page>> read_from(Parts& p, RoomId id, std::uint64_t after, std::size
 
 Task<Result<std::uint64_t>> seq_of(Parts& p, RoomId id, EventId message) {
   if (HomeRoom* room = p.rooms.find(id)) {
-    for (const TailEntry& entry : room->tail.entries())
+    for (const RoomEvent& entry : room->tail.entries())
       if (entry.message_size > 0 && entry.event.id == message) co_return entry.event.seq;
   }
   HistoryQuery query{.room = id, .from = HistoryQuery::From::around_id, .position = message.value, .limit = 1};

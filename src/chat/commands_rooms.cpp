@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "chat/commands.hpp"
+#include "chat/effects.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/utf8.hpp"
 
@@ -49,13 +50,6 @@ Task<Result<NewRoom>> check_members(Parts& p, NewRoom draft) {
   co_return draft;
 }
 
-// Of who is a member already, by the store: his home may not know of it, since somebody else was quicker to begin the room.
-void tell_home(Parts& p, const HomeRoom& room, UserId user) {
-  p.on(p.home(user), [user, id = room.room.id, seq = std::max<std::uint64_t>(room.room.last_seq, 1)](Parts& there) {
-    there.people.joined(user, id, seq);
-  });
-}
-
 // Makes a room in the store and begins it at its home.
 Task<void> make_room(Parts& p, NewRoom draft, UserCard actor, ReplyTo to) {
   auto checked = co_await check_members(p, std::move(draft));
@@ -74,8 +68,8 @@ Task<void> make_room(Parts& p, NewRoom draft, UserCard actor, ReplyTo to) {
     there.rooms.with(id, [&there, actor, to](Result<HomeRoom*> room) {
       if (!room) return answer(there, to, room.error());
       if ((*room)->is_new()) {
-        bool begins = begin_room(there, **room, [&there, actor, to](HomeRoom& begun, bool ok) {
-          if (!ok) return answer(there, to, log_refused());
+        bool begins = begin_room(there, **room, [&there, actor, to](HomeRoom& begun, Sequencer::Outcome outcome) {
+          if (outcome == Sequencer::Outcome::failed) return answer(there, to, log_refused());
           answer(there, to, R"({"room":)" + room_json(there, begun, actor->id) + "}");
         });
         if (!begins) answer(there, to, log_refused());
@@ -139,9 +133,9 @@ Result<NewRoom> read_new_room(Parts& p, const Value& data, const Person& actor) 
 
 void write_member(Writer& out, const HomeMember& member) {
   out.begin_object().key("user");
-  write_user(out, *member.user, member.online > 0 ? Status::online : Status::offline, false);
+  write_user(out, *member.user, member.is_here() ? Status::online : Status::offline, false);
   out.key("role").string(name_of(member.member.role)).key("joinedAt").time(member.member.joined_ms);
-  out.key("online").boolean(member.online > 0).end_object();
+  out.key("online").boolean(member.is_here()).end_object();
 }
 
 void create_room(Parts& p, Call& call) {
@@ -176,17 +170,6 @@ Task<void> answer_join(Parts& p, RoomId id, UserCard user, ReplyTo to) {
   answer(p, to, out.view());
 }
 
-// A new member, from the commit of his member_joined on.
-void add_member_at_commit(Parts& p, HomeRoom& room, const HomeMember& member) {
-  UserId user = member.member.user;
-  HomeMember& added = room.members.emplace(user, member).first;
-  added.member.read_seq = room.room.last_seq;
-  added.member.read_count = room.room.message_count;
-  p.member_lists.changed(room.room.id, user);
-  p.on(p.home(user),
-       [user, id = room.room.id, seq = room.room.last_seq](Parts& there) { there.people.joined(user, id, seq); });
-}
-
 }  // namespace
 
 bool begin_room(Parts& p, HomeRoom& room, Sequencer::Then then) {
@@ -195,18 +178,13 @@ bool begin_room(Parts& p, HomeRoom& room, Sequencer::Then then) {
   if (!maker) return false;
   Sequencer::Draft draft{.room = room, .kind = EventKind::room_created, .actor = *maker->user};
   return p.sequencer.sequence(
-      draft, [&](Writer& out, const Event&) { out.key("room").raw(room_json(p, room, UserId{})); },
-      [&here = p, then = std::move(then)](HomeRoom& begun, bool ok) mutable {
-        if (ok)
-          for (const HomeMember& member : begun.members) tell_home(here, begun, member.id());
-        then(begun, ok);
-      });
+      draft, [&](Writer& out, const Event&) { out.key("room").raw(room_json(p, room, UserId{})); }, std::move(then));
 }
 
 void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to) {
   if (room.is_new()) {
-    bool begins = begin_room(p, room, [&p, user, to](HomeRoom& begun, bool ok) {
-      if (!ok) return answer(p, to, log_refused());
+    bool begins = begin_room(p, room, [&p, user, to](HomeRoom& begun, Sequencer::Outcome outcome) {
+      if (outcome == Sequencer::Outcome::failed) return answer(p, to, log_refused());
       join_and_answer(p, begun, user, to);
     });
     if (!begins) answer(p, to, log_refused());
@@ -218,19 +196,16 @@ void join_and_answer(Parts& p, HomeRoom& room, UserCard user, ReplyTo to) {
     return;
   }
   if (room.room.is_private) return answer(p, to, base::fail(Errc::not_found, "no such room").error());
-  HomeMember member{.member = {.user = user->id, .joined_ms = base::wall_ms(), .role = MemberRole::member},
-                    .user = user};
-  Sequencer::Draft draft{.room = room, .kind = EventKind::member_joined, .actor = *user, .subject = user->id};
+  Sequencer::Draft draft{.room = room, .kind = EventKind::member_joined, .actor = *user, .subject = user};
   bool taken = p.sequencer.sequence(
       draft,
-      [&](Writer& out, const Event&) {
-        HomeMember shown = member;
-        shown.online = 1;
-        write_member(out.key("member"), shown);
+      [&](Writer& out, const Event& event) {
+        write_member(out.key("member"),
+                     {.member = {.user = user->id, .joined_ms = event.at_ms}, .online = 1, .user = user});
       },
-      [&here = p, member, user, to](HomeRoom& joined, bool ok) {
-        if (!ok) return answer(here, to, log_refused());
-        add_member_at_commit(here, joined, member);
+      [&here = p, user, to](HomeRoom& joined, Sequencer::Outcome outcome) {
+        if (outcome == Sequencer::Outcome::failed) return answer(here, to, log_refused());
+        if (outcome == Sequencer::Outcome::overtaken) return join_and_answer(here, joined, user, to);
         here.o.scope.spawn(answer_join(here, joined.room.id, user, to));
       });
   if (!taken) answer(p, to, log_refused());
@@ -317,36 +292,36 @@ void join(Parts& p, Call& call) {
   p.o.scope.spawn(join_by_name(p, std::move(*name), call.actor, call.to));
 }
 
-bool leave(Parts& p, HomeRoom& room, const Person& user, std::move_only_function<void(bool ok)> then) {
-  Sequencer::Draft draft{.room = room, .kind = EventKind::member_left, .actor = user, .subject = user.id};
+bool leave(Parts& p, HomeRoom& room, const UserCard& user, Sequencer::Then then) {
+  Sequencer::Draft draft{.room = room, .kind = EventKind::member_left, .actor = *user, .subject = user};
   return p.sequencer.sequence(
-      draft, [&](Writer& out, const Event&) { out.key("userId").id(user.id).key("reason").string("left"); },
-      [&here = p, user = user.id, then = std::move(then)](HomeRoom& left, bool ok) mutable {
-        if (!ok) return then(false);
-        if (HomeMember* gone = left.find(user); gone && gone->online > 0) --left.online_users;
-        left.members.erase(user);
-        here.member_lists.left(left.room.id, user);
-        here.on(here.home(user), [user, id = left.room.id](Parts& there) { there.people.left(user, id); });
-        then(true);
-      });
+      draft, [&](Writer& out, const Event&) { out.key("userId").id(user->id).key("reason").string("left"); },
+      std::move(then));
 }
 
-void leave_room(Parts& p, Call& call) {
-  HomeRoom& room = *call.room;
-  UserId user = call.actor->id;
-  bool owner = room.find(user)->member.role == MemberRole::owner;
-  bool last_owner = owner && std::ranges::none_of(room.members, [&](const HomeMember& other) {
-                      return other.id() != user && other.member.role == MemberRole::owner;
-                    });
+namespace {
+
+void leave_and_answer(Parts& p, HomeRoom& room, const UserCard& user, const ReplyTo& to) {
+  const HomeMember* member = room.find(user->id);
+  if (!member) return answer(p, to, "{}");  // he left by another host meanwhile
+  bool last_owner =
+      member->member.role == MemberRole::owner && std::ranges::none_of(room.members, [&](const HomeMember& other) {
+        return other.id() != user->id && other.member.role == MemberRole::owner;
+      });
   if (last_owner && room.members.size() > 1)
-    return answer(p, call.to,
+    return answer(p, to,
                   base::fail(Errc::conflict, "you are the room's only owner: make somebody else one first").error());
-  bool taken = leave(p, room, *call.actor, [&here = p, to = call.to](bool ok) {
-    if (!ok) return answer(here, to, log_refused());
+  bool taken = leave(p, room, user, [&here = p, user, to](HomeRoom& left, Sequencer::Outcome outcome) {
+    if (outcome == Sequencer::Outcome::failed) return answer(here, to, log_refused());
+    if (outcome == Sequencer::Outcome::overtaken) return leave_and_answer(here, left, user, to);
     answer(here, to, "{}");
   });
-  if (!taken) answer(p, call.to, log_refused());
+  if (!taken) answer(p, to, log_refused());
 }
+
+}  // namespace
+
+void leave_room(Parts& p, Call& call) { leave_and_answer(p, *call.room, call.actor, call.to); }
 
 void get_room(Parts& p, Call& call) {
   HomeRoom& room = *call.room;

@@ -10,8 +10,18 @@
 namespace ringline::chat {
 
 namespace {
+
 constexpr std::size_t kSeatsFetched = 4;  // of a room, into the cache for its flush: of many small rooms none is there
+constexpr std::string_view kReset = "room_reset";
+constexpr std::uint64_t kResetOf = 1ULL << 63;  // no id has this bit: the room's presence is another state
+
+base::Blob reset_body(RoomId id, std::uint64_t epoch, std::uint64_t last) {
+  Writer out;
+  out.begin_object().key("roomId").id(id).key("epoch").unsigned_integer(epoch).key("lastSeq").unsigned_integer(last);
+  return base::Blob::copy_of(out.end_object().view());
 }
+
+}  // namespace
 
 void Delivery::mark_dirty(LocalRoom& room) {
   if (room.dirty) return;
@@ -52,6 +62,21 @@ void Delivery::deliver(const Delivered& event) {
   // He gets nothing of what follows, not even in this turn.
   flush_room(*room);
   remove_leaving(*room);
+}
+
+void Delivery::reset(RoomId id, std::uint64_t epoch, std::uint64_t last) {
+  LocalRoom* room = find(id);
+  if (!room) return;
+  flush_room(*room);
+  room->epoch = epoch;
+  room->last_seq = last;
+  for (LocalRoom::Seat& seat : room->seats) {
+    miss_resumed(seat.session->id, *room, seat.next_seq);
+    seat.next_seq = seat.live_seq = last + 1;
+  }
+  ranges_.forget_all();
+  show(id, {.of = kResetOf | id.value, .name = kReset, .body = reset_body(id, epoch, last)});
+  flush_room(*room);  // before what follows in this turn
 }
 
 void Delivery::pass(RoomId id, std::string_view name, std::string_view body) {
@@ -164,12 +189,25 @@ LocalRoom& Delivery::local(const Subscription& subscription) {
   return room;
 }
 
-void Delivery::seat(Session& session, const Subscription& subscription) {
+void Delivery::seat(Session& session, Subscription& subscription) {
   LocalRoom& room = local(subscription);
   for (const Session::Seat& seat : session.seats) ASSERT(seat.room != &room);
+  if (subscription.epoch != room.epoch) {
+    subscription.anew = true;
+    subscription.complete = false;
+    subscription.epoch = room.epoch;
+    subscription.last_seq = room.last_seq;
+    subscription.first_seq = room.last_seq + 1;
+  }
   session.seats.push_back({&room, static_cast<std::uint32_t>(room.seats.size())});
   room.seats.push_back({&session, subscription.first_seq, subscription.last_seq + 1});
   ++room.wires[static_cast<std::size_t>(session.out.wire())];
+}
+
+void Delivery::tell_anew(Session& session, const Subscription& subscription) {
+  if (!subscription.anew) return;
+  const base::Blob body = reset_body(subscription.room, subscription.epoch, subscription.last_seq);
+  session.out.send_event(kReset, body.view());
 }
 
 void Delivery::hold(ConnectionId connection, UserId user, Wire wire, const Subscription& subscription) {
@@ -226,6 +264,7 @@ base::Task<void> Delivery::hear_later(ConnectionId connection, UserId user, Room
     co_return;
   }
   seat(*session, *subscription);
+  tell_anew(*session, *subscription);
   feed(*session);
 }
 
@@ -329,7 +368,8 @@ void Delivery::fed(Readings::iterator reading, const Feed& read) {
     session->feeding = false;
     auto seat = std::ranges::find_if(session->seats, [&](const Session::Seat& s) { return s.room->id() == read.room; });
     std::uint64_t next = seat == session->seats.end() ? 0 : seat->room->seats[seat->index].next_seq;
-    bool wanted = next > after && next <= read.last(after);
+    const bool same_epoch = next != 0 && seat->room->epoch == read.epoch;
+    bool wanted = same_epoch && next > after && next <= read.last(after);
     if (wanted && !ranges_.find(read.room, session->out.wire(), next))
       ranges_.add(frame(read, after, session->out.wire()));
     // It failed, or the log had not what is wanted next.

@@ -95,13 +95,17 @@ class Delivery {
   explicit Delivery(Shard::Parts& parts) : p_(parts) {}
 
   void deliver(const Delivered& event);
+  // The room goes on behind `last` in another epoch: what was not sent of it is not sent any more, and all are told.
+  void reset(RoomId room, std::uint64_t epoch, std::uint64_t last);
   void pass(RoomId room, std::string_view name, std::string_view body);
   void show(RoomId room, const PassingState& state);  // likewise; who has no room gets it later
   // Frames are queued on every member, but those of rooms that are paced: these wait for a later call. When that is due, or INT64_MAX.
   std::int64_t flush();
 
   // Seats a session in a room as its home said. Does nothing if it has a seat already or is gone.
-  void seat(Session& session, const Subscription& subscription);
+  void seat(Session& session, Subscription& subscription);
+  // To a session that is seated, and knows of the room: see Subscription::anew.
+  void tell_anew(Session& session, const Subscription& subscription);
   // From the mail that brings a subscription until its session is seated: what is delivered in between is not lost to it.
   void hold(ConnectionId connection, UserId user, Wire wire, const Subscription& subscription);
   // Ends that. False: the user has left the room.

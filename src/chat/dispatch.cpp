@@ -59,7 +59,7 @@ void run_with_room(Parts& here, Call& call, HomeRoom& room) {
 }
 
 void run_in_room(Parts& here, Call& call) {
-  if (HomeRoom* room = here.rooms.find(call.room_id)) return run_with_room(here, call, *room);
+  if (HomeRoom* room = here.rooms.find(call.room_id); room && !room->opening) return run_with_room(here, call, *room);
   here.rooms.with(call.room_id, [&here, owned = OwnedCall(call)](Result<HomeRoom*> room) mutable {
     if (!room) return answer(here, owned.call.to, room.error());
     owned.run(here, &run_in_room);
@@ -81,11 +81,21 @@ void route(Parts& here, Call& call) {
   }
 }
 
-void take_allowance(Parts& here, Call& call) {
-  std::uint32_t wait_ms = here.people.take_send(call.actor->id);
+void after_allowance(Parts& here, Call& call, std::uint32_t wait_ms) {
   if (wait_ms == 0) return route(here, call);
   ++here.o.metrics.rate_limited;
   answer(here, call.to, base::fail_later(Errc::rate_limited, wait_ms, "too many messages; wait a little").error());
+}
+
+Task<void> take_allowance_abroad(Parts& here, OwnedCall owned) {
+  std::uint32_t wait_ms = co_await here.abroad.take_send(owned.call.actor->id);
+  owned.call.data = here.reader.parse(owned.data);
+  after_allowance(here, owned.call, wait_ms);
+}
+
+void take_allowance(Parts& here, Call& call) {
+  if (here.abroad.counts(call.actor->id)) return here.o.scope.spawn(take_allowance_abroad(here, OwnedCall(call)));
+  after_allowance(here, call, here.people.take_send(call.actor->id));
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ void leave_for_good(Parts& p, RoomId id, UserId user) {
     HomeMember* member = room ? (*room)->find(user) : nullptr;
     if (!member || member->online > 0 || (*room)->is_changing(user)) return;
     UserCard actor = member->user;
-    (void)leave(p, **room, *actor, [](bool) {});  // refused or failed: another batch comes
+    (void)leave(p, **room, actor, [](HomeRoom&, Sequencer::Outcome) {});  // refused or failed: another batch comes
   });
 }
 

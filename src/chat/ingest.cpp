@@ -16,6 +16,16 @@ void Ingest::add(std::uint64_t ticket, const Event& event, UserId subject) {
   if (subject) memberships_[subject].push_back({ticket, event.room, event.kind == EventKind::member_joined});
 }
 
+void Ingest::forget(RoomId room) {
+  std::uint64_t events = 0;
+  if (const HomeRoom* found = p_.rooms.find(room)) events = found->room.last_seq - found->stored_seq;
+  waiting_ -= events;
+  std::erase_if(order_, [&](const Entry& entry) { return entry.room == room; });
+  for (auto& [user, changes] : memberships_)
+    std::erase_if(changes, [&](const Change& change) { return change.room == room; });
+  std::erase_if(memberships_, [](const auto& changes) { return changes.second.empty(); });
+}
+
 void Ingest::rest() noexcept {
   if (memberships_.empty()) decltype(memberships_)().swap(memberships_);
 }
@@ -54,7 +64,7 @@ bool Ingest::sweep() {
     }
     order_.pop_front();
   }
-  if (swept > 0) p_.o.log.on_stored(last_ticket);
+  if (swept > 0) p_.o.log.on_stored(std::min(last_ticket, p_.streams.first_pending_ticket() - 1));
   return swept == p_.o.store_batch;
 }
 
@@ -68,9 +78,10 @@ std::vector<Ingest::Taken> Ingest::choose(std::vector<Event>& batch) const {
     const Entry& entry = order_[i];
     if (is_stored(entry) || !chosen.insert(entry.room).second) continue;
     const HomeRoom& room = *p_.rooms.find(entry.room);
+    if (room.streamed && !p_.streams.takes_in(entry.room)) continue;  // another host does
     auto next = room.tail.entries().begin() + static_cast<std::ptrdiff_t>(room.stored_seq + 1 - room.tail_first());
     for (; next != room.tail.entries().end() && batch.size() < most; ++next) batch.push_back(next->event);
-    taken.push_back({entry.room, batch.back().seq});
+    taken.push_back({entry.room, batch.back().seq, room.room.epoch});
   }
   return taken;
 }
@@ -78,10 +89,22 @@ std::vector<Ingest::Taken> Ingest::choose(std::vector<Event>& batch) const {
 base::Task<void> Ingest::run() {
   std::vector<Event> batch;
   const std::vector<Taken> taken = choose(batch);
+  if (taken.empty()) {
+    running_ = false;
+    co_return;
+  }
   const std::size_t count = batch.size();
   std::int64_t started = base::monotonic_ns();
   auto stored = co_await p_.o.store.ingest(std::move(batch));
   running_ = false;
+  const auto parted = stored ? std::nullopt : RoomId::parse(stored.error().field);
+  if (parted && p_.streams.on()) {
+    retry_ms_ = p_.now_ms() + kRetryMs;
+    const HomeRoom* room = p_.rooms.find(*parted);
+    const auto part = std::ranges::find(taken, *parted, &Taken::room);
+    if (room && part != taken.end() && room->room.epoch == part->epoch) p_.streams.parted(*parted);
+    co_return;
+  }
   if (!stored) {
     ++p_.o.metrics.store_failures;
     retry_ms_ = p_.now_ms() + kRetryMs;
@@ -90,12 +113,20 @@ base::Task<void> Ingest::run() {
   }
   p_.o.metrics.store_seconds.record(base::monotonic_ns() - started);
   p_.o.metrics.store_events += count;
-  waiting_ -= count;
   for (const Taken& part : taken) {
-    HomeRoom& room = *p_.rooms.find(part.room);  // it was not stored, so it stayed
-    room.stored_seq = part.last;
-    p_.rooms.trim(room);
+    HomeRoom& room = *p_.rooms.find(part.room);                      // it was not stored, so it stayed
+    if (room.room.epoch == part.epoch) was_stored(room, part.last);  // else it began anew meanwhile
   }
+  p_.streams.stored(taken);
+}
+
+// By this host or another one.
+void Ingest::was_stored(HomeRoom& room, std::uint64_t seq) {
+  const std::uint64_t up_to = std::min(seq, room.room.last_seq);
+  if (up_to <= room.stored_seq) return;
+  waiting_ -= up_to - room.stored_seq;
+  room.stored_seq = up_to;
+  p_.rooms.trim(room);
 }
 
 }  // namespace ringline::chat

@@ -17,16 +17,28 @@
 
 namespace ringline::chat {
 
+struct HomeRoom;
+
 class Ingest {
  public:
   static constexpr std::int64_t kRetryMs = 1000;
 
   explicit Ingest(Shard::Parts& parts) : p_(parts) {}
 
+  struct Taken {
+    RoomId room;
+    std::uint64_t last;
+    std::uint64_t epoch;
+  };
+
   // `subject`: whose membership the event changes; 0: nobody's.
   void add(std::uint64_t ticket, const Event& event, UserId subject);
   // Once a turn: starts a batch when a full one waits (ShardOptions::store_batch); `now`: whatever waits. True: another turn is wanted at once.
   bool pump(bool now);
+  void was_stored(HomeRoom& room, std::uint64_t seq);
+  // The room's events are of another epoch: they are taken in no more.
+  void forget(RoomId room);
+  std::uint64_t first_ticket() const noexcept { return order_.empty() ? UINT64_MAX : order_.front().ticket; }
   std::size_t waiting() const noexcept { return waiting_; }  // events that the store has not
   bool idle() const noexcept { return order_.empty() && !running_; }
   void rest() noexcept;  // what was needed for many at once goes
@@ -39,10 +51,6 @@ class Ingest {
     RoomId room;
     std::uint64_t seq;
     UserId subject;
-  };
-  struct Taken {
-    RoomId room;
-    std::uint64_t last;
   };
   base::Task<void> run();
   std::vector<Taken> choose(std::vector<Event>& batch) const;

@@ -11,7 +11,7 @@ namespace {
 
 void write_here(Writer& out, const HomeMember& member) {
   HomeMember shown = member;
-  shown.online = std::max(shown.online, 1U);  // he who joins is here, though his seat is still to come
+  if (shown.online == 0) shown.online = 1;  // he who joins is here, though his seat is still to come
   write_member(out, shown);
 }
 
@@ -22,7 +22,7 @@ void write_some(Writer& out, const HomeRoom& room, UserId user) {
   for (bool here : {true, false}) {
     for (const HomeMember& member : room.members) {
       if (count == MemberLists::kMembersMax) return;
-      if (member.id() == user || (member.online > 0) != here) continue;
+      if (member.id() == user || member.is_here() != here) continue;
       write_member(out, member);
       ++count;
     }
@@ -60,7 +60,7 @@ void MemberLists::write(Writer& out, const HomeRoom& room, UserId user, std::int
     one.clear();
     write_member(one, member);
     shown.json = base::Blob::copy_of(one.view());
-    shown.here = member.online > 0;
+    shown.here = member.is_here();
   }
   for (bool here : {true, false}) {
     for (const Shown& shown : list.members) {

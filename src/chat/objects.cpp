@@ -1,6 +1,7 @@
 // See objects.hpp.
 #include "ringline/chat/objects.hpp"
 
+#include "ringline/base/clock.hpp"
 #include "ringline/chat/user_card.hpp"
 
 #include <array>
@@ -33,32 +34,11 @@ std::optional<Enum> find_name(const std::array<std::string_view, N>& names, std:
 Writer& text_or_null(Writer& out, std::string_view text) { return text.empty() ? out.null() : out.string(text); }
 Writer& seq_or_null(Writer& out, std::uint64_t seq) { return seq == 0 ? out.null() : out.unsigned_integer(seq); }
 
-// What json::Writer::time wrote: 2026-01-31T23:59:59.123Z. None: it is not that.
-std::optional<std::int64_t> parse_time(std::string_view text) noexcept {
-  if (text.size() != 24 || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':' ||
-      text[19] != '.' || text[23] != 'Z')
-    return std::nullopt;
-  auto number = [&](std::size_t at, std::size_t size) {
-    unsigned value = 0;
-    const char* end = text.data() + at + size;
-    auto [stop, error] = std::from_chars(text.data() + at, end, value);
-    return error == std::errc{} && stop == end ? static_cast<int>(value) : -1;
-  };
-  int year = number(0, 4), month = number(5, 2), day = number(8, 2);
-  int hour = number(11, 2), minute = number(14, 2), second = number(17, 2), milli = number(20, 3);
-  if (year < 0 || month < 0 || day < 0 || hour < 0 || minute < 0 || second < 0 || milli < 0) return std::nullopt;
-  std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
-                                   std::chrono::day(static_cast<unsigned>(day))};
-  if (!date.ok()) return std::nullopt;
-  std::int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
-  return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + milli;
-}
-
 // A member that may be missing (0), but must be a time where it is there.
 bool read_time(const Value& object, std::string_view name, std::int64_t& to) noexcept {
   if (!find(object, name)) return true;
   auto text = find_string(object, name);
-  auto time = text ? parse_time(*text) : std::nullopt;
+  auto time = text ? base::parse_rfc3339(*text) : std::nullopt;
   to = time.value_or(0);
   return time.has_value();
 }
@@ -144,7 +124,8 @@ void write_user(Writer& out, const Person& user, Status status, bool own) {
 }
 
 void begin_event(Writer& out, const Event& event, std::string_view actor_username) {
-  out.begin_object().key("roomId").id(event.room).key("seq").unsigned_integer(event.seq);
+  out.begin_object().key("roomId").id(event.room);
+  seq_or_null(out.key("seq"), event.seq);
   out.key("epoch").unsigned_integer(event.epoch).key("id").id(event.id).key("at").time(event.at_ms);
   out.key("actor").begin_object().key("id").id(event.actor).key("username").string(actor_username).end_object();
 }
@@ -168,6 +149,26 @@ void write_message(Writer& out, const Message& message) {
   if (message.edited_ms != 0) out.key("editedAt").time(message.edited_ms);
   if (deleted) out.key("deletedAt").time(message.deleted_ms);
   out.end_object();
+}
+
+std::optional<User> read_user(const Value& object) {
+  if (!object.IsObject()) return std::nullopt;
+  User user;
+  auto username = find_string(object, "username");
+  auto role = find_string(object, "role");
+  auto known = role ? user_role(*role) : std::nullopt;
+  if (!read_id(object, "id", user.id) || !username || !known) return std::nullopt;
+  user.username = *username;
+  user.display_name = find_string(object, "displayName").value_or("");
+  user.avatar_url = find_string(object, "avatarUrl").value_or("");
+  user.bio = find_string(object, "bio").value_or("");
+  user.email = find_string(object, "email").value_or("");
+  user.role = *known;
+  user.guest = base::json::find_bool(object, "guest").value_or(false);
+  if (!read_time(object, "lastSeen", user.last_seen_ms) || !read_time(object, "createdAt", user.created_ms) ||
+      !read_time(object, "updatedAt", user.updated_ms))
+    return std::nullopt;
+  return user;
 }
 
 std::optional<Message> read_message(const Value& object) {

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "chat/abroad.hpp"
 #include "chat/delivery.hpp"
 #include "chat/guest_purge.hpp"
 #include "chat/ingest.hpp"
@@ -19,6 +20,7 @@
 #include "chat/rooms.hpp"
 #include "chat/sequencer.hpp"
 #include "chat/stats.hpp"
+#include "chat/streams.hpp"
 #include "ringline/chat/first_answers.hpp"
 #include "ringline/chat/seen_keys.hpp"
 #include "ringline/chat/shard.hpp"
@@ -70,8 +72,10 @@ struct Shard::Parts {
   MemberLists member_lists;
   Rooms rooms;
   Sequencer sequencer;
+  Streams streams;
   Ingest ingest;
   People people;
+  Abroad abroad;
   GuestPurge guest_purge;
   Stats stats;
   std::vector<ConnectionId> stats_watchers;

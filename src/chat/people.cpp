@@ -50,6 +50,7 @@ void People::introduce(const User& user, SessionId session) {
     home.card = UserCard::of(user);
     home.last_seen_ms = user.last_seen_ms;
     home.idle_since_s = seconds(p_.now_ms());
+    p_.abroad.loaded(user.id);
   }
   if (session) home.live_sessions.push_back(session);
 }
@@ -83,6 +84,10 @@ base::Task<void> People::load(UserId id) {
   if (!rooms) {
     finish_load(id, std::unexpected(rooms.error()));
     co_return;
+  }
+  if (p_.abroad.on()) {
+    auto recent = co_await p_.o.bus->recent_memberships(id);
+    if (recent) changes.insert(changes.end(), recent->begin(), recent->end());
   }
   introduce(account->user, SessionId{});
   HomeUser& user = *find(id);
@@ -174,7 +179,7 @@ base::Task<Admission> People::admit(UserId id, SessionId session, ConnectionId c
   if (user.connections.size() == 1) {
     ++online_;
     user.status = Status::online;
-    show_presence(user);
+    p_.abroad.changed(user);
   }
   admission.card = user.card;
   for (const HomeUser::InRoom& in : user.rooms) admission.rooms.push_back(in.id);
@@ -189,10 +194,15 @@ void People::leave(UserId id, ConnectionId connection) {
   user->status = Status::offline;
   user->last_seen_ms = base::wall_ms();
   user->idle_since_s = seconds(p_.now_ms());
-  show_presence(*user);
+  p_.abroad.changed(*user);
 }
 
 void People::end_session(UserId id, SessionId session) {
+  end_session_here(id, session);
+  p_.abroad.session_ended(id, session);
+}
+
+void People::end_session_here(UserId id, SessionId session) {
   HomeUser* user = find(id);
   if (!user) return;
   user->live_sessions.erase(session);
@@ -205,6 +215,11 @@ void People::end_session(UserId id, SessionId session) {
 }
 
 void People::changed(const User& changed) {
+  changed_here(changed);
+  p_.abroad.profile_changed(changed);
+}
+
+void People::changed_here(const User& changed) {
   HomeUser* user = find(changed.id);
   if (!user) return;
   user->card = UserCard::of(changed);
@@ -288,18 +303,21 @@ PassingState People::presence(UserId user, Status status, std::int64_t last_seen
   return {.of = user.value, .name = "presence_changed", .body = base::Blob::copy_of(out.view())};
 }
 
+PassingState People::presence(const HomeUser& user) {
+  const Status status = user.status == Status::offline && user.elsewhere ? Status::online : user.status;
+  return presence(user.id(), status, user.last_seen_ms);
+}
+
 // Who is not in memory has been away for a while.
 std::vector<PassingState> People::presence_of(const std::vector<UserCard>& cards) {
   std::vector<PassingState> states;
   for (const UserCard& card : cards) {
     const HomeUser* user = find(card->id);
-    states.push_back(user ? presence(card->id, user->status, user->last_seen_ms)
-                          : presence(card->id, Status::offline, card->last_seen_ms));
+    states.push_back(user ? presence(*user) : presence(card->id, Status::offline, card->last_seen_ms));
   }
   return states;
 }
 
-// presence_changed to whoever shares a room of at most limits::kPresenceRoomMembers, at most one a second.
 void People::show_presence(HomeUser& user) {
   if (user.told != HomeUser::Told::no) {
     user.told = HomeUser::Told::due;
@@ -307,7 +325,7 @@ void People::show_presence(HomeUser& user) {
   }
   user.told = HomeUser::Told::just_now;
   told_.emplace_back(p_.now_ms(), user.card->id);
-  PassingState state = presence(user.card->id, user.status, user.last_seen_ms);
+  PassingState state = presence(user);
   for (unsigned core = 0; core < p_.o.cores; ++core) {
     p_.on(core, [rooms = user.rooms, state](Parts& there) {
       for (const HomeUser::InRoom& in : rooms) {
@@ -316,6 +334,9 @@ void People::show_presence(HomeUser& user) {
       }
     });
   }
+  if (!p_.abroad.on()) return;
+  for (const HomeUser::InRoom& in : user.rooms)
+    p_.on(p_.home(in.id), [id = in.id, state](Parts& there) { there.rooms.pass_presence(id, state); });
 }
 
 std::size_t People::active(std::int64_t now_ms) const {
@@ -340,8 +361,10 @@ void People::sweep(std::int64_t now_ms) {
   }
   erase_if(users_, [&](const HomeUser& user) {
     bool counts = user.sends && !user.sends->window.empty_at(now_ms, window);
-    return user.connections.empty() && user.told == HomeUser::Told::no && !counts &&
-           seconds(now_ms) - user.idle_since_s > kKeepOfflineMs / 1000;
+    bool goes = user.connections.empty() && user.told == HomeUser::Told::no && !counts &&
+                seconds(now_ms) - user.idle_since_s > kKeepOfflineMs / 1000;
+    if (goes) p_.abroad.unloaded(user.id());
+    return goes;
   });
   std::erase_if(rest_, [&](const auto& entry) { return now_ms - entry.second.began_ms >= kRestWindowMs; });
   std::erase_if(guests_, [&](const auto& entry) { return entry.second.empty_at(now_ms, kGuestWindowMs); });

@@ -27,6 +27,7 @@ class RateWindow {
   // 0: taken. Otherwise how long to wait.
   std::uint32_t take(std::int64_t now_ms, unsigned limit, std::int64_t window_ms);
   bool empty_at(std::int64_t now_ms, std::int64_t window_ms) const noexcept;
+  const std::vector<std::int64_t>& times() const noexcept { return times_; }  // in any order
 
  private:
   std::vector<std::int64_t> times_;  // at most `limit`; full, it is a ring
@@ -62,6 +63,8 @@ struct HomeUser {
   enum class Told : std::uint8_t { no, just_now, due };
   Told told = Told::no;
   bool banned = false;
+  bool elsewhere = false;  // he is online at another host too
+  bool is_online() const noexcept { return !connections.empty() || elsewhere; }
 
  private:
   UserId id_;
@@ -95,7 +98,9 @@ class People {
   // Is the session alive? (For REST.)
   base::Task<base::Result<UserCard>> check(UserId user, SessionId session);
   void end_session(UserId user, SessionId session);
+  void end_session_here(UserId user, SessionId session);
   void changed(const User& user);  // profile
+  void changed_here(const User& user);
 
   // 0, or how long to wait.
   std::uint32_t take_send(UserId user);
@@ -107,6 +112,8 @@ class People {
   // Seats a connection in all rooms of its user in which it has no seat.
   void hear_all(UserId user, ConnectionId connection);
 
+  // presence_changed to whoever shares a room of at most limits::kPresenceRoomMembers, at most one a second.
+  void show_presence(HomeUser& user);
   // The presence of users whose home this is, as presence_changed tells it.
   std::vector<PassingState> presence_of(const std::vector<UserCard>& cards);
 
@@ -114,12 +121,16 @@ class People {
   std::size_t online() const noexcept { return online_; }
   std::size_t active(std::int64_t now_ms) const;  // sent something within five minutes
   std::size_t loaded() const noexcept { return users_.size(); }
+  template <class Function>
+  void for_each(Function function) {
+    for (const HomeUser& user : users_) function(user);
+  }
 
  private:
   base::Task<void> load(UserId id);
   void finish_load(UserId id, base::Result<HomeUser*> user);
   PassingState presence(UserId user, Status status, std::int64_t last_seen_ms);
-  void show_presence(HomeUser& user);
+  PassingState presence(const HomeUser& user);
   void show_due(std::int64_t now_ms);
   void sweep(std::int64_t now_ms);
 

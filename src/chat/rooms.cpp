@@ -2,8 +2,10 @@
 #include "chat/rooms.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 #include "chat/commands.hpp"
+#include "chat/effects.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
 
@@ -18,7 +20,8 @@ constexpr std::int64_t kPresenceEveryMs = 5000;       // room_presence of large 
 constexpr std::int64_t kEvictAfterMs = 10 * 60 * 1000;
 constexpr std::int64_t kEvictEveryMs = 30 * 1000;
 constexpr std::int64_t kTailAgeMs = base::limits::kTailAge / std::chrono::milliseconds(1);
-constexpr std::int64_t kSettleEveryMs = 60'000;  // a room with a tail is asked whether it is quiet
+constexpr std::string_view kOnlineHere = "~online";  // between hosts: how many of a large room are at one
+constexpr std::int64_t kSettleEveryMs = 60'000;      // a room with a tail is asked whether it is quiet
 
 }  // namespace
 
@@ -46,7 +49,7 @@ std::string room_json(Parts& p, const HomeRoom& room, UserId user) {
 }
 
 void Rooms::with(RoomId id, Waiting then) {
-  if (HomeRoom* room = find(id)) return then(room);
+  if (HomeRoom* room = find(id); room && !room->opening) return then(room);
   auto& waiting = loading_[id];
   if (waiting.size() >= base::limits::kRoomCallsWaiting)
     return then(base::fail_later(Errc::unavailable, 1000, "the room is being loaded; try again"));
@@ -61,10 +64,15 @@ base::Task<void> Rooms::load(RoomId id) {
     std::int64_t since = base::wall_ms() - kKeyAgeMs;
     auto keys = co_await p_.o.store.recent_client_keys(id, since, kKeysLoaded);
     room = &adopt(std::move(*stored));
-    if (room->is_new()) new_.push_back(id);
     room->keys_complete = keys && keys->size() < kKeysLoaded;
     if (keys)
       for (std::uint64_t key : *keys) p_.seen.add(key ^ base::mix(id.value), base::wall_ms());
+    if (p_.streams.on()) {
+      room->opening = true;
+      co_await p_.streams.open(id);
+      room->opening = false;
+    }
+    if (room->is_new()) new_.push_back(id);
   }
   std::vector<Waiting> waiting = std::move(loading_[id]);
   loading_.erase(id);
@@ -85,10 +93,15 @@ HomeRoom& Rooms::adopt(StoredRoom stored) {
   const RoomId id = stored.room.id;
   auto [room, is_new] = rooms_.emplace(id, std::move(stored.room));
   if (!is_new) return room;  // somebody else was quicker
-  room.next_seq = room.room.last_seq + 1;
-  room.stored_seq = room.room.last_seq;
   for (unsigned core = 0; core < p_.o.cores; ++core) room.listeners.push_back(0);
   room.used_ms = p_.now_ms();
+  fill(room, std::move(stored));
+  return room;
+}
+
+void Rooms::fill(HomeRoom& room, StoredRoom stored) {
+  room.next_seq = room.room.last_seq + 1;
+  room.stored_seq = room.room.last_seq;
   room.members.reserve(stored.members.size());
   for (StoredMember& member : stored.members) {
     UserId user = member.member.user;
@@ -100,15 +113,45 @@ HomeRoom& Rooms::adopt(StoredRoom stored) {
     room.last_message = {base::Blob::copy_of(out.view()), 0, static_cast<std::uint32_t>(out.view().size())};
     room.last_message_seq = stored.last_message->seq;
   }
-  return room;
+}
+
+void Rooms::replace(HomeRoom& room, StoredRoom stored) {
+  p_.ingest.forget(room.id());
+  cut_tail(room, 0, UINT64_MAX);
+  p_.member_lists.forget(room.id());
+  base::IdMap<UserId, HomeMember> before;
+  before.swap(room.members);
+  room.room = std::move(stored.room);
+  room.last_message = {};
+  room.last_message_seq = 0;
+  fill(room, std::move(stored));
+  room.online_users = 0;
+  for (HomeMember& member : room.members) {
+    const HomeMember* was = before.find(member.id());
+    if (!was) {
+      tell_home(p_, room, member.id());
+      continue;
+    }
+    member.online = was->online;
+    member.elsewhere = was->elsewhere;
+    if (member.online > 0) ++room.online_users;
+  }
+  for (const HomeMember& was : before)
+    if (!room.find(was.id())) tell_home_left(p_, room, was.id());
+  for (unsigned core = 0; core < room.listeners.size(); ++core)
+    if (room.listeners[core] > 0)
+      p_.on(core, [id = room.id(), epoch = room.room.epoch, last = room.room.last_seq](Parts& there) {
+        there.delivery.reset(id, epoch, last);
+      });
 }
 
 void Rooms::forget(RoomId id) {
   HomeRoom* room = find(id);
   if (!room) return;
-  for (const TailEntry& entry : room->tail.entries()) p_.o.metrics.tail_bytes -= entry.event.body.size();
+  for (const RoomEvent& entry : room->tail.entries()) p_.o.metrics.tail_bytes -= entry.event.body.size();
   p_.o.metrics.tail_events -= room->tail.size();
   p_.member_lists.forget(id);
+  p_.streams.close(id);
   rooms_.erase(id);
 }
 
@@ -160,6 +203,7 @@ base::Task<Feed> Rooms::read_after(RoomId id, std::uint64_t after) {
   HomeRoom* room = find(id);
   if (!room) co_return feed;
   room->used_ms = p_.now_ms();
+  feed.epoch = room->room.epoch;
   if (after + 1 >= room->tail_first()) {
     std::size_t bytes = 0;
     for (std::size_t i = static_cast<std::size_t>(after + 1 - room->tail_first()); i < room->tail.size(); ++i) {
@@ -178,22 +222,66 @@ base::Task<Feed> Rooms::read_after(RoomId id, std::uint64_t after) {
                                          {"why", stored ? "the store has no event" : stored.error().message.c_str()}});
     co_return feed;
   }
+  room = find(id);
+  if (!room || room->room.epoch != feed.epoch) co_return feed;
   for (StoredEvent& event : *stored) feed.events.push_back({event.seq, event.kind, base::Blob::copy_of(event.body)});
   feed.ok = true;
   co_return feed;
 }
 
 void Rooms::pass(HomeRoom& room, std::string name, std::string body) {
+  if (room.streamed) p_.o.bus->pass(room.id(), name, body);
+  pass_here(room, name, body);
+}
+
+void Rooms::pass_here(HomeRoom& room, const std::string& name, const std::string& body) {
   for (unsigned core = 0; core < room.listeners.size(); ++core) {
     if (room.listeners[core] == 0) continue;
     p_.on(core, [id = room.room.id, name, body](Parts& there) { there.delivery.pass(id, name, body); });
   }
 }
 
+void Rooms::pass_presence(RoomId id, const PassingState& state) {
+  HomeRoom* room = find(id);
+  if (!room || !room->streamed || room->members.size() > base::limits::kPresenceRoomMembers) return;
+  p_.o.bus->pass(id, state.name, state.body.view());
+}
+
+void Rooms::set_elsewhere(HomeRoom& room, UserId user, bool elsewhere) {
+  HomeMember* member = room.find(user);
+  if (!member || member->elsewhere == elsewhere) return;
+  member->elsewhere = elsewhere;
+  p_.member_lists.changed(room.id(), user);
+}
+
+void Rooms::take_presence(HomeRoom& room, std::string_view body) {
+  const Value* state = p_.scratch.parse(body);
+  auto id = state ? base::json::find_string(*state, "userId") : std::nullopt;
+  auto status = state ? base::json::find_string(*state, "status") : std::nullopt;
+  auto user = id ? UserId::parse(*id) : std::nullopt;
+  if (!user || !status) return;
+  set_elsewhere(room, *user, *status != name_of(Status::offline));
+  show_here(room, {.of = user->value, .name = "presence_changed", .body = base::Blob::copy_of(body)});
+}
+
+void Rooms::take_count(HomeRoom& room, unsigned host, std::string_view body) {
+  std::uint32_t count = 0;
+  std::from_chars(body.data(), body.data() + body.size(), count);
+  p_.streams.set_online(room.id(), host, count);
+  room.online_changed = true;
+}
+
+void Rooms::show_here(HomeRoom& room, const PassingState& state) {
+  for (unsigned core = 0; core < room.listeners.size(); ++core)
+    if (room.listeners[core] > 0)
+      p_.on(core, [id = room.id(), state](Parts& there) { there.delivery.show(id, state); });
+}
+
 PassingState Rooms::online_count(const HomeRoom& room) {
+  const std::uint32_t count = room.online_users + (room.streamed ? p_.streams.online(room.id()) : 0);
   Writer& out = p_.body;
   out.clear();
-  out.begin_object().key("roomId").id(room.room.id).key("onlineCount").unsigned_integer(room.online_users);
+  out.begin_object().key("roomId").id(room.room.id).key("onlineCount").unsigned_integer(count);
   out.end_object();
   return {.of = room.room.id.value, .name = "room_presence", .body = base::Blob::copy_of(out.view())};
 }
@@ -247,16 +335,16 @@ void Rooms::trim(HomeRoom& room) {
     const Event& first = room.tail.front().event;
     if (first.seq > room.stored_seq) break;
     if (!tight && first.at_ms > old && room.tail.size() <= base::limits::kResumeEvents) break;
-    cut_tail(room, room.tail.size() - 1);
+    cut_tail(room, room.tail.size() - 1, room.stored_seq);
   }
   if (room.settling || room.tail.empty()) return;
   room.settling = true;
   settling_.push_back({room.room.id, p_.now_ms() + kSettleEveryMs});
 }
 
-// To the last `keep` events; of those that are not stored, all stay.
-void Rooms::cut_tail(HomeRoom& room, std::size_t keep) {
-  while (room.tail.size() > keep && room.tail.front().event.seq <= room.stored_seq) {
+// To the last `keep` events, of those up to `seq`.
+void Rooms::cut_tail(HomeRoom& room, std::size_t keep, std::uint64_t seq) {
+  while (room.tail.size() > keep && room.tail.front().event.seq <= seq) {
     p_.o.metrics.tail_bytes -= room.tail.front().event.body.size();
     --p_.o.metrics.tail_events;
     room.tail.pop_front();
@@ -276,7 +364,7 @@ void Rooms::settle_quiet(std::int64_t now_ms) {
       continue;
     }
     room->settling = false;
-    cut_tail(*room, 0);
+    cut_tail(*room, 0, room->stored_seq);
     room->changing.shrink_to_fit();
   }
 }
@@ -287,7 +375,8 @@ void Rooms::begin_new() {
   std::erase_if(new_, [&](RoomId id) {
     HomeRoom* room = find(id);
     if (!room || room->room.last_seq > 0) return true;
-    if (room->is_new()) (void)begin_room(p_, *room, [](HomeRoom&, bool) {});  // refused: the next try comes
+    if (room->is_new())
+      (void)begin_room(p_, *room, [](HomeRoom&, Sequencer::Outcome) {});  // refused: the next try comes
     return false;
   });
 }
@@ -314,10 +403,8 @@ void Rooms::on_tick(std::int64_t now_ms) {
     for (HomeRoom& room : rooms_) {
       if (!std::exchange(room.online_changed, false)) continue;
       if (room.members.size() <= base::limits::kPresenceRoomMembers) continue;
-      PassingState state = online_count(room);
-      for (unsigned core = 0; core < room.listeners.size(); ++core)
-        if (room.listeners[core] > 0)
-          p_.on(core, [id = room.id(), state](Parts& there) { there.delivery.show(id, state); });
+      show_here(room, online_count(room));
+      if (room.streamed) p_.o.bus->pass(room.id(), kOnlineHere, std::to_string(room.online_users));
     }
   }
   settle_quiet(now_ms);
@@ -332,7 +419,7 @@ void Rooms::evict_idle(std::int64_t now_ms) {
   for (HomeRoom& room : rooms_) {
     bool heard = std::ranges::any_of(room.listeners, [](std::uint32_t count) { return count > 0; });
     bool busy = heard || room.uncommitted > 0 || room.stored_seq < room.room.last_seq || !room.typers.empty() ||
-                !room.after_change.empty();
+                !room.after_change.empty() || p_.streams.busy(room.id());
     if (!busy && now_ms - room.used_ms > kEvictAfterMs) idle.push_back(room.id());
   }
   for (RoomId id : idle) forget(id);

@@ -24,23 +24,15 @@
 
 namespace ringline::chat {
 
-struct TailEntry {
-  Event event;
-  std::uint64_t client_key = 0;  // 0: sent without a clientId
-  std::uint32_t message_at = 0;  // where the message object lies in the body; size 0: not a message
-  std::uint32_t message_size = 0;
-  std::string_view message() const noexcept { return event.body.view().substr(message_at, message_size); }
-};
-
 // The last events of a room, oldest first. Rooms that have none have allocated nothing for it.
 class Tail {
  public:
-  using Entries = std::deque<TailEntry, base::Apart<TailEntry>>;  // there is one for each room that is busy
+  using Entries = std::deque<RoomEvent, base::Apart<RoomEvent>>;  // there is one for each room that is busy
   const Entries& entries() const noexcept;
   std::size_t size() const noexcept { return entries_ ? entries_->size() : 0; }
   bool empty() const noexcept { return !entries_; }
-  const TailEntry& front() const noexcept { return entries_->front(); }
-  void push_back(TailEntry entry) {
+  const RoomEvent& front() const noexcept { return entries_->front(); }
+  void push_back(RoomEvent entry) {
     if (!entries_) entries_ = std::make_unique<Entries>();
     entries_->push_back(std::move(entry));
   }
@@ -59,7 +51,9 @@ struct PassingState;
 struct HomeMember {
   [[no_unique_address]] Member member;
   UserId id() const noexcept { return member.user; }
-  std::uint32_t online = 0;  // sessions that listen
+  std::uint32_t online : 31 = 0;    // sessions that listen
+  std::uint32_t elsewhere : 1 = 0;  // he is at another host
+  bool is_here() const noexcept { return online > 0 || elsewhere; }
   UserCard user;
 };
 static_assert(sizeof(HomeMember) == 56);
@@ -89,13 +83,16 @@ struct HomeRoom {
   std::vector<Typer> typers;
   bool keys_complete = true;  // every client key of the last 24 h is in `seen`
   bool online_changed = false;
-  bool settling = false;  // its tail is to be cut once it is quiet
+  bool settling = false;   // its tail is to be cut once it is quiet
+  bool streamed = false;   // its order comes from the bus: Streams keeps more of it
+  bool beginning = false;  // then: its room_created is proposed
+  bool opening = false;    // then: its stream is being read for the first time, and calls wait
 
   std::uint64_t tail_first() const noexcept { return room.last_seq + 1 - tail.size(); }
   HomeMember* find(UserId user) noexcept { return members.find(user); }
   bool is_changing(UserId user) const noexcept;
   // Made in the store, and its room_created is neither committed nor about to be. (The lobby has no maker and no such event.)
-  bool is_new() const noexcept { return next_seq == 1 && room.created_by; }
+  bool is_new() const noexcept { return next_seq == 1 && room.created_by && !beginning; }
 };
 
 // What a core asks for when one of its sessions is to hear a room, and what it gets.
@@ -115,6 +112,7 @@ struct Subscription {
   RoomId room;
   bool member = false;
   bool complete = true;  // from_seq was taken; false: it reloads
+  bool anew = false;     // the room has begun another epoch since this was said: room_json is of the one before
   std::uint64_t epoch = 0;
   std::uint64_t last_seq = 0;
   std::uint64_t first_seq = 0;  // the session's next event
@@ -129,6 +127,7 @@ struct RoomPresence {
 };
 struct Feed {
   RoomId room;
+  std::uint64_t epoch = 0;
   bool ok = false;
   std::vector<FedEvent> events;  // without a hole
   std::uint64_t last(std::uint64_t after) const noexcept { return after + events.size(); }
@@ -146,12 +145,21 @@ class Rooms {
   // A room that was just made in the store.
   HomeRoom& adopt(StoredRoom stored);
   void forget(RoomId id);
+  // The room began anew in the store: it is as it is there, and all who hear it are told to reload.
+  void replace(HomeRoom& room, StoredRoom stored);
 
   Subscription subscribe(HomeRoom& room, const Subscribe& request);
   void unsubscribe(RoomId room, UserId user, unsigned core);
   base::Task<Feed> read_after(RoomId room, std::uint64_t after);
-  // A passing event, to every core with listeners.
+  // A passing event, to every core with listeners, and every other host.
   void pass(HomeRoom& room, std::string name, std::string body);
+  void pass_here(HomeRoom& room, const std::string& name, const std::string& body);
+  // Presence of a member, to every other host; and from one.
+  void pass_presence(RoomId room, const PassingState& state);
+  void take_presence(HomeRoom& room, std::string_view body);
+  // How many are at another host, of a large room.
+  void take_count(HomeRoom& room, unsigned host, std::string_view body);
+  void set_elsewhere(HomeRoom& room, UserId user, bool elsewhere);
   RoomPresence presence(RoomId id);
 
   void start_typing(HomeRoom& room, const Person& user);
@@ -168,9 +176,11 @@ class Rooms {
  private:
   base::Task<void> load(RoomId id);
   PassingState online_count(const HomeRoom& room);
+  void show_here(HomeRoom& room, const PassingState& state);
   void pass_typing(HomeRoom& room, std::string_view name, UserId user, std::string_view username);
   void begin_new();
-  void cut_tail(HomeRoom& room, std::size_t keep);
+  void fill(HomeRoom& room, StoredRoom stored);
+  void cut_tail(HomeRoom& room, std::size_t keep, std::uint64_t seq);
   void settle_quiet(std::int64_t now_ms);
   void evict_idle(std::int64_t now_ms);
 

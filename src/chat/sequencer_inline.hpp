@@ -7,14 +7,14 @@ template <class Part>
 bool Sequencer::sequence(const Draft& draft, Part part, Then then) {
   Pending& pending = pending_.emplace_back();
   pending.room = &draft.room;
-  pending.subject = draft.subject;
-  pending.then = std::move(then);
+  pending.maker.subject = draft.subject;
+  pending.maker.then = std::move(then);
   Event& event = pending.entry.event;
   event.kind = draft.kind;
   begin_body(draft.room, draft.actor, event);
   part(p_.body, event);
   p_.body.end_object();
-  return append();
+  return submit();
 }
 
 template <class Write>
@@ -22,9 +22,9 @@ bool Sequencer::sequence_message(HomeRoom& room, const Person& sender, std::stri
                                  std::uint64_t client_key, const ReplyTo& to, std::int64_t arrived_ns, Write write) {
   Pending& pending = pending_.emplace_back();
   pending.room = &room;
-  pending.to = to;
-  pending.arrived_ns = arrived_ns;
-  TailEntry& entry = pending.entry;
+  pending.maker.to = to;
+  pending.maker.arrived_ns = arrived_ns;
+  RoomEvent& entry = pending.entry;
   entry.client_key = client_key;
   entry.event.kind = EventKind::message_created;
   begin_body(room, sender, entry.event);
@@ -34,7 +34,7 @@ bool Sequencer::sequence_message(HomeRoom& room, const Person& sender, std::stri
   entry.message_at = static_cast<std::uint32_t>(before);
   entry.message_size = static_cast<std::uint32_t>(p_.body.view().size() - before);
   end_message_created(p_.body, client_id);
-  return append();
+  return submit();
 }
 
 }  // namespace ringline::chat

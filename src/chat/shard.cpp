@@ -27,8 +27,10 @@ Shard::Parts::Parts(Shard& owner, ShardOptions options)
       recovery(*this),
       rooms(*this),
       sequencer(*this),
+      streams(*this),
       ingest(*this),
       people(*this),
+      abroad(*this),
       guest_purge(*this),
       stats(*this) {}
 
@@ -138,6 +140,12 @@ Task<RateVerdict> Shard::take_rest(std::string who, bool changes) {
 
 Task<std::vector<ServerStats>> Shard::stats() { return parts_->stats.of_all_cores(); }
 
+BusListener& Shard::bus_listener() noexcept { return parts_->streams; }
+
+Task<bool> Shard::recover(std::vector<Event> events) { return parts_->streams.recover_all(std::move(events)); }
+void Shard::recovered() { parts_->streams.recovered(); }
+void Shard::end() { parts_->streams.end(); }
+
 void Shard::on_committed(std::uint64_t last) { parts_->sequencer.on_committed(last); }
 void Shard::on_failed(std::uint64_t first, std::uint64_t last) { parts_->sequencer.on_failed(first, last); }
 
@@ -178,9 +186,11 @@ void check_tokens(Parts& p) {
 void Shard::on_tick(std::int64_t now_ms) {
   Parts& p = *parts_;
   p.ingest.pump(true);
+  p.streams.on_tick(now_ms);
   p.rooms.on_tick(now_ms);
   p.member_lists.on_tick(now_ms);
   p.people.on_tick(now_ms);
+  p.abroad.on_tick(now_ms);
   p.guest_purge.on_tick(now_ms);
   p.delivery.on_tick();
   p.recovery.on_tick();

@@ -164,7 +164,7 @@ void refuse(Parts& p, ConnectionId connection, const ReplyTag& tag, const Error&
 
 // Seats the session where its user has not left meanwhile.
 void take_seats(Parts& p, Session& session, Subscriptions& subscriptions) {
-  std::erase_if(subscriptions, [&](const Subscription& subscription) {
+  std::erase_if(subscriptions, [&](Subscription& subscription) {
     bool seated =
         std::ranges::any_of(session.seats, [&](const Session::Seat& s) { return s.room->id() == subscription.room; });
     ASSERT(!seated);
@@ -236,6 +236,7 @@ Task<void> sign_in(Parts& p, ConnectionId connection, Wire wire, std::string add
   }
   session->out.signed_in(tag);
   send_ready(p, *session, subscriptions, *entrance);
+  for (const Subscription& subscription : subscriptions) p.delivery.tell_anew(*session, subscription);
   // A room that he joined by another connection while this one was signing in.
   p.on(p.home(user), [user, connection](Parts& there) { there.people.hear_all(user, connection); });
   if (has_resume) {

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "chat_bus_sim.hpp"
 #include "chat_store_sim.hpp"
 #include "ringline/backend/journal.hpp"
 #include "ringline/chat/shard.hpp"
@@ -36,6 +37,8 @@ struct HostOptions {
   std::size_t store_batch = 8000;
   std::uint64_t segment_bytes = 64 * 1024;  // small, so that there are many
   std::size_t batch_bytes = 16 * 1024;
+  BusServer* bus = nullptr;  // null: the only host
+  unsigned number = 0;
   const base::Settings& settings;
   const Tokens& tokens;
 };
@@ -60,6 +63,7 @@ class Host {
   bool journals_healthy() const {
     return std::ranges::all_of(cores_, [](const auto& core) { return core->journal->healthy(); });
   }
+  BusSim& bus(unsigned core) { return *cores_[core]->bus; }
   std::vector<loop::Loop*>& loops() noexcept { return loops_; }
   std::unordered_map<ConnectionId, Session*>& sessions() noexcept { return sessions_; }
 
@@ -68,6 +72,7 @@ class Host {
     for (const auto& core : cores_) {
       core->tick.disarm();
       core->flush_again.disarm();
+      if (core->shard) core->shard->end();
     }
     return world_.run_until(loops_, [this] {
       return std::ranges::all_of(loops_, [](loop::Loop* loop) { return loop->scope().running() == 0; });
@@ -90,7 +95,9 @@ class Host {
       auto opened = backend::Journal::open(std::move(journal_options), loop, workers, *this);
       if (!opened) return false;
       journal = std::move(*opened);
-      shard = std::make_unique<Shard>(ShardOptions{.core = loop.core(),
+      if (options.bus) bus = std::make_unique<BusSim>(host.world_, *options.bus, loop, options.number);
+      shard = std::make_unique<Shard>(ShardOptions{.host = options.number,
+                                                   .core = loop.core(),
                                                    .cores = options.cores,
                                                    .highest_id = options.highest_id,
                                                    .store_batch = options.store_batch,
@@ -101,7 +108,9 @@ class Host {
                                                    .store = store,
                                                    .metrics = loop.metrics(),
                                                    .scope = loop.scope(),
-                                                   .framer = lines});
+                                                   .framer = lines,
+                                                   .bus = bus.get()});
+      if (bus) bus->set_listener(shard->bus_listener());
       loop.add_hook(*this);
       loop.add_hook(*journal);
       loop.timers().arm(tick, loop.now_ms() + Shard::kTickMs);
@@ -139,6 +148,7 @@ class Host {
     Lines lines;
     StoreSim store;
     std::unique_ptr<backend::Journal> journal;
+    std::unique_ptr<BusSim> bus;
     std::unique_ptr<Shard> shard;
     loop::TimerOf<Core, &Core::on_tick> tick{*this};
     loop::TimerOf<Core, &Core::on_flush_due> flush_again{*this};

@@ -49,6 +49,7 @@ class Database {
       const auto found = rooms.find(event.room);
       if (found == rooms.end()) return refuse("event " + event.id.text() + " of no room");
       std::vector<Event>& log = found->second.log;
+      if (event.epoch != found->second.room.epoch) return parted(event);
       if (event.seq > log.size() + 1)
         return refuse("room " + event.room.text() + " jumps from seq " + std::to_string(log.size()) + " to " +
                       std::to_string(event.seq));
@@ -61,6 +62,12 @@ class Database {
       apply(found->second, event);
     }
     return {};
+  }
+
+  Result<RoomPlace> begin_epoch(RoomId id, std::uint64_t epoch) {
+    RoomRow& row = rooms.at(id);
+    if (row.room.epoch + 1 == epoch) row.room.epoch = epoch;
+    return RoomPlace{.epoch = row.room.epoch, .seq = row.log.size()};
   }
 
   StoredRoom load(const RoomRow& row) {
@@ -86,6 +93,12 @@ class Database {
   std::unexpected<base::Error> refuse(std::string why) {
     if (wrong.empty()) wrong = "the store was handed this: " + why;
     return base::fail(Errc::internal, std::move(why));
+  }
+
+  static std::unexpected<base::Error> parted(const Event& event) {
+    auto refused = base::fail(Errc::conflict, "another epoch");
+    refused.error().field = event.room.text();
+    return refused;
   }
 
   void apply(RoomRow& row, const Event& event) {
@@ -206,6 +219,9 @@ class StoreSim final : public Store {
 
   Task<Result<void>> ingest(std::vector<Event> events) override {
     return run<void>([&db = db_, events = std::move(events)] { return db.ingest(events); });
+  }
+  Task<Result<RoomPlace>> begin_epoch(RoomId room, std::uint64_t epoch) override {
+    return run<RoomPlace>([&db = db_, room, epoch] { return db.begin_epoch(room, epoch); });
   }
   Task<Result<HistoryPage>> history(HistoryQuery query) override {
     return run<HistoryPage>([&db = db_, query]() -> Result<HistoryPage> { return page_of(db, query); });

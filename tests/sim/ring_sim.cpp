@@ -45,7 +45,7 @@ struct Ring::Impl final : sim::Kernel {
   void power_off(bool forget) override {
     for (auto* list : {&flying, &due}) {
       for (const Flying& one : *list) {
-        if (one.kind != Kind::read) leave_waiting(one);
+        if (one.kind != Kind::read && !killed) leave_waiting(one);
       }
     }
     if (!forget) return;
@@ -54,6 +54,13 @@ struct Ring::Impl final : sim::Kernel {
       list->clear();
     }
     if (performing != nullptr) std::exchange(performing, nullptr)->in_kernel_ = false;
+  }
+
+  void kill() override {
+    for (const auto* list : {&flying, &due})
+      for (const Flying& one : *list)
+        if (sim::World::current().chance(50)) perform(one);
+    killed = true;
   }
 
   static void leave_waiting(const Flying& one);
@@ -70,6 +77,7 @@ struct Ring::Impl final : sim::Kernel {
   Op* performing = nullptr;  // whose work is being done; null again: the power went meanwhile
   std::atomic<bool> woken{false};
   bool reaping = false;
+  bool killed = false;
 };
 
 void Ring::start(Op& op) {
@@ -165,7 +173,7 @@ unsigned Ring::reap() {
     const Flying one = due.back();
     due.pop_back();
     impl_->performing = one.op;
-    const int result = Impl::perform(one);
+    const int result = impl_->killed ? -EIO : Impl::perform(one);
     if (std::exchange(impl_->performing, nullptr) == nullptr) break;
     ++reaped;
     finish(*one.op, Completion{.result = result});

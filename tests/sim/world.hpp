@@ -28,6 +28,8 @@ class Kernel {
  public:
   virtual std::int64_t next_due_ns() const noexcept = 0;  // when its next completion is there; INT64_MAX: none
   virtual void power_off(bool forget) = 0;
+  // The process that has it is killed: what is in the kernel is done or not, and fails; nothing that is started later is done.
+  virtual void kill() = 0;
 
  protected:
   ~Kernel() = default;
@@ -80,6 +82,9 @@ class World {
   std::int64_t wall_ms() const noexcept { return kStartWallMs + wall_offset_ms_ + now_ns_ / 1'000'000; }
   std::uint64_t product_random() { return product_random_(); }
   void add(Kernel& kernel) { kernels_.push_back(&kernel); }
+  const std::vector<Kernel*>& kernels() const noexcept {
+    return kernels_;
+  }  // in the order in which their rings were opened
   void remove(Kernel& kernel) { std::erase(kernels_, &kernel); }
 
  private:

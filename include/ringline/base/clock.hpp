@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace ringline::base {
 
@@ -21,5 +23,7 @@ inline constexpr std::size_t kRfc3339Bytes = 24;
 void put_rfc3339(char* to, std::int64_t wall_ms) noexcept;
 std::string rfc3339(std::int64_t wall_ms);
 void append_rfc3339(std::string& out, std::int64_t wall_ms);
+// Only what these write: 2026-01-31T23:59:59.123Z.
+std::optional<std::int64_t> parse_rfc3339(std::string_view text) noexcept;
 
 }  // namespace ringline::base

@@ -63,6 +63,13 @@ class IdMap {
   IdMap() noexcept = default;
   IdMap(const IdMap&) = delete;
   IdMap& operator=(const IdMap&) = delete;
+  IdMap(IdMap&& other) noexcept { swap(other); }
+  IdMap& operator=(IdMap&&) = delete;
+  void swap(IdMap& other) noexcept {
+    std::swap(slots_, other.slots_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
   ~IdMap() { clear(); }
 
   std::size_t size() const noexcept { return size_; }

@@ -45,4 +45,13 @@ struct Event {
   base::Blob body;
 };
 
+// An event with what is looked for in it most.
+struct RoomEvent {
+  Event event;
+  std::uint64_t client_key = 0;  // 0: not a message, or sent without a clientId
+  std::uint32_t message_at = 0;  // where the message object lies in the body; size 0: not a message
+  std::uint32_t message_size = 0;
+  std::string_view message() const noexcept { return event.body.view().substr(message_at, message_size); }
+};
+
 }  // namespace ringline::chat

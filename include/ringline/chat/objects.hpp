@@ -98,7 +98,9 @@ void write_message(base::json::Writer& out, const Message& message);
 void begin_event(base::json::Writer& out, const Event& event, std::string_view actor_username);
 // What ends message_created, behind its message.
 void end_message_created(base::json::Writer& out, std::string_view client_id);
-// The message object's way back: from an event's body, when it is taken into the store. The value is a `message` object of ours.
+// Their way back. The value is a `user` object of ours; without the email where it was made for others.
+std::optional<User> read_user(const base::json::Value& object);
+// The message object's: from an event's body, when it is taken into the store. The value is a `message` object of ours.
 std::optional<Message> read_message(const base::json::Value& object);
 
 // What a member sees of a room beside the room itself.

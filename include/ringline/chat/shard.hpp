@@ -18,6 +18,7 @@
 #include "ringline/base/metrics.hpp"
 #include "ringline/base/settings.hpp"
 #include "ringline/base/task.hpp"
+#include "ringline/chat/bus.hpp"
 #include "ringline/chat/room_log.hpp"
 #include "ringline/chat/session.hpp"
 #include "ringline/chat/store.hpp"
@@ -74,6 +75,7 @@ struct ShardOptions {
   base::Metrics& metrics;
   base::Scope& scope;
   Framer& framer;
+  Bus* bus = nullptr;  // to the other hosts; null: this is the only one
 };
 
 // An answer to a command that was not asked for by a socket (REST).
@@ -127,6 +129,16 @@ class Shard final : public RoomLogListener {
   // From the log.
   void on_committed(std::uint64_t last) override;
   void on_failed(std::uint64_t first, std::uint64_t last) override;
+
+  // What `ShardOptions::bus` tells.
+  BusListener& bus_listener() noexcept;
+
+  // With a bus, once after the start: what the logs of a run before hold of rooms whose home this is, per room in seq order, and what was pending (seq 0). True:
+  // all of it is in this run's log, or known not to be needed. Until `recovered`, which says that those logs are gone, this run's keeps all it has.
+  base::Task<bool> recover(std::vector<Event> events);
+  void recovered();
+  // Before the end, when nothing is asked any more: whoever waits for the bus goes.
+  void end();
 
   // From the loop.
   static constexpr std::int64_t kTickMs = 200;

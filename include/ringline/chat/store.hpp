@@ -46,6 +46,11 @@ struct StoredRoom {
   std::optional<Message> last_message;
 };
 
+struct RoomPlace {
+  std::uint64_t epoch = 1;
+  std::uint64_t seq = 0;  // ingested_seq
+};
+
 struct HistoryQuery {
   enum class From : std::uint8_t { newest, before, after, around, around_id };
   RoomId room;
@@ -116,8 +121,10 @@ class Store {
   virtual base::Task<base::Result<std::uint64_t>> rooms_made_by(UserId user) = 0;
 
   // Messages and events. `ingest` takes events of any rooms, per room in seq order, in one transaction with each room's ingested_seq; what is there already is
-  // passed over. It is durable when it answers.
+  // passed over. It is durable when it answers. Conflict: nothing was taken, since a room (the error's field) is in another epoch than its events.
   virtual base::Task<base::Result<void>> ingest(std::vector<Event> events) = 0;
+  // Raises the room's epoch to `epoch` if it is the one before: from then on no event of the old one is taken in. Where the room is now, whoever raised it.
+  virtual base::Task<base::Result<RoomPlace>> begin_epoch(RoomId room, std::uint64_t epoch) = 0;
   virtual base::Task<base::Result<HistoryPage>> history(HistoryQuery query) = 0;
   // What followed `after`, in seq order. Without a hole up to the room's ingested_seq.
   virtual base::Task<base::Result<std::vector<StoredEvent>>> events_after(RoomId room, std::uint64_t after,

@@ -1,0 +1,125 @@
+// See abroad.hpp.
+#include "chat/abroad.hpp"
+
+#include <charconv>
+
+#include "chat/parts.hpp"
+#include "ringline/base/clock.hpp"
+
+namespace ringline::chat {
+
+namespace {
+
+// What is told of a user.
+constexpr std::string_view kMoved = "moved";  // he came to a host or left one
+constexpr std::string_view kSessionEnded = "session_ended";
+constexpr std::string_view kProfile = "profile";
+constexpr std::string_view kJoined = "joined";  // "ROOM SEQ"
+constexpr std::string_view kLeft = "left";      // "ROOM"
+
+}  // namespace
+
+bool Abroad::on() const noexcept { return p_.o.bus != nullptr; }
+
+void Abroad::loaded(UserId user) {
+  if (on()) p_.o.bus->follow(user);
+}
+void Abroad::unloaded(UserId user) {
+  if (on()) p_.o.bus->unfollow(user);
+}
+
+void Abroad::changed(HomeUser& user) {
+  if (!on()) return p_.people.show_presence(user);
+  p_.o.scope.spawn(share(user.id(), true));
+}
+
+base::Task<void> Abroad::share(UserId id, bool tell) {
+  const HomeUser* user = p_.people.find(id);
+  const bool online = !user->connections.empty();
+  auto others = co_await p_.o.bus->set_presence(id, online);
+  HomeUser* now = p_.people.find(id);
+  if (!now || online == now->connections.empty()) co_return;  // what came after tells it
+  if (others) now->elsewhere = *others > 0;
+  p_.people.show_presence(*now);
+  if (tell && others && *others > 0) p_.o.bus->tell(id, kMoved, {});
+}
+
+void Abroad::session_ended(UserId user, SessionId session) {
+  if (on()) p_.o.bus->tell(user, kSessionEnded, session.text());
+}
+
+void Abroad::profile_changed(const User& user) {
+  if (!on()) return;
+  Writer out;
+  write_user(out, user, Status::online, true);
+  p_.o.bus->tell(user.id, kProfile, out.view());
+}
+
+void Abroad::joined(UserId user, RoomId room, std::uint64_t seq) {
+  p_.o.bus->note_membership(user, room, true);
+  p_.o.bus->tell(user, kJoined, room.text() + " " + std::to_string(seq));
+}
+
+void Abroad::left(UserId user, RoomId room) {
+  p_.o.bus->note_membership(user, room, false);
+  p_.o.bus->tell(user, kLeft, room.text());
+}
+
+bool Abroad::counts(UserId id) const {
+  if (!on() || p_.o.settings.rate_limit_messages == 0) return false;
+  const HomeUser* user = p_.people.find(id);
+  return user && user->elsewhere;
+}
+
+// Without an answer he is counted as at this host alone.
+base::Task<std::uint32_t> Abroad::take_send(UserId id) {
+  const base::Settings& settings = p_.o.settings;
+  std::vector<std::int64_t> before;
+  HomeUser* user = p_.people.find(id);
+  if (user && user->sends) {
+    const std::int64_t to_wall_ms = base::wall_ms() - p_.now_ms();
+    for (std::int64_t at_ms : user->sends->window.times()) before.push_back(at_ms + to_wall_ms);
+    user->sends->window = {};
+    user->sends->last_ms = p_.now_ms();
+  }
+  auto wait = co_await p_.o.bus->take_send(id, settings.rate_limit_messages, settings.rate_limit_window.count(),
+                                           std::move(before));
+  co_return wait ? *wait : p_.people.take_send(id);
+}
+
+void Abroad::on_user(UserId id, std::string_view what, std::string_view body) {
+  if (!p_.people.find(id)) return;
+  if (what == kMoved) {
+    p_.o.scope.spawn(share(id, false));
+  } else if (what == kSessionEnded) {
+    if (auto session = SessionId::parse(body)) p_.people.end_session_here(id, *session);
+  } else if (what == kProfile) {
+    const Value* object = p_.scratch.parse(body);
+    if (auto user = object ? read_user(*object) : std::nullopt) p_.people.changed_here(*user);
+  } else if (what == kLeft) {
+    if (auto room = RoomId::parse(body)) p_.people.left(id, *room);
+  } else if (what == kJoined) {
+    const auto space = body.find(' ');
+    auto room = RoomId::parse(body.substr(0, space));
+    std::uint64_t seq = 0;
+    if (space != std::string_view::npos) std::from_chars(body.data() + space + 1, body.data() + body.size(), seq);
+    if (room && seq != 0) p_.people.joined(id, *room, seq);
+  }
+}
+
+void Abroad::on_tick(std::int64_t now_ms) {
+  if (!on()) return;
+  if (to_say_.empty() && now_ms - said_ms_ >= kSayAgainMs) {
+    said_ms_ = now_ms;
+    p_.people.for_each([&](const HomeUser& user) {
+      if (!user.connections.empty()) to_say_.push_back(user.id());
+    });
+  }
+  for (std::size_t said = 0; said < kSaidAtOnce && !to_say_.empty(); ++said) {
+    const UserId id = to_say_.back();
+    to_say_.pop_back();
+    if (p_.people.find(id)) p_.o.scope.spawn(share(id, false));
+  }
+}
+
+}  // namespace ringline::chat

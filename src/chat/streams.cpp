@@ -1,0 +1,400 @@
+// See streams.hpp: what comes from the bus, and what is proposed to it.
+#include "chat/streams.hpp"
+
+#include <algorithm>
+
+#include "chat/commands.hpp"
+#include "ringline/base/log.hpp"
+#include "ringline/chat/room_event.hpp"
+
+namespace ringline::chat {
+
+bool Streams::on() const noexcept { return p_.o.bus != nullptr; }
+
+StreamPlace Streams::place(const HomeRoom& room, const Stream& stream) const {
+  return {.epoch = room.room.epoch, .seq = room.room.last_seq, .id = stream.last_id};
+}
+
+bool Streams::busy(RoomId id) const noexcept {
+  const Stream* stream = streams_.find(id);
+  return stream && (stream->proposed > 0 || stream->waiting > 0 || stream->reading || !stream->ahead.empty());
+}
+
+void Streams::close(RoomId id) {
+  if (!streams_.find(id)) return;
+  ASSERT(!busy(id));
+  p_.o.bus->unfollow(id);
+  streams_.erase(id);
+}
+
+// ---- What comes
+
+void Streams::on_event(RoomEvent event) {
+  HomeRoom* room = p_.rooms.find(event.event.room);
+  Stream* stream = streams_.find(event.event.room);
+  if (!room || !stream || stream->renewing) return;
+  if (event.event.epoch > room->room.epoch) return p_.o.scope.spawn(renew_alone(room->id()));
+  if (event.event.epoch == room->room.epoch) hold_back(*room, *stream, std::move(event));
+}
+
+// Appends the event if it is the next, and what waited for it.
+void Streams::hold_back(HomeRoom& room, Stream& stream, RoomEvent event) {
+  const std::uint64_t seq = event.event.seq;
+  if (seq < room.next_seq || stream.renewing || event.event.epoch != room.room.epoch) return;
+  if (seq == room.next_seq && stream.ahead.empty() && append(room, event)) return;
+  if (stream.ahead.size() >= kAheadMax && seq > stream.ahead.rbegin()->first) return;  // it is read again
+  stream.ahead.emplace(seq, std::move(event));
+  append_ahead(room, stream);
+}
+
+void Streams::append_ahead(HomeRoom& room, Stream& stream) {
+  while (!stream.ahead.empty() && stream.ahead.begin()->first <= room.next_seq) {
+    auto next = stream.ahead.begin();
+    if (next->first == room.next_seq && !append(room, next->second)) break;  // tried again at the next tick
+    stream.ahead.erase(next);
+  }
+  if (stream.ahead.empty()) {
+    stream.hole_ms = 0;
+    with_ahead_.erase(room.id());
+  } else if (with_ahead_.insert(room.id()).second) {
+    stream.hole_ms = p_.now_ms();
+  }
+}
+
+bool Streams::append(HomeRoom& room, RoomEvent event) {
+  const EventId id = event.event.id;
+  auto own = proposed_.find(id);
+  Sequencer::Maker nobody;
+  const EventKind kind = event.event.kind;
+  const bool taken = p_.sequencer.append(room, std::move(event), own == proposed_.end() ? nobody : own->second.maker);
+  if (own == proposed_.end()) return taken;
+  Proposed mine = forget(id);
+  if (!taken) p_.sequencer.fail(room, kind, std::move(mine.maker), Sequencer::Outcome::failed, log_refused());
+  return taken;
+}
+
+void Streams::on_committed(HomeRoom& room, const Event& event) {
+  Stream& stream = *streams_.find(room.id());
+  stream.last_id = event.id;
+  tell_settled(room);
+}
+
+void Streams::on_failed(HomeRoom& room) {
+  streams_.find(room.id())->ahead.clear();
+  with_ahead_.erase(room.id());
+  tell_settled(room);
+}
+
+// Not at once: who waits may append.
+void Streams::tell_settled(HomeRoom& room) {
+  if (!streams_.find(room.id())->settled.wanted()) return;
+  p_.sequencer.after_commit([&here = p_, id = room.id()] { here.streams.wake(id); });
+}
+
+void Streams::wake(RoomId id) {
+  if (Stream* stream = streams_.find(id)) stream->settled.wake();
+}
+
+void Streams::on_passing(RoomId id, unsigned host, std::string_view name, std::string_view body) {
+  HomeRoom* room = p_.rooms.find(id);
+  if (!room) return;
+  if (name == "presence_changed") return p_.rooms.take_presence(*room, body);
+  if (name == "~online") return p_.rooms.take_count(*room, host, body);
+  p_.rooms.pass_here(*room, std::string(name), std::string(body));
+}
+
+void Streams::on_user(UserId user, std::string_view what, std::string_view body) {
+  p_.abroad.on_user(user, what, body);
+}
+
+void Streams::set_online(RoomId id, unsigned host, std::uint32_t count) {
+  if (Stream* stream = streams_.find(id)) stream->online[host] = {count, p_.now_ms()};
+}
+
+std::uint32_t Streams::online(RoomId id) const noexcept {
+  std::uint32_t count = 0;
+  if (const Stream* stream = streams_.find(id))
+    for (const auto& [host, online] : stream->online)
+      if (p_.now_ms() - online.heard_ms < kOnlineAgeMs) count += online.count;
+  return count;
+}
+
+// ---- What is proposed
+
+Streams::Proposed Streams::forget(EventId id) {
+  auto found = proposed_.find(id);
+  ASSERT(found != proposed_.end());
+  Proposed proposed = std::move(found->second);
+  proposed_.erase(found);
+  Stream& stream = *streams_.find(proposed.room);
+  --stream.proposed;
+  stream.queue.erase(id);
+  if (stream.queue.empty()) with_queue_.erase(proposed.room);
+  if (proposed.ticket != 0) tickets_.erase(tickets_.find(proposed.ticket));
+  return proposed;
+}
+
+bool Streams::propose(HomeRoom& room, RoomEvent entry, Sequencer::Maker& maker) {
+  Stream& stream = *streams_.find(room.id());
+  const bool is_message = entry.event.kind == EventKind::message_created;
+  const bool there = p_.o.bus->is_there();
+  if (proposed_.size() >= kProposedMax || (!is_message && !there)) return false;
+  const EventId id = entry.event.id;
+  const UserId subject = maker.subject ? maker.subject->id : UserId{};
+  if (entry.client_key) p_.seen.add(entry.client_key, entry.event.at_ms);
+  if (subject) room.changing.push_back(subject);
+  if (entry.event.kind == EventKind::room_created) room.beginning = true;
+  ++stream.proposed;
+  proposed_.emplace(
+      id, Proposed{.room = room.id(),
+                   .proposal = chat::propose(entry, room.room.epoch, subject, client_id_of(p_.scratch, entry)),
+                   .maker = std::move(maker),
+                   .looked = room.room.last_seq});
+  if (there && stream.queue.empty()) {
+    p_.o.scope.spawn(propose_now(id));
+    return true;
+  }
+  enqueue(id);
+  if (!there) keep(id);
+  return true;
+}
+
+bool Streams::answer_duplicate(HomeRoom& room, UserId sender, std::string_view client_id, std::uint64_t client_key,
+                               const ReplyTo& to) {
+  for (auto& [id, proposed] : proposed_) {
+    const RoomEvent& entry = proposed.proposal.entry;
+    if (proposed.room != room.id() || entry.client_key != client_key || !is_send(p_, entry, sender, client_id))
+      continue;
+    ++p_.o.metrics.duplicates;
+    if (proposed.ticket != 0) {
+      answer(p_, to, message_answer(p_, entry.message(), true, true));
+    } else {
+      proposed.maker.duplicates.push_back(to);
+    }
+    return true;
+  }
+  return false;
+}
+
+base::Task<void> Streams::propose_now(EventId id) {
+  const RoomId room_id = proposed_.at(id).room;
+  Hold hold(*this, room_id);
+  const HomeRoom& room = *p_.rooms.find(room_id);
+  const StreamPlace known = place(room, *streams_.find(room_id));
+  auto verdict = co_await p_.o.bus->append(proposed_.at(id).proposal, known);
+  if (!proposed_.contains(id)) co_return;  // it came by the subscription
+  const bool taken = verdict && verdict->kind == Verdict::Kind::taken;
+  // Of an epoch that has ended it is proposed again.
+  if (taken && room.room.epoch == known.epoch && !streams_.find(room_id)->renewing) {
+    hold_back(*p_.rooms.find(room_id), *streams_.find(room_id), with_seq(proposed_.at(id).proposal, verdict->seq));
+    co_return;
+  }
+  enqueue(id);
+  if (!verdict) keep(id);
+  p_.o.scope.spawn(drain(room_id));
+}
+
+void Streams::enqueue(EventId id) {
+  const RoomId room = proposed_.at(id).room;
+  streams_.find(room)->queue.insert(id);
+  with_queue_.insert(room);
+}
+
+// What is left when there is no answer becomes pending; the next tick begins again.
+base::Task<void> Streams::drain(RoomId id) {
+  if (streams_.find(id)->draining) co_return;
+  Hold hold(*this, id);
+  streams_.find(id)->draining = true;
+  bool goes_on = true;
+  while (goes_on && !streams_.find(id)->queue.empty()) goes_on = co_await drain_front(id);
+  const std::set<EventId> left = streams_.find(id)->queue;
+  for (EventId one : left) keep(one);
+  streams_.find(id)->draining = false;
+}
+
+// Until the first of the queue is told, one way or the other. False: no answer.
+base::Task<bool> Streams::drain_front(RoomId room_id) {
+  const EventId id = *streams_.find(room_id)->queue.begin();
+  for (unsigned tries = 0; tries < kTriesMax && p_.o.bus->is_there(); ++tries) {
+    auto there = co_await find_again(id);
+    if (!proposed_.contains(id)) co_return true;
+    if (!there) co_return false;
+    if (*there != 0) {
+      co_await answer_with(id, *there);
+      co_return true;
+    }
+    const HomeRoom& room = *p_.rooms.find(room_id);
+    const StreamPlace known = place(room, *streams_.find(room_id));
+    auto verdict = co_await p_.o.bus->append(proposed_.at(id).proposal, known);
+    if (!proposed_.contains(id)) co_return true;
+    if (!verdict || streams_.find(room_id)->renewing) co_return false;
+    if (room.room.epoch != known.epoch) continue;
+    bool ok = co_await obey(id, *verdict);
+    if (!streams_.find(room_id)->queue.contains(id)) co_return true;
+    if (!ok) co_return false;
+  }
+  co_return false;
+}
+
+// Where the room has what is proposed, beyond what was looked at before: it was taken without an answer, or somebody sent it again by another host. What the
+// stream has forgotten it takes once more. 0: nowhere.
+base::Task<Result<std::uint64_t>> Streams::find_again(EventId id) {
+  for (;;) {
+    auto found = proposed_.find(id);
+    if (found == proposed_.end()) co_return 0U;
+    Proposed& mine = found->second;
+    const HomeRoom& room = *p_.rooms.find(mine.room);
+    if (mine.looked >= room.room.last_seq) co_return 0U;
+    if (mine.looked + 1 >= room.tail_first()) {
+      const auto& entries = room.tail.entries();
+      for (std::size_t i = mine.looked + 1 - room.tail_first(); i < entries.size(); ++i)
+        if (key_of(p_.scratch, entries[i]) == mine.proposal.key) co_return entries[i].event.seq;
+      mine.looked = room.room.last_seq;
+      co_return 0U;
+    }
+    const std::uint64_t after = mine.looked;
+    auto events = co_await p_.o.store.events_after(mine.room, after, base::limits::kFeedEvents);
+    if (!events) co_return std::unexpected(events.error());
+    found = proposed_.find(id);
+    if (found == proposed_.end() || found->second.looked != after) continue;
+    for (const StoredEvent& event : *events) {
+      auto read = read_event(p_.scratch, found->second.room, event);
+      if (read && key_of(p_.scratch, *read) == found->second.proposal.key) co_return event.seq;
+    }
+    if (!events->empty()) {
+      found->second.looked = events->back().seq;
+      continue;
+    }
+    // What was said there is not kept; of sends it is known that they were.
+    auto kept = co_await kept_at(found->second.room, found->second.proposal.entry);
+    if (!kept || *kept != 0) co_return kept;
+    found = proposed_.find(id);
+    if (found != proposed_.end() && found->second.looked == after)
+      found->second.looked = p_.rooms.find(found->second.room)->tail_first() - 1;
+  }
+}
+
+// False: no answer. It stays in the queue unless it is taken or its maker was told.
+base::Task<bool> Streams::obey(EventId id, Verdict verdict) {
+  const RoomId room_id = proposed_.at(id).room;
+  switch (verdict.kind) {
+    case Verdict::Kind::duplicate:
+      if (verdict.id != id || verdict.seq < p_.rooms.find(room_id)->next_seq) {
+        co_await answer_with(id, verdict.seq);
+        co_return true;
+      }
+      [[fallthrough]];  // it was taken when there was no answer
+    case Verdict::Kind::taken: {
+      Stream& stream = *streams_.find(room_id);
+      stream.queue.erase(id);  // it may have to wait for what is before it
+      if (stream.queue.empty()) with_queue_.erase(room_id);
+      hold_back(*p_.rooms.find(room_id), stream, with_seq(proposed_.at(id).proposal, verdict.seq));
+      co_return true;
+    }
+    case Verdict::Kind::behind:
+      co_return co_await put_back(room_id, {.epoch = verdict.epoch, .seq = verdict.seq, .id = verdict.id});
+    case Verdict::Kind::differs:
+    case Verdict::Kind::new_epoch:
+      co_return co_await renew(room_id);
+    case Verdict::Kind::old_epoch:
+      co_return co_await begin_epoch(room_id, p_.rooms.find(room_id)->room.epoch);
+    case Verdict::Kind::gone:
+      co_return co_await catch_up(room_id);
+    case Verdict::Kind::stale:
+      bool ok = co_await catch_up(room_id);
+      if (ok && proposed_.contains(id)) check_right(id);
+      co_return ok;
+  }
+  co_return false;
+}
+
+// After the room has caught up: who may not do it any more is told so.
+void Streams::check_right(EventId id) {
+  static const Error kNoMember = base::fail(Errc::forbidden, "you are no member of the room any more").error();
+  Proposed& mine = proposed_.at(id);
+  if (mine.proposal.forced) return;
+  HomeRoom& room = *p_.rooms.find(mine.room);
+  const EventKind kind = mine.proposal.entry.event.kind;
+  if (kind == EventKind::message_created) {
+    const HomeMember* sender = room.find(mine.proposal.entry.event.actor);
+    if (sender && may_send(room, *sender)) return;
+  }
+  Proposed gone = forget(id);
+  p_.sequencer.fail(room, kind, std::move(gone.maker), Sequencer::Outcome::overtaken, kNoMember);
+  p_.sequencer.run_ready();
+}
+
+// There is no answer: a message becomes pending. Anything else did not happen, as far as its maker is told.
+void Streams::keep(EventId id) {
+  Proposed& mine = proposed_.at(id);
+  if (mine.pending) return;
+  HomeRoom& room = *p_.rooms.find(mine.room);
+  const EventKind kind = mine.proposal.entry.event.kind;
+  if (kind == EventKind::message_created && p_.sequencer.append(room, mine.proposal.entry, mine.maker)) {
+    mine.maker = {};
+    mine.pending = mine.proposal.forced = true;
+    return;
+  }
+  Proposed gone = forget(id);
+  p_.sequencer.fail(room, kind, std::move(gone.maker), Sequencer::Outcome::failed, log_refused());
+  p_.sequencer.run_ready();
+}
+
+void Streams::on_pending(HomeRoom& room, std::uint64_t ticket, EventId id) {
+  tell_settled(room);
+  auto mine = proposed_.find(id);
+  if (mine == proposed_.end() || mine->second.ticket != 0)
+    return;  // it has come with its seq meanwhile; or is kept already
+  mine->second.ticket = ticket;
+  tickets_.insert(ticket);
+}
+
+// Another send with the key stands at `seq`.
+base::Task<void> Streams::answer_with(EventId id, std::uint64_t seq) {
+  const RoomId room_id = proposed_.at(id).room;
+  Hold hold(*this, room_id);
+  const HomeRoom* room = p_.rooms.find(room_id);
+  bool here = room->room.last_seq >= seq;
+  if (!here) here = co_await catch_up(room_id);
+  if (!proposed_.contains(id)) co_return;
+  Proposed mine = forget(id);
+  room = p_.rooms.find(room_id);
+  ++p_.o.metrics.duplicates;
+  std::vector<ReplyTo> asking = std::move(mine.maker.duplicates);
+  if (mine.maker.asks()) asking.push_back(mine.maker.to);
+  const Event& event = mine.proposal.entry.event;
+  const std::string client_id = client_id_of(p_.scratch, mine.proposal.entry);
+  for (const RoomEvent& entry : room->tail.entries()) {
+    if (entry.event.seq != seq) continue;
+    for (const ReplyTo& to : asking) answer(p_, to, message_answer(p_, entry.message(), true));
+    co_return;
+  }
+  auto stored = co_await p_.o.store.find_by_client_id(room_id, event.actor, client_id);
+  for (const ReplyTo& to : asking) {
+    if (stored && *stored) {
+      Writer out;
+      write_message(out, **stored);
+      answer(p_, to, message_answer(p_, out.view(), true));
+    } else {
+      answer(p_, to, stored ? log_refused() : stored.error());
+    }
+  }
+}
+
+void Streams::end() {
+  ended_ = true;
+  tick_.wake();
+  std::vector<RoomId> rooms;
+  for (const Stream& stream : streams_) rooms.push_back(stream.id());
+  for (RoomId id : rooms) {
+    if (Stream* stream = streams_.find(id)) stream->settled.wake();
+    if (Stream* stream = streams_.find(id)) stream->read.wake();
+  }
+}
+
+std::uint64_t Streams::first_pending_ticket() const noexcept {
+  if (recovering_) return 1;
+  return tickets_.empty() ? UINT64_MAX : *tickets_.begin();
+}
+
+}  // namespace ringline::chat
