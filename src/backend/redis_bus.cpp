@@ -58,6 +58,11 @@ std::unexpected<base::Error> not_understood() {
   return base::fail_later(Errc::unavailable, 1000, "Redis answers what is not understood");
 }
 
+std::unexpected<base::Error> refused(ReplyView error) {
+  base::log::error("redis_refused", {{"why", error.text()}});
+  return base::fail_later(Errc::unavailable, 1000, "Redis refused the call");
+}
+
 std::optional<Verdict::Kind> verdict_kind(std::string_view name) {
   using Kind = Verdict::Kind;
   static constexpr std::pair<std::string_view, Kind> kKinds[] = {
@@ -133,9 +138,15 @@ Task<Result<bool>> RedisBus::hello(bool done) {
   Words words{"FCALL", "ringline_hello", "0",
               name_,   done ? "1" : "0", std::to_string(limits::kRedisHostLease / std::chrono::milliseconds(1))};
   for (const auto& [who, heard_ms] : alive_) words.push_back(who);
-  auto reply = co_await call({}, std::move(words));
-  if (!reply) co_return std::unexpected(reply.error());
-  co_return reply->text() == "ready";
+  // Each process of a cluster has its own memory, and its own answer.
+  auto replies = co_await redis_->ask_all(std::move(words), limits::kBusTimeout);
+  if (!replies) co_return std::unexpected(replies.error());
+  bool ready = true;
+  for (const Reply& reply : *replies) {
+    if (reply.is_error()) co_return refused(reply);
+    ready = ready && reply.text() == "ready";
+  }
+  co_return ready;
 }
 
 Task<void> RedisBus::join() {
@@ -169,10 +180,7 @@ Task<void> RedisBus::wait_for_others() {
 // An error of Redis' is an answer that nobody expects: as none.
 Task<Result<Reply>> RedisBus::call(std::string key, Words words) {
   auto reply = co_await redis_->ask(std::move(key), std::move(words), limits::kBusTimeout);
-  if (reply && reply->is_error()) {
-    base::log::error("redis_refused", {{"why", reply->text()}});
-    co_return base::fail_later(Errc::unavailable, 1000, "Redis refused the call");
-  }
+  if (reply && reply->is_error()) co_return refused(*reply);
   co_return reply;
 }
 

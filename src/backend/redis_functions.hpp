@@ -277,17 +277,21 @@ local function send(keys, args)
   return wait
 end
 
-redis.register_function('ringline_append', append)
-redis.register_function('ringline_read', read)
-redis.register_function('ringline_places', places)
-redis.register_function('ringline_put_back', put_back)
-redis.register_function('ringline_begin_epoch', begin_epoch)
-redis.register_function('ringline_stored', stored)
-redis.register_function('ringline_claim', claim)
-redis.register_function('ringline_hello', hello)
-redis.register_function('ringline_presence', presence)
-redis.register_function('ringline_presence_of', presence_of)
-redis.register_function('ringline_send', send)
+-- Those that free memory, or take next to none, run also where there is none left.
+local function register(name, callback, flags)
+  redis.register_function{function_name = 'ringline_' .. name, callback = callback, flags = flags}
+end
+register('append', append, {})
+register('read', read, {'allow-oom'})
+register('places', places, {'allow-oom'})
+register('put_back', put_back, {})
+register('begin_epoch', begin_epoch, {})
+register('stored', stored, {'allow-oom'})
+register('claim', claim, {'allow-oom'})
+register('hello', hello, {'allow-oom'})
+register('presence', presence, {})
+register('presence_of', presence_of, {'allow-oom'})
+register('send', send, {})
 )lua";
 
 }  // namespace ringline::backend

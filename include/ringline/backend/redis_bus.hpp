@@ -14,6 +14,7 @@
 #include <string>
 
 #include "ringline/backend/redis.hpp"
+#include "ringline/base/json.hpp"
 #include "ringline/chat/bus.hpp"
 
 namespace ringline::backend {

@@ -2,6 +2,7 @@
 // tests/sim/chat_hosts_test.cpp; that what it does there is what Redis does is checked here.
 #include "ringline/backend/redis_bus.hpp"
 
+#include "backend/redis_topology.hpp"
 #include "redis_support.hpp"
 #include "ringline/chat/room_event.hpp"
 
@@ -267,6 +268,57 @@ TEST_P(RedisBusTest, SendsAreCountedTogether) {
   const std::uint32_t wait = send(two, {});
   EXPECT_GT(wait, 1U);
   EXPECT_LE(wait, kWindowMs);
+}
+
+// The servers that the parameter stands for, and of them the one that has the room.
+std::vector<std::string> servers(std::string_view which) {
+  if (which == "single") return {"single"};
+  return {"cluster-1", "cluster-2", "cluster-3"};
+}
+std::string server_of(std::string_view which, RoomId room) {
+  const auto all = servers(which);
+  return all[std::min<std::size_t>(slot_of("{" + room.text() + "}") / 5461U, all.size() - 1)];
+}
+
+TEST_P(RedisBusTest, AServerThatIsStartedAgainGetsBackWhatItLost) {
+  Host& one = join(1);
+  Host& two = join(2);
+  ASSERT_EQ(append(one, message(11, 5, "a"), {}).kind, Kind::taken);
+  for (Host* host : {&one, &two}) host->heard.told.clear();
+  control("kill " + server_of(GetParam(), room_));
+  EXPECT_TRUE(ticking([&] { return !one.bus->is_there() && !two.bus->is_there(); }));
+  control("start " + server_of(GetParam(), room_));
+  EXPECT_TRUE(ticking([&] { return one.heard.told.size() == 2 && two.heard.told.size() == 2; }));
+  EXPECT_THAT(one.heard.told, testing::ElementsAre("away", "lost"));
+  EXPECT_THAT(two.heard.told, testing::ElementsAre("away", "lost"));
+  // Not before both have put back what they have.
+  one.bus->have_put_back();
+  EXPECT_FALSE(run(one.bus->append(message(12, 5), {.seq = 1, .id = EventId{11}})));
+  EXPECT_TRUE(run(one.bus->put_back(room_, {}, {}, {chat::with_seq(message(11, 5, "a"), 1)})));
+  EXPECT_FALSE(one.bus->is_there());
+  two.bus->have_put_back();
+  EXPECT_TRUE(ticking([&] { return one.bus->is_there() && two.bus->is_there(); }));
+  EXPECT_EQ(append(two, message(12, 5, "a"), {.seq = 1, .id = EventId{11}}).kind, Kind::duplicate);
+  EXPECT_EQ(append(two, message(13, 5), {.seq = 1, .id = EventId{11}}).seq, 2U);
+}
+
+TEST_P(RedisBusTest, AFullServerTakesNothingAndStillForgets) {
+  Host& one = join(1);
+  ASSERT_EQ(append(one, message(11, 5), {}).kind, Kind::taken);
+  for (const std::string& server : servers(GetParam())) cli(server + " CONFIG SET maxmemory 1");
+  auto refused = run(one.bus->append(message(12, 5), {.seq = 1, .id = EventId{11}}));
+  auto page = run(one.bus->read(room_, 0));
+  one.bus->stored({{room_, 1}});
+  const bool stored = until([&] {
+    auto claims = run(one.bus->claim_ingest({room_}));
+    return claims && claims->front().stored == 1;
+  });
+  for (const std::string& server : servers(GetParam())) cli(server + " CONFIG SET maxmemory 0");
+  EXPECT_FALSE(refused);
+  EXPECT_TRUE(stored);
+  ASSERT_TRUE(page);
+  EXPECT_EQ(page->events.size(), 1U);
+  EXPECT_EQ(append(one, message(12, 5), {.seq = 1, .id = EventId{11}}).seq, 2U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, RedisBusTest, testing::Values("single", "cluster"));
