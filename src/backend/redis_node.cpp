@@ -22,10 +22,16 @@ Task<Result<void>> check_server(RedisConnection& connection, std::chrono::millis
   if (!hello) co_return std::unexpected(hello.error());
   auto info = read_hello(*hello, connection.endpoint());
   if (!info) co_return std::unexpected(info.error());
-  if (info->role == "master") co_return Result<void>();
-  co_return std::unexpected(redis_away(
-      fmt::format("{} is not a master but a {}: name the master, or the sentinels (redis+sentinel://) that know it",
-                  connection.endpoint().text(), info->role.empty() ? info->mode : info->role)));
+  if (info->role != "master")
+    co_return std::unexpected(redis_away(
+        fmt::format("{} is not a master but a {}: name the master, or the sentinels (redis+sentinel://) that know it",
+                    connection.endpoint().text(), info->role.empty() ? info->mode : info->role)));
+  if (info->mode != "cluster") co_return Result<void>();
+  // One that was just started refuses everything until it has heard of the others for a while. (A user who may not ask will see.)
+  auto state = co_await connection.ask({"CLUSTER", "INFO"}, timeout);
+  if (!state) co_return std::unexpected(state.error());
+  if (!state->text().contains("cluster_state:fail")) co_return Result<void>();
+  co_return std::unexpected(redis_away(connection.endpoint().text() + " says that its cluster is down"));
 }
 
 }  // namespace

@@ -9,7 +9,8 @@
 // SUBSCRIPTIONS have a connection of their own (RESP2 asks for that). They are kept: after a reconnect, a failover or a move of their slot they are made
 // again, and each is told when the server has confirmed it. What was published in between is lost: on_subscribed is the time to compare.
 //
-// A server is used once it is known to be Redis 7 or later, a master, and not to drop keys (maxmemory-policy noeviction), and once it has the functions.
+// A server is used once it is known to be Redis 7 or later, a master, of a cluster that is not down, and not to drop keys (maxmemory-policy noeviction),
+// and once it has the functions.
 // Its functions are loaded again where it has others or none.
 //
 // LIFETIMES: everything happens on the loop's thread. `close` ends it all and waits for the kernel; only then it may be destroyed, and the loop must not
