@@ -10,8 +10,7 @@
 // again, and each is told when the server has confirmed it. What was published in between is lost: on_subscribed is the time to compare.
 //
 // A server is used once it is known to be Redis 7 or later, a master, of a cluster that is not down, and not to drop keys (maxmemory-policy noeviction),
-// and once it has the functions.
-// Its functions are loaded again where it has others or none.
+// and once it has the functions: they are loaded where it has others or none.
 //
 // LIFETIMES: everything happens on the loop's thread. `close` ends it all and waits for the kernel; only then it may be destroyed, and the loop must not
 // turn after that (it is a TurnHook). A RedisCall must not be destroyed while it waits: `abandon` it first.
