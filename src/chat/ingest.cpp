@@ -81,7 +81,7 @@ std::vector<Ingest::Taken> Ingest::choose(std::vector<Event>& batch) const {
     if (room.streamed && !p_.streams.takes_in(entry.room)) continue;  // another host does
     auto next = room.tail.entries().begin() + static_cast<std::ptrdiff_t>(room.stored_seq + 1 - room.tail_first());
     for (; next != room.tail.entries().end() && batch.size() < most; ++next) batch.push_back(next->event);
-    taken.push_back({entry.room, batch.back().seq, room.room.epoch});
+    taken.push_back({entry.room, batch.back().seq, room.room.epoch, batch.back().id});
   }
   return taken;
 }

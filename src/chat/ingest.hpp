@@ -29,6 +29,7 @@ class Ingest {
     RoomId room;
     std::uint64_t last;
     std::uint64_t epoch;
+    EventId last_id;
   };
 
   // `subject`: whose membership the event changes; 0: nobody's.

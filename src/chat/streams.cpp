@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "chat/commands.hpp"
-#include "ringline/base/log.hpp"
 #include "ringline/chat/room_event.hpp"
+#include "ringline/base/log.hpp"
 
 namespace ringline::chat {
 
@@ -37,10 +37,21 @@ void Streams::on_event(RoomEvent event) {
   if (event.event.epoch == room->room.epoch) hold_back(*room, *stream, std::move(event));
 }
 
+// Whether the room has another event in its place: histories have parted.
+bool Streams::is_another(const HomeRoom& room, const Stream& stream, const Event& event) {
+  if (event.seq > room.room.last_seq) return false;  // on its way to the log
+  if (event.seq >= room.tail_first()) return room.tail.entries()[event.seq - room.tail_first()].event.id != event.id;
+  return event.seq == room.room.last_seq && stream.last_id && stream.last_id != event.id;
+}
+
 // Appends the event if it is the next, and what waited for it.
 void Streams::hold_back(HomeRoom& room, Stream& stream, RoomEvent event) {
   const std::uint64_t seq = event.event.seq;
-  if (seq < room.next_seq || stream.renewing || event.event.epoch != room.room.epoch) return;
+  if (stream.renewing || event.event.epoch != room.room.epoch) return;
+  if (seq < room.next_seq) {
+    if (is_another(room, stream, event.event)) p_.o.scope.spawn(renew_alone(room.id()));
+    return;
+  }
   if (seq == room.next_seq && stream.ahead.empty() && append(room, event)) return;
   if (stream.ahead.size() >= kAheadMax && seq > stream.ahead.rbegin()->first) return;  // it is read again
   stream.ahead.emplace(seq, std::move(event));
@@ -103,9 +114,7 @@ void Streams::on_passing(RoomId id, unsigned host, std::string_view name, std::s
   p_.rooms.pass_here(*room, std::string(name), std::string(body));
 }
 
-void Streams::on_user(UserId user, std::string_view what, std::string_view body) {
-  p_.abroad.on_user(user, what, body);
-}
+void Streams::on_user(UserId user, std::string_view what, std::string_view body) { p_.abroad.on_user(user, what, body); }
 
 void Streams::set_online(RoomId id, unsigned host, std::uint32_t count) {
   if (Stream* stream = streams_.find(id)) stream->online[host] = {count, p_.now_ms()};
@@ -163,8 +172,7 @@ bool Streams::answer_duplicate(HomeRoom& room, UserId sender, std::string_view c
                                const ReplyTo& to) {
   for (auto& [id, proposed] : proposed_) {
     const RoomEvent& entry = proposed.proposal.entry;
-    if (proposed.room != room.id() || entry.client_key != client_key || !is_send(p_, entry, sender, client_id))
-      continue;
+    if (proposed.room != room.id() || entry.client_key != client_key || !is_send(p_, entry, sender, client_id)) continue;
     ++p_.o.metrics.duplicates;
     if (proposed.ticket != 0) {
       answer(p_, to, message_answer(p_, entry.message(), true, true));
@@ -343,8 +351,7 @@ void Streams::keep(EventId id) {
 void Streams::on_pending(HomeRoom& room, std::uint64_t ticket, EventId id) {
   tell_settled(room);
   auto mine = proposed_.find(id);
-  if (mine == proposed_.end() || mine->second.ticket != 0)
-    return;  // it has come with its seq meanwhile; or is kept already
+  if (mine == proposed_.end() || mine->second.ticket != 0) return;  // it has come with its seq meanwhile; or is kept already
   mine->second.ticket = ticket;
   tickets_.insert(ticket);
 }

@@ -170,6 +170,7 @@ class Streams final : public BusListener {
   void tell_settled(HomeRoom& room);
   void wake(RoomId id);
   StreamPlace place(const HomeRoom& room, const Stream& stream) const;
+  static bool is_another(const HomeRoom& room, const Stream& stream, const Event& event);
   void hold_back(HomeRoom& room, Stream& stream, RoomEvent event);
   bool append(HomeRoom& room, RoomEvent event);
   void append_ahead(HomeRoom& room, Stream& stream);

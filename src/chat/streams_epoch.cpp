@@ -7,9 +7,9 @@
 
 #include "chat/effects.hpp"
 #include "chat/parts.hpp"
+#include "ringline/chat/room_event.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
-#include "ringline/chat/room_event.hpp"
 
 namespace ringline::chat {
 
@@ -71,8 +71,9 @@ base::Task<bool> Streams::reload(RoomId id, std::uint64_t least) {
   if (!known) co_return false;
   HomeRoom& room = *p_.rooms.find(id);
   std::vector<RoomEvent> beyond(room.tail.entries().begin(), room.tail.entries().end());
-  std::erase_if(beyond,
-                [&](const RoomEvent& entry) { return entry.event.seq <= agreed || known->has(p_.scratch, entry); });
+  std::erase_if(beyond, [&](const RoomEvent& entry) {
+    return entry.event.seq <= agreed || known->has(p_.scratch, entry);
+  });
   // They stay in the log until they are there again.
   const std::uint64_t ticket = p_.ingest.first_ticket();
   p_.rooms.replace(room, std::move(*stored));

@@ -11,7 +11,7 @@ bool Streams::takes_in(RoomId id) const noexcept {
 void Streams::stored(const std::vector<Ingest::Taken>& taken) {
   std::vector<StoredUpTo> rooms;
   for (const Ingest::Taken& part : taken)
-    if (streams_.find(part.room)) rooms.push_back({part.room, part.last, part.epoch});
+    if (streams_.find(part.room)) rooms.push_back({part.room, part.last, part.epoch, part.last_id});
   if (!rooms.empty()) p_.o.bus->stored(std::move(rooms));
 }
 

@@ -2,9 +2,9 @@
 #include <algorithm>
 
 #include "chat/parts.hpp"
+#include "ringline/chat/room_event.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
-#include "ringline/chat/room_event.hpp"
 
 namespace ringline::chat {
 
@@ -85,7 +85,7 @@ base::Task<void> Streams::read_all(RoomId id) {
 base::Task<bool> Streams::read_page(RoomId id, bool& more) {
   more = false;
   const std::uint64_t after = p_.rooms.find(id)->next_seq - 1;
-  auto page = co_await p_.o.bus->read(id, after);
+  auto page = co_await p_.o.bus->read(id, after == 0 ? 0 : after - 1);  // and the last that is here: it may be another there
   HomeRoom* room = p_.rooms.find(id);
   if (!page || streams_.find(id)->renewing) co_return false;
   if (page->last.seq == 0) co_return true;  // the bus has nothing of the room: who proposes next puts it back
@@ -139,8 +139,7 @@ base::Task<bool> Streams::put_back(RoomId id, StreamPlace end) {
     const auto& entries = room.tail.entries();
     if (end.seq >= first && end.id && entries[end.seq - first].event.id != end.id) co_return co_await renew(id);
     std::vector<RoomEvent> events;
-    for (std::uint64_t seq = base.seq + 1; seq <= room.room.last_seq && events.size() < base::limits::kFeedEvents;
-         ++seq)
+    for (std::uint64_t seq = base.seq + 1; seq <= room.room.last_seq && events.size() < base::limits::kFeedEvents; ++seq)
       events.push_back(entries[seq - first]);
     if (events.empty()) {
       base.id = streams_.find(id)->last_id;
@@ -149,9 +148,7 @@ base::Task<bool> Streams::put_back(RoomId id, StreamPlace end) {
                           .seq = events.empty() ? base.seq : events.back().event.seq,
                           .id = events.empty() ? base.id : events.back().event.id};
     auto done = co_await p_.o.bus->put_back(id, end, base, std::move(events));
-    if (!done)
-      co_return done.error().code ==
-          Errc::conflict;  // another host was quicker: the next answer says what is to be done
+    if (!done) co_return done.error().code == Errc::conflict;  // another host was quicker: the next answer says what is to be done
     end = now;
   }
 }
@@ -219,7 +216,10 @@ base::Task<void> Streams::compare(std::vector<RoomId> rooms) {
 base::Task<void> Streams::catch_up_alone(RoomId id) { (void)co_await catch_up(id); }
 
 void Streams::on_following(RoomId room) {
-  if (streams_.find(room)) p_.o.scope.spawn(catch_up_alone(room));
+  Stream* stream = streams_.find(room);
+  if (!stream) return;
+  stream->read_ok = false;
+  p_.o.scope.spawn(catch_up_alone(room));
 }
 
 // What was taken and has not come, or not in its turn, may be gone: it is proposed again.
@@ -242,7 +242,14 @@ void Streams::on_away() {
     if (Stream* stream = streams_.find(id)) stream->read.wake();
 }
 
-void Streams::on_back() { compared_ms_ = 0; }
+void Streams::on_back() {
+  compared_ms_ = 0;
+  // Followed before anything could be read.
+  std::vector<RoomId> unread;
+  for (const Stream& stream : streams_)
+    if (!stream.read_ok && !stream.reading) unread.push_back(stream.id());
+  for (RoomId id : unread) p_.o.scope.spawn(catch_up_alone(id));
+}
 
 void Streams::on_tick(std::int64_t now_ms) {
   if (!on()) return;

@@ -2,8 +2,8 @@
 #include <algorithm>
 
 #include "chat/parts.hpp"
-#include "ringline/base/log.hpp"
 #include "ringline/chat/room_event.hpp"
+#include "ringline/base/log.hpp"
 
 namespace ringline::chat {
 

@@ -172,13 +172,7 @@ class BusSim final : public Bus {
           (end.id && room.last_id() && room.last_id() != end.id))
         return base::fail(Errc::conflict, "it ends elsewhere");
       if (base.seq > room.last() || !room.there) {
-        room = {.there = true,
-                .epoch = base.epoch,
-                .trimmed = base.seq,
-                .trimmed_id = base.id,
-                .log = {},
-                .keys = {},
-                .rights = {}};
+        room = {.there = true, .epoch = base.epoch, .trimmed = base.seq, .trimmed_id = base.id, .log = {}, .keys = {}, .rights = {}};
         room.stored = base.seq;
       }
       for (const RoomEvent& event : events) add(room, event);
@@ -190,13 +184,7 @@ class BusSim final : public Bus {
     return run<void>([this, id, base]() -> Result<void> {
       BusRoom& room = server_.rooms[id];
       if (room.there && room.epoch >= base.epoch) return base::fail(Errc::conflict, "it has begun");
-      room = {.there = true,
-              .epoch = base.epoch,
-              .trimmed = base.seq,
-              .trimmed_id = base.id,
-              .log = {},
-              .keys = {},
-              .rights = {}};
+      room = {.there = true, .epoch = base.epoch, .trimmed = base.seq, .trimmed_id = base.id, .log = {}, .keys = {}, .rights = {}};
       room.rights_of_all = room.stored = base.seq;
       return {};
     });
@@ -208,8 +196,8 @@ class BusSim final : public Bus {
         auto found = server_.rooms.find(one.room);
         if (found == server_.rooms.end()) continue;
         BusRoom& room = found->second;
-        if (room.epoch != one.epoch) continue;
-        room.stored = std::max(room.stored, std::min(one.seq, room.last()));
+        if (room.epoch != one.epoch || !room.at(one.seq) || room.at(one.seq)->event.id != one.id) continue;
+        room.stored = std::max(room.stored, one.seq);
         while (room.log.size() > 3 && room.trimmed < room.stored && world_.chance(50)) trim(room);
       }
     });
@@ -329,8 +317,7 @@ class BusSim final : public Bus {
     told_.push_back(std::move(tell));
     world_.later(this, [this] {
       if (told_.empty() || dead || !listener_) return;
-      loop_.send(loop_.core(),
-                 loop::make_mail([this, tell = std::move(told_.front())]() mutable { tell(*listener_); }));
+      loop_.send(loop_.core(), loop::make_mail([this, tell = std::move(told_.front())]() mutable { tell(*listener_); }));
       told_.pop_front();
     });
   }
@@ -449,7 +436,8 @@ inline void BusServer::give_up(unsigned host) {
 
 inline void BusServer::tell(const RoomEvent& event) {
   for (BusSim* client : clients_)
-    if (client->following_.contains(event.event.room)) client->post([event](BusListener& to) { to.on_event(event); });
+    if (client->following_.contains(event.event.room))
+      client->post([event](BusListener& to) { to.on_event(event); });
 }
 
 inline void BusServer::pass(RoomId room, const std::string& name, const std::string& body, unsigned from) {

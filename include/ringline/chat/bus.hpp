@@ -72,6 +72,7 @@ struct StoredUpTo {
   base::RoomId room;
   std::uint64_t seq = 0;
   std::uint64_t epoch = 0;
+  base::EventId id;  // of the event there
 };
 struct IngestClaim {
   bool ours = false;
@@ -117,7 +118,7 @@ class Bus {
   // Begins the room's stream anew behind `base`, in base.epoch. Conflict: it is in that epoch or a later one already.
   virtual base::Task<base::Result<void>> begin_epoch(base::RoomId room, StreamPlace base) = 0;
   // The store has all up to these: the streams may forget it, but for what others are likely to ask for (limits::kStreamEvents). A room that is in another
-  // epoch by now is passed over.
+  // epoch by now, or has another event there or none, is passed over.
   virtual void stored(std::vector<StoredUpTo> rooms) = 0;
   // One live host takes a room's events into the store: who claims it first, for limits::kIngestLease after each claim. In the order asked for.
   virtual base::Task<base::Result<std::vector<IngestClaim>>> claim_ingest(std::vector<base::RoomId> rooms) = 0;

@@ -121,7 +121,8 @@ class Store {
   virtual base::Task<base::Result<std::uint64_t>> rooms_made_by(UserId user) = 0;
 
   // Messages and events. `ingest` takes events of any rooms, per room in seq order, in one transaction with each room's ingested_seq; what is there already is
-  // passed over. It is durable when it answers. Conflict: nothing was taken, since a room (the error's field) is in another epoch than its events.
+  // passed over. It is durable when it answers. Conflict: nothing was taken, since a room (the error's field) is in another epoch than its events, or has
+  // another event at the seq of one.
   virtual base::Task<base::Result<void>> ingest(std::vector<Event> events) = 0;
   // Raises the room's epoch to `epoch` if it is the one before: from then on no event of the old one is taken in. Where the room is now, whoever raised it.
   virtual base::Task<base::Result<RoomPlace>> begin_epoch(RoomId room, std::uint64_t epoch) = 0;
