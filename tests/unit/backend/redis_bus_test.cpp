@@ -216,7 +216,7 @@ TEST_P(RedisBusTest, OneHostTakesIn) {
   auto claim = [&](Host& host) { return run(host.bus->claim_ingest({room_}))->front(); };
   EXPECT_TRUE(claim(one).ours);
   EXPECT_FALSE(claim(two).ours);
-  one.bus->stored({{room_, 1}});
+  one.bus->stored({{.room = room_, .seq = 1, .id = EventId{11}}});
   EXPECT_TRUE(until([&] { return claim(two).stored == 1; }));
   EXPECT_TRUE(claim(one).ours);
   auto places = run(two.bus->places({room_, RoomId{4}}));
@@ -308,7 +308,7 @@ TEST_P(RedisBusTest, AFullServerTakesNothingAndStillForgets) {
   for (const std::string& server : servers(GetParam())) cli(server + " CONFIG SET maxmemory 1");
   auto refused = run(one.bus->append(message(12, 5), {.seq = 1, .id = EventId{11}}));
   auto page = run(one.bus->read(room_, 0));
-  one.bus->stored({{room_, 1}});
+  one.bus->stored({{.room = room_, .seq = 1, .id = EventId{11}}});
   const bool stored = until([&] {
     auto claims = run(one.bus->claim_ingest({room_}));
     return claims && claims->front().stored == 1;
