@@ -1,4 +1,5 @@
-// A TCP gate before a real server, which can pass, hang (take connections and bytes, and say nothing), refuse (reset), or answer HTTP errors itself.
+// A TCP gate before a real server, which can pass, hang (take connections and bytes, and say nothing), fall silent (as a network that is cut: what is
+// there stays and nothing passes), refuse (reset), or answer HTTP errors itself.
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
@@ -21,10 +22,10 @@ export class Gate {
   get port() { return this.listener.address().port; }
   get url() { return `http://127.0.0.1:${this.port}`; }
 
-  // 'pass', 'hang', 'refuse', or an HTTP status. Connections that are there are cut: what they were in the middle of is not known any more.
+  // 'pass', 'hang', 'silent', 'refuse', or an HTTP status. Connections that are there are cut: what they were in the middle of is not known any more.
   set(mode) {
     this.mode = mode;
-    for (const socket of this.sockets) socket.destroy();
+    for (const socket of this.sockets) mode === 'silent' ? socket.unpipe().pause() : socket.destroy();
   }
 
   close() {
@@ -41,7 +42,7 @@ export class Gate {
   #take(socket) {
     this.#keep(socket);
     if (this.mode === 'refuse') return socket.resetAndDestroy();
-    if (this.mode === 'hang') return socket.resume();
+    if (this.mode === 'hang' || this.mode === 'silent') return socket.resume();
     if (this.mode !== 'pass') {
       // Once for each connection: when the head is there.
       socket.once('data', () => socket.end(`HTTP/1.1 ${this.mode} Said by the gate\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`));

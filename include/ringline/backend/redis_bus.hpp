@@ -1,0 +1,94 @@
+// RedisBus: the Bus port on Redis, for one core. What a call does there stands in src/backend/redis_functions.hpp.
+//
+//   away          no connection, or it does not answer
+//   joining       connected: Redis is asked whether all live hosts have put back what it may have lost
+//   putting back  it lost something, or may have (it was started again, or another has taken over): this core gives what it has, and waits for the others
+//   there         new events are taken
+//
+// Who is alive is heard on the channel `global`, where each core of each host says so every kRedisHostEvery. A host that was heard of within kRedisHostLease is waited
+// for.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "ringline/backend/redis.hpp"
+#include "ringline/base/json.hpp"
+#include "ringline/chat/bus.hpp"
+
+namespace ringline::backend {
+
+class RedisBus final : public chat::Bus, private RedisListener {
+ public:
+  // `listener` outlives it. Fails as Redis::make does.
+  static base::Result<std::unique_ptr<RedisBus>> make(loop::Loop& loop, loop::Workers& workers, RedisOptions options,
+                                                      unsigned host, chat::BusListener& listener);
+  ~RedisBus();
+
+  // Waits until it can be used: see Redis::start.
+  base::Task<base::Result<void>> start();
+  base::Task<void> close();
+  void on_tick(std::int64_t now_ms);  // a few times a second
+  RedisHealth health() const { return redis_->health(); }
+
+  bool is_there() const noexcept override { return state_ == State::there; }
+  base::Task<base::Result<chat::Verdict>> append(chat::Proposal proposal, chat::StreamPlace known) override;
+  base::Task<base::Result<chat::StreamPage>> read(base::RoomId room, std::uint64_t after) override;
+  base::Task<base::Result<std::vector<chat::StreamPlace>>> places(std::vector<base::RoomId> rooms) override;
+  base::Task<base::Result<void>> put_back(base::RoomId room, chat::StreamPlace end, chat::StreamPlace base,
+                                          std::vector<chat::RoomEvent> events) override;
+  base::Task<base::Result<void>> begin_epoch(base::RoomId room, chat::StreamPlace base) override;
+  void stored(std::vector<chat::StoredUpTo> rooms) override;
+  base::Task<base::Result<std::vector<chat::IngestClaim>>> claim_ingest(std::vector<base::RoomId> rooms) override;
+  void follow(base::RoomId room) override;
+  void unfollow(base::RoomId room) override;
+  void pass(base::RoomId room, std::string_view name, std::string_view body) override;
+  void have_put_back() override;
+
+  void follow(base::UserId user) override;
+  void unfollow(base::UserId user) override;
+  void tell(base::UserId user, std::string_view what, std::string_view body) override;
+  base::Task<base::Result<unsigned>> set_presence(base::UserId user, bool online) override;
+  base::Task<base::Result<std::vector<unsigned>>> presence_of(std::vector<base::UserId> users) override;
+  base::Task<base::Result<std::uint32_t>> take_send(base::UserId user, unsigned limit, std::int64_t window_ms,
+                                                    std::vector<std::int64_t> before) override;
+  void note_membership(base::UserId user, base::RoomId room, bool joined) override;
+  base::Task<base::Result<std::vector<std::pair<base::RoomId, bool>>>> recent_memberships(base::UserId user) override;
+
+ private:
+  enum class State : std::uint8_t { away, joining, putting_back, there };
+  using Words = std::vector<std::string>;
+
+  RedisBus(loop::Loop& loop, unsigned host, chat::BusListener& listener);
+
+  void on_message(std::string_view channel, std::string_view payload) override;
+  void on_subscribed(std::string_view channel) override;
+  void on_lost() override {}  // each channel is confirmed again
+
+  base::Task<base::Result<Reply>> call(std::string key, Words words);
+  void set_state(State state);
+  void say_alive(std::int64_t now_ms);
+  base::Task<void> join();
+  base::Task<void> wait_for_others();
+  base::Task<base::Result<bool>> hello(bool done);
+  void publish(std::string_view channel, std::string payload);
+  base::Task<void> send(std::string key, Words words);
+  void take_event(base::RoomId room, std::string_view text);
+  void take_passing(base::RoomId room, std::string_view text);
+  void take_user(base::UserId user, std::string_view text);
+
+  loop::Loop& loop_;
+  std::string name_;  // HOST:CORE
+  std::string host_;
+  chat::BusListener& listener_;
+  std::unique_ptr<Redis> redis_;
+  base::json::Reader json_;
+  State state_ = State::away;
+  bool busy_ = false;  // joining, or waiting for others
+  bool closing_ = false;
+  std::int64_t said_ms_ = 0;
+  std::map<std::string, std::int64_t, std::less<>> alive_;  // other cores of all hosts: when they were heard of last
+};
+
+}  // namespace ringline::backend

@@ -1,0 +1,434 @@
+// See redis_bus.hpp.
+#include "ringline/backend/redis_bus.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "backend/redis_entry.hpp"
+#include "backend/redis_functions.hpp"
+#include "ringline/base/log.hpp"
+#include "ringline/chat/room_event.hpp"
+
+namespace ringline::backend {
+
+using base::Errc;
+using base::EventId;
+using base::Result;
+using base::RoomId;
+using base::Task;
+using base::UserId;
+using chat::StreamPlace;
+using chat::Verdict;
+
+namespace {
+
+constexpr std::string_view kGlobal = "global";
+constexpr std::string_view kRoomChannel = "chat:{";
+constexpr std::string_view kUserChannel = "user:{";
+
+std::string room_key(RoomId room, std::string_view what) { return "room:{" + room.text() + "}:" + std::string(what); }
+std::string channel_of(RoomId room) { return std::string(kRoomChannel) + room.text() + "}"; }
+
+// The id in a channel's name.
+template <class Id>
+std::optional<Id> id_of(std::string_view channel, std::string_view prefix) {
+  if (!channel.starts_with(prefix) || !channel.ends_with('}')) return std::nullopt;
+  return Id::parse(channel.substr(prefix.size(), channel.size() - prefix.size() - 1));
+}
+std::optional<RoomId> room_of(std::string_view channel) { return id_of<RoomId>(channel, kRoomChannel); }
+std::optional<UserId> user_of(std::string_view channel) { return id_of<UserId>(channel, kUserChannel); }
+
+std::string user_key(UserId user, std::string_view what) { return "user:{" + user.text() + "}:" + std::string(what); }
+std::string channel_of(UserId user) { return std::string(kUserChannel) + user.text() + "}"; }
+
+// FCALL of one room: its three keys, and room for the arguments.
+std::vector<std::string> of_room(std::string function, RoomId room) {
+  return {"FCALL", std::move(function), "3", room_key(room, "state"), room_key(room, "log"), room_key(room, "keys")};
+}
+std::vector<std::string> of_states(std::string function, const std::vector<RoomId>& rooms) {
+  std::vector<std::string> words{"FCALL", std::move(function), std::to_string(rooms.size())};
+  for (RoomId room : rooms) words.push_back(room_key(room, "state"));
+  return words;
+}
+
+std::uint64_t number(ReplyView view) { return static_cast<std::uint64_t>(view.integer()); }
+EventId event_id(ReplyView view) { return EventId::parse(view.text()).value_or(EventId{}); }
+
+std::unexpected<base::Error> not_understood() {
+  return base::fail_later(Errc::unavailable, 1000, "Redis answers what is not understood");
+}
+
+std::unexpected<base::Error> refused(ReplyView error) {
+  base::log::error("redis_refused", {{"why", error.text()}});
+  return base::fail_later(Errc::unavailable, 1000, "Redis refused the call");
+}
+
+std::optional<Verdict::Kind> verdict_kind(std::string_view name) {
+  using Kind = Verdict::Kind;
+  static constexpr std::pair<std::string_view, Kind> kKinds[] = {
+      {"taken", Kind::taken},         {"duplicate", Kind::duplicate}, {"behind", Kind::behind},
+      {"differs", Kind::differs},     {"stale", Kind::stale},         {"gone", Kind::gone},
+      {"new_epoch", Kind::new_epoch}, {"old_epoch", Kind::old_epoch}};
+  for (auto [known, kind] : kKinds)
+    if (known == name) return kind;
+  return std::nullopt;
+}
+
+}  // namespace
+
+RedisBus::RedisBus(loop::Loop& loop, unsigned host, chat::BusListener& listener)
+    : loop_(loop),
+      name_(std::to_string(host) + ":" + std::to_string(loop.core())),
+      host_(std::to_string(host)),
+      listener_(listener) {}
+
+RedisBus::~RedisBus() = default;
+
+Result<std::unique_ptr<RedisBus>> RedisBus::make(loop::Loop& loop, loop::Workers& workers, RedisOptions options,
+                                                 unsigned host, chat::BusListener& listener) {
+  options.library = kRedisFunctions;
+  std::unique_ptr<RedisBus> bus(new RedisBus(loop, host, listener));
+  auto redis = Redis::make(loop, workers, std::move(options), bus.get());
+  if (!redis) return std::unexpected(redis.error());
+  bus->redis_ = std::move(*redis);
+  return bus;
+}
+
+Task<Result<void>> RedisBus::start() {
+  if (!redis_->subscribe(kGlobal)) co_return base::fail(Errc::internal, "the channel cannot be subscribed to");
+  auto started = co_await redis_->start();
+  co_return started;
+}
+
+Task<void> RedisBus::close() {
+  closing_ = true;
+  co_await redis_->close();
+}
+
+// ---- Whether it is there
+
+void RedisBus::set_state(State state) {
+  if (state == state_) return;
+  const State was = std::exchange(state_, state);
+  if (state == State::away && was != State::joining) listener_.on_away();
+  if (state == State::putting_back) listener_.on_lost();
+  if (state == State::there) listener_.on_back();
+}
+
+void RedisBus::on_tick(std::int64_t now_ms) {
+  if (closing_) return;
+  const bool connected = redis_->health().connected;
+  if (!connected) set_state(State::away);
+  if (connected) say_alive(now_ms);
+  if (!connected || state_ != State::away || busy_) return;
+  busy_ = true;
+  set_state(State::joining);
+  loop_.scope().spawn(join());
+}
+
+void RedisBus::say_alive(std::int64_t now_ms) {
+  constexpr std::int64_t kLeaseMs = limits::kRedisHostLease / std::chrono::milliseconds(1);
+  if (now_ms - said_ms_ < limits::kRedisHostEvery / std::chrono::milliseconds(1)) return;
+  said_ms_ = now_ms;
+  publish(kGlobal, "H " + name_);
+  std::erase_if(alive_, [&](const auto& one) { return now_ms - one.second > kLeaseMs; });
+}
+
+Task<Result<bool>> RedisBus::hello(bool done) {
+  Words words{"FCALL", "ringline_hello", "0",
+              name_,   done ? "1" : "0", std::to_string(limits::kRedisHostLease / std::chrono::milliseconds(1))};
+  for (const auto& [who, heard_ms] : alive_) words.push_back(who);
+  // Each process of a cluster has its own memory, and its own answer.
+  auto replies = co_await redis_->ask_all(std::move(words), limits::kBusTimeout);
+  if (!replies) co_return std::unexpected(replies.error());
+  bool ready = true;
+  for (const Reply& reply : *replies) {
+    if (reply.is_error()) co_return refused(reply);
+    ready = ready && reply.text() == "ready";
+  }
+  co_return ready;
+}
+
+Task<void> RedisBus::join() {
+  auto ready = co_await hello(false);
+  busy_ = false;
+  if (!ready || closing_) {
+    set_state(State::away);
+  } else {
+    set_state(*ready ? State::there : State::putting_back);
+  }
+}
+
+void RedisBus::have_put_back() {
+  if (state_ != State::putting_back || busy_) return;
+  busy_ = true;
+  loop_.scope().spawn(wait_for_others());
+}
+
+Task<void> RedisBus::wait_for_others() {
+  while (!closing_ && state_ == State::putting_back) {
+    auto ready = co_await hello(true);
+    if (!ready) set_state(State::away);
+    if (ready && *ready && state_ == State::putting_back) set_state(State::there);
+    if (state_ == State::putting_back) co_await loop_.sleep(limits::kRedisHostAsk);
+  }
+  busy_ = false;
+}
+
+// ---- Calls
+
+// An error of Redis' is an answer that nobody expects: as none.
+Task<Result<Reply>> RedisBus::call(std::string key, Words words) {
+  auto reply = co_await redis_->ask(std::move(key), std::move(words), limits::kBusTimeout);
+  if (reply && reply->is_error()) co_return refused(*reply);
+  co_return reply;
+}
+
+Task<Result<Verdict>> RedisBus::append(chat::Proposal proposal, StreamPlace known) {
+  const chat::Event& event = proposal.entry.event;
+  Words words = of_room("ringline_append", event.room);
+  for (std::string word : {std::to_string(known.epoch), std::to_string(known.seq), known.id.text(), proposal.key,
+                           event.actor.text(), proposal.subject.text(), std::string(proposal.forced ? "1" : "0"),
+                           std::string(redis_->is_cluster() ? "SPUBLISH" : "PUBLISH"), channel_of(event.room)})
+    words.push_back(std::move(word));
+  for (std::string& part : entry_parts(proposal)) words.push_back(std::move(part));
+  auto reply = co_await call(room_key(event.room, "state"), std::move(words));
+  if (!reply) co_return std::unexpected(reply.error());
+  const std::string_view name = (*reply)[0].text();
+  if (name == "unready") {
+    set_state(State::away);
+    co_return base::fail_later(Errc::unavailable, 1000, "Redis was started again: the hosts put back what they have");
+  }
+  auto kind = verdict_kind(name);
+  if (!kind) co_return not_understood();
+  co_return Verdict{
+      .kind = *kind, .seq = number((*reply)[1]), .id = event_id((*reply)[2]), .epoch = number((*reply)[3])};
+}
+
+Task<Result<chat::StreamPage>> RedisBus::read(RoomId room, std::uint64_t after) {
+  Words words = of_room("ringline_read", room);
+  words.push_back(std::to_string(after));
+  words.push_back(std::to_string(limits::kFeedEvents));
+  auto reply = co_await call(room_key(room, "state"), std::move(words));
+  if (!reply) co_return std::unexpected(reply.error());
+  chat::StreamPage page;
+  page.last = {.epoch = number((*reply)[3]), .seq = number((*reply)[1]), .id = event_id((*reply)[2])};
+  for (std::size_t i = 4; i + 1 < reply->size(); i += 2) {
+    auto event = read_entry(room, number((*reply)[i]), (*reply)[i + 1].text());
+    if (!event) co_return not_understood();
+    page.events.push_back(std::move(*event));
+  }
+  co_return page;
+}
+
+Task<Result<std::vector<StreamPlace>>> RedisBus::places(std::vector<RoomId> rooms) {
+  std::vector<StreamPlace> places;
+  const std::size_t at_once = redis_->is_cluster() ? 1 : rooms.size();
+  for (std::size_t from = 0; from < rooms.size(); from += at_once) {
+    std::vector<RoomId> some(rooms.begin() + static_cast<std::ptrdiff_t>(from),
+                             rooms.begin() + static_cast<std::ptrdiff_t>(from + at_once));
+    auto reply = co_await call(room_key(some.front(), "state"), of_states("ringline_places", some));
+    if (!reply) co_return std::unexpected(reply.error());
+    if (reply->size() != 3 * some.size()) co_return not_understood();
+    for (std::size_t i = 0; i < reply->size(); i += 3)
+      places.push_back({.epoch = number((*reply)[i + 2]), .seq = number((*reply)[i]), .id = event_id((*reply)[i + 1])});
+  }
+  co_return places;
+}
+
+Task<Result<void>> RedisBus::put_back(RoomId room, StreamPlace end, StreamPlace base,
+                                      std::vector<chat::RoomEvent> events) {
+  Words words = of_room("ringline_put_back", room);
+  for (std::string word :
+       {std::to_string(end.seq), end.id.text(), std::to_string(base.epoch), std::to_string(base.seq), base.id.text()})
+    words.push_back(std::move(word));
+  for (const chat::RoomEvent& event : events)
+    words.push_back(entry_of(event, chat::subject_of(json_, event.event), chat::key_of(json_, event)));
+  auto reply = co_await call(room_key(room, "state"), std::move(words));
+  if (!reply) co_return std::unexpected(reply.error());
+  if (reply->integer() != 1) co_return base::fail(Errc::conflict, "the room's stream ends elsewhere");
+  co_return Result<void>();
+}
+
+Task<Result<void>> RedisBus::begin_epoch(RoomId room, StreamPlace base) {
+  Words words = of_room("ringline_begin_epoch", room);
+  words.push_back(std::to_string(base.epoch));
+  words.push_back(std::to_string(base.seq));
+  auto reply = co_await call(room_key(room, "state"), std::move(words));
+  if (!reply) co_return std::unexpected(reply.error());
+  if (reply->integer() != 1) co_return base::fail(Errc::conflict, "the room is in that epoch already");
+  co_return Result<void>();
+}
+
+void RedisBus::stored(std::vector<chat::StoredUpTo> rooms) {
+  const std::size_t at_once = redis_->is_cluster() ? 1 : rooms.size();
+  for (std::size_t from = 0; from < rooms.size(); from += at_once) {
+    Words words{"FCALL", "ringline_stored", std::to_string(3 * at_once)};
+    for (std::size_t i = from; i < from + at_once; ++i)
+      for (std::string_view what : {"state", "log", "keys"}) words.push_back(room_key(rooms[i].room, what));
+    words.push_back(std::to_string(limits::kStreamEvents));
+    words.push_back(std::to_string(limits::kStreamAge / std::chrono::seconds(1)));
+    for (std::size_t i = from; i < from + at_once; ++i) words.push_back(std::to_string(rooms[i].seq));
+    std::string key = words[3];
+    loop_.scope().spawn(send(std::move(key), std::move(words)));
+  }
+}
+
+Task<Result<std::vector<chat::IngestClaim>>> RedisBus::claim_ingest(std::vector<RoomId> rooms) {
+  std::vector<chat::IngestClaim> claims;
+  const std::size_t at_once = redis_->is_cluster() ? 1 : rooms.size();
+  for (std::size_t from = 0; from < rooms.size(); from += at_once) {
+    std::vector<RoomId> some(rooms.begin() + static_cast<std::ptrdiff_t>(from),
+                             rooms.begin() + static_cast<std::ptrdiff_t>(from + at_once));
+    Words words = of_states("ringline_claim", some);
+    words.push_back(host_);
+    words.push_back(std::to_string(limits::kIngestLease.count()));
+    auto reply = co_await call(room_key(some.front(), "state"), std::move(words));
+    if (!reply) co_return std::unexpected(reply.error());
+    if (reply->size() != 2 * some.size()) co_return not_understood();
+    for (std::size_t i = 0; i < reply->size(); i += 2)
+      claims.push_back({.ours = (*reply)[i].integer() == 1, .stored = number((*reply)[i + 1])});
+  }
+  co_return claims;
+}
+
+// What may be lost: nobody waits for the answer.
+Task<void> RedisBus::send(std::string key, Words words) { (void)co_await call(std::move(key), std::move(words)); }
+
+void RedisBus::publish(std::string_view channel, std::string payload) {
+  const bool sharded = redis_->is_cluster();
+  loop_.scope().spawn(
+      send(std::string(channel), {sharded ? "SPUBLISH" : "PUBLISH", std::string(channel), std::move(payload)}));
+}
+
+// ---- Channels
+
+void RedisBus::follow(RoomId room) {
+  if (!redis_->subscribe(channel_of(room))) base::log::error("room_not_followed", {{"room", room.text()}});
+}
+void RedisBus::unfollow(RoomId room) { redis_->unsubscribe(channel_of(room)); }
+
+void RedisBus::pass(RoomId room, std::string_view name, std::string_view body) {
+  if (!is_there()) return;
+  std::string payload = "P " + host_ + " ";
+  payload.append(name).append("\n").append(body);
+  publish(channel_of(room), std::move(payload));
+}
+
+void RedisBus::on_subscribed(std::string_view channel) {
+  if (auto room = room_of(channel)) listener_.on_following(*room);
+}
+
+void RedisBus::on_message(std::string_view channel, std::string_view payload) {
+  if (payload.size() < 2 || payload[1] != ' ') return;
+  const std::string_view text = payload.substr(2);
+  if (channel == kGlobal) {
+    if (payload[0] == 'H' && text != name_) alive_.insert_or_assign(std::string(text), loop_.now_ms());
+    return;
+  }
+  if (auto user = user_of(channel)) return take_user(*user, text);
+  auto room = room_of(channel);
+  if (!room) return;
+  if (payload[0] == 'E') take_event(*room, text);
+  if (payload[0] == 'P') take_passing(*room, text);
+}
+
+void RedisBus::take_event(RoomId room, std::string_view text) {
+  std::uint64_t seq = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seq);
+  const auto digits = static_cast<std::size_t>(end - text.data());
+  auto event =
+      error == std::errc{} && digits < text.size() ? read_entry(room, seq, text.substr(digits + 1)) : std::nullopt;
+  if (!event) return base::log::error("redis_event_not_understood", {{"room", room.text()}});
+  listener_.on_event(std::move(*event));
+}
+
+void RedisBus::take_passing(RoomId room, std::string_view text) {
+  const auto space = text.find(' ');
+  const auto line = text.find('\n');
+  if (space == std::string_view::npos || line == std::string_view::npos || space > line) return;
+  unsigned host = 0;
+  std::from_chars(text.data(), text.data() + space, host);
+  if (text.substr(0, space) == host_) return;
+  listener_.on_passing(room, host, text.substr(space + 1, line - space - 1), text.substr(line + 1));
+}
+
+// ---- Users
+
+void RedisBus::follow(UserId user) {
+  if (!redis_->subscribe(channel_of(user))) base::log::error("user_not_followed", {{"user", user.text()}});
+}
+void RedisBus::unfollow(UserId user) { redis_->unsubscribe(channel_of(user)); }
+
+// "U HOST WHAT\nBODY"
+void RedisBus::tell(UserId user, std::string_view what, std::string_view body) {
+  std::string payload = "U " + host_ + " ";
+  payload.append(what).append("\n").append(body);
+  publish(channel_of(user), std::move(payload));
+}
+
+void RedisBus::take_user(UserId user, std::string_view text) {
+  const auto space = text.find(' ');
+  const auto line = text.find('\n');
+  if (space == std::string_view::npos || line == std::string_view::npos || space > line) return;
+  if (text.substr(0, space) == host_) return;
+  listener_.on_user(user, text.substr(space + 1, line - space - 1), text.substr(line + 1));
+}
+
+Task<Result<unsigned>> RedisBus::set_presence(UserId user, bool online) {
+  const std::string key = user_key(user, "online");
+  Words words{"FCALL",
+              "ringline_presence",
+              "1",
+              key,
+              host_,
+              online ? "1" : "0",
+              std::to_string(limits::kPresenceAge / std::chrono::milliseconds(1))};
+  auto reply = co_await call(key, std::move(words));
+  if (!reply) co_return std::unexpected(reply.error());
+  co_return static_cast<unsigned>(reply->integer());
+}
+
+Task<Result<std::vector<unsigned>>> RedisBus::presence_of(std::vector<UserId> users) {
+  std::vector<unsigned> counts;
+  const std::size_t at_once = redis_->is_cluster() ? 1 : users.size();
+  for (std::size_t from = 0; from < users.size(); from += at_once) {
+    Words words{"FCALL", "ringline_presence_of", std::to_string(at_once)};
+    for (std::size_t i = from; i < from + at_once; ++i) words.push_back(user_key(users[i], "online"));
+    words.push_back(host_);
+    std::string key = words[3];
+    auto reply = co_await call(std::move(key), std::move(words));
+    if (!reply) co_return std::unexpected(reply.error());
+    if (reply->size() != at_once) co_return not_understood();
+    for (std::size_t i = 0; i < reply->size(); ++i) counts.push_back(static_cast<unsigned>((*reply)[i].integer()));
+  }
+  co_return counts;
+}
+
+Task<Result<std::uint32_t>> RedisBus::take_send(UserId user, unsigned limit, std::int64_t window_ms,
+                                                std::vector<std::int64_t> before) {
+  const std::string key = user_key(user, "sends");
+  Words words{"FCALL", "ringline_send", "1", key, std::to_string(limit), std::to_string(window_ms)};
+  for (std::int64_t at_ms : before) words.push_back(std::to_string(at_ms));
+  auto reply = co_await call(key, std::move(words));
+  if (!reply) co_return std::unexpected(reply.error());
+  co_return static_cast<std::uint32_t>(reply->integer());
+}
+
+void RedisBus::note_membership(UserId user, RoomId room, bool joined) {
+  const std::string key = user_key(user, "rooms");
+  loop_.scope().spawn(send(key, {"HSET", key, room.text(), joined ? "1" : "0"}));
+  loop_.scope().spawn(send(key, {"EXPIRE", key, std::to_string(limits::kMembershipAge / std::chrono::seconds(1))}));
+}
+
+Task<Result<std::vector<std::pair<RoomId, bool>>>> RedisBus::recent_memberships(UserId user) {
+  const std::string key = user_key(user, "rooms");
+  auto reply = co_await call(key, {"HGETALL", key});
+  if (!reply) co_return std::unexpected(reply.error());
+  std::vector<std::pair<RoomId, bool>> rooms;
+  for (std::size_t i = 0; i + 1 < reply->size(); i += 2)
+    if (auto room = RoomId::parse((*reply)[i].text())) rooms.emplace_back(*room, (*reply)[i + 1].text() == "1");
+  co_return rooms;
+}
+
+}  // namespace ringline::backend

@@ -1,0 +1,297 @@
+// What Redis does for a room, in one round trip each (Redis 7 functions: redis.io, "Redis functions"). Loaded by the client, see redis.hpp.
+//
+//   room:{ID}:state  hash    epoch, seq and id of the last event; trimmed, trimmedId: of the last that is not in the log; all: seq of the last change of what
+//                            anybody may do; stored: up to where the database has it; ingester, until: who takes it in there; idle: it expires
+//   room:{ID}:log    stream  the recent events: entry SEQ-0, field e
+//   room:{ID}:keys   hash    of events in the log: the key of each -> "SEQ:ID"; "@USER" -> the seq of the last change of his membership
+//   user:{ID}:online hash    host -> until when he counts as online there
+//   user:{ID}:sends  zset    when he sent, while he is at several hosts
+//   user:{ID}:rooms  hash    rooms that he joined (1) or left (0) lately: the database may not know it yet
+//
+// An entry: "KIND ID EPOCH AT ACTOR SUBJECT CLIENTKEY KEY\n" and the event's body. What is told on chat:{ID} is "E SEQ " and the entry.
+//
+// `ready`, and who has put back, live in the library's own memory, not in the data: they end with the process, as what it had not written to disk does, and a
+// replica that takes over has its own. Until every live host has put back what it has nothing new is taken.
+// Ids have 63 bits, more than a number of Lua's keeps: they stay text. Seqs are below 2^53.
+#pragma once
+
+#include <string_view>
+
+namespace ringline::backend {
+
+inline constexpr std::string_view kRedisFunctions = R"lua(#!lua name=ringline
+local ready = false
+local began = nil   -- of the putting back, in ms
+local done = {}     -- "HOST:CORE" -> true
+local wanted = {}   -- likewise, who is waited for
+
+local kTrimAtOnce = 500
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local function text(number) return string.format('%.0f', number) end
+
+local function load(key)
+  local s = redis.call('HMGET', key, 'epoch', 'seq', 'id', 'trimmed', 'trimmedId', 'all', 'idle')
+  return {there = s[2] and true or false, epoch = tonumber(s[1]) or 0, seq = tonumber(s[2]) or 0, id = s[3] or '0',
+          trimmed = tonumber(s[4]) or 0, trimmed_id = s[5] or '0', all = tonumber(s[6]) or 0, idle = s[7]}
+end
+
+-- kind, id, epoch, actor, subject, key of an entry
+local function head_of(entry)
+  return string.match(entry, '^(%d+) (%d+) (%d+) %d+ (%d+) (%d+) %d+ ([^\n]*)\n')
+end
+
+local function id_at(keys, s, seq)
+  if seq == s.seq then return s.id end
+  if seq == s.trimmed then return s.trimmed_id end
+  if seq < s.trimmed or seq > s.seq or seq == 0 then return '0' end
+  local found = redis.call('XRANGE', keys[2], text(seq) .. '-0', text(seq) .. '-0')
+  if not found[1] then return '0' end
+  local _, id = head_of(found[1][2][2])
+  return id
+end
+
+local function of_all(kind) return kind == '16' or kind == '17' or kind == '18' end
+
+-- Writes an entry behind the last one.
+local function add(keys, s, entry)
+  local kind, id, _, _, subject, key = head_of(entry)
+  s.seq = s.seq + 1
+  s.id = id
+  redis.call('XADD', keys[2], text(s.seq) .. '-0', 'e', entry)
+  if subject == '0' then
+    redis.call('HSET', keys[3], key, text(s.seq) .. ':' .. id)
+  else
+    redis.call('HSET', keys[3], key, text(s.seq) .. ':' .. id, '@' .. subject, text(s.seq))
+  end
+  if of_all(kind) then s.all = s.seq end
+end
+
+local function keep(keys, s)
+  redis.call('HSET', keys[1], 'epoch', text(s.epoch), 'seq', text(s.seq), 'id', s.id, 'trimmed', text(s.trimmed),
+             'trimmedId', s.trimmed_id, 'all', text(s.all))
+end
+
+local function restart(keys, epoch, seq, id)
+  redis.call('DEL', keys[2], keys[3])
+  return {there = true, epoch = epoch, seq = seq, id = id, trimmed = seq, trimmed_id = id, all = 0}
+end
+
+local function verdict(kind, s) return {kind, text(s.seq), s.id, text(s.epoch)} end
+
+-- KEYS state log keys; ARGV known epoch, seq and id; key; actor; subject; forced (1, 0); SPUBLISH or PUBLISH; channel; the entry in parts,
+-- between which the seq belongs.
+local function append(keys, args)
+  if not ready then return {'unready', '0', '0', '0'} end
+  local s = load(keys[1])
+  local epoch, seq, id = tonumber(args[1]), tonumber(args[2]), args[3]
+  if s.there and s.epoch > epoch then return verdict('new_epoch', s) end
+  if s.there and s.epoch < epoch then return verdict('old_epoch', s) end
+  if s.seq < seq then return verdict('behind', s) end
+  local there = id_at(keys, s, seq)
+  if id ~= '0' and there ~= '0' and id ~= there then return verdict('differs', s) end
+  if seq < s.trimmed then return verdict('gone', s) end
+  local known = redis.call('HMGET', keys[3], args[4], '@' .. args[5], '@' .. args[6])
+  if known[1] then
+    local at, its = string.match(known[1], '(%d+):(%d+)')
+    return {'duplicate', at, its, text(s.epoch)}
+  end
+  if args[7] ~= '1' then
+    local changed = math.max(s.all, tonumber(known[2]) or 0, tonumber(known[3]) or 0)
+    if changed > seq then return verdict('stale', s) end
+  end
+  if not s.there then s.epoch = epoch end
+  local entry = args[10]
+  for i = 11, #args do entry = entry .. text(s.seq + 1) .. args[i] end
+  add(keys, s, entry)
+  keep(keys, s)
+  if s.idle then
+    for _, key in ipairs(keys) do redis.call('PERSIST', key) end
+    redis.call('HDEL', keys[1], 'idle')
+  end
+  redis.call(args[8], args[9], 'E ' .. text(s.seq) .. ' ' .. entry)
+  return verdict('taken', s)
+end
+
+-- KEYS state log keys; ARGV after, count. The place, then seq and entry in turn.
+local function read(keys, args)
+  local s = load(keys[1])
+  local page = verdict('page', s)
+  local after = math.max(tonumber(args[1]), s.trimmed)
+  for _, one in ipairs(redis.call('XRANGE', keys[2], text(after + 1) .. '-0', '+', 'COUNT', args[2])) do
+    page[#page + 1] = string.match(one[1], '^%d+')
+    page[#page + 1] = one[2][2]
+  end
+  return page
+end
+
+-- KEYS states. seq, id and epoch of each in turn.
+local function places(keys)
+  local all = {}
+  for _, key in ipairs(keys) do
+    local s = load(key)
+    all[#all + 1] = text(s.seq)
+    all[#all + 1] = s.id
+    all[#all + 1] = text(s.epoch)
+  end
+  return all
+end
+
+-- KEYS state log keys; ARGV seq and id of the end; epoch, seq and id of the base; entries.
+local function put_back(keys, args)
+  local s = load(keys[1])
+  if s.seq ~= tonumber(args[1]) then return 0 end
+  if s.id ~= '0' and args[2] ~= '0' and s.id ~= args[2] then return 0 end
+  local base = tonumber(args[4])
+  if not s.there or base > s.seq then s = restart(keys, tonumber(args[3]), base, args[5]) end
+  for i = 6, #args do add(keys, s, args[i]) end
+  keep(keys, s)
+  return 1
+end
+
+-- KEYS state log keys; ARGV epoch, seq.
+local function begin_epoch(keys, args)
+  local s = load(keys[1])
+  if s.there and s.epoch >= tonumber(args[1]) then return 0 end
+  s = restart(keys, tonumber(args[1]), tonumber(args[2]), '0')
+  s.all = s.seq
+  keep(keys, s)
+  return 1
+end
+
+local function trim(keys, s, seq)
+  local from, to = text(s.trimmed + 1) .. '-0', text(seq) .. '-0'
+  for _, one in ipairs(redis.call('XRANGE', keys[2], from, to, 'COUNT', kTrimAtOnce)) do
+    local _, id, _, _, subject, key = head_of(one[2][2])
+    s.trimmed, s.trimmed_id = tonumber(string.match(one[1], '^%d+')), id
+    redis.call('HDEL', keys[3], key)
+    if subject ~= '0' and tonumber(redis.call('HGET', keys[3], '@' .. subject)) == s.trimmed then
+      redis.call('HDEL', keys[3], '@' .. subject)
+    end
+  end
+  redis.call('XTRIM', keys[2], 'MINID', text(s.trimmed + 1) .. '-0')
+  redis.call('HSET', keys[1], 'trimmed', text(s.trimmed), 'trimmedId', s.trimmed_id)
+end
+
+-- KEYS state log keys of each room; ARGV how many events stay, seconds until a room that nothing happens in is forgotten, and a seq for each room.
+local function stored(keys, args)
+  for i = 3, #args do
+    local its = {keys[(i - 3) * 3 + 1], keys[(i - 3) * 3 + 2], keys[(i - 3) * 3 + 3]}
+    local s = load(its[1])
+    local seq = math.min(tonumber(args[i]), s.seq)
+    if s.there then
+      redis.call('HSET', its[1], 'stored', text(seq))
+      local upto = math.min(seq, s.seq - tonumber(args[1]))
+      if upto > s.trimmed then trim(its, s, upto) end
+      if seq == s.seq then
+        redis.call('HSET', its[1], 'idle', '1')
+        for _, key in ipairs(its) do redis.call('EXPIRE', key, args[2]) end
+      end
+    end
+  end
+  return 'OK'
+end
+
+-- KEYS states; ARGV host, lease in ms. For each: whether it is his (1, 0), and how far the room is stored.
+local function claim(keys, args)
+  local now = now_ms()
+  local all = {}
+  for _, key in ipairs(keys) do
+    local s = redis.call('HMGET', key, 'ingester', 'until', 'stored', 'seq')
+    local ours = s[1] == args[1] or (tonumber(s[2]) or 0) < now
+    if ours and s[4] then redis.call('HSET', key, 'ingester', args[1], 'until', text(now + tonumber(args[2]))) end
+    all[#all + 1] = ours and 1 or 0
+    all[#all + 1] = s[3] or '0'
+  end
+  return all
+end
+
+-- ARGV who ("HOST:CORE"), whether he has put back (1, 0), how long to wait for others in ms, and who else is known. Whether new events are taken.
+local function hello(_, args)
+  if ready then return 'ready' end
+  began = began or now_ms()
+  wanted[args[1]] = true
+  for i = 4, #args do wanted[args[i]] = true end
+  if args[2] == '1' then done[args[1]] = true end
+  local patient = now_ms() - began < tonumber(args[3])
+  for who in pairs(wanted) do
+    if not done[who] and (patient or who == args[1]) then return 'unready' end
+  end
+  ready = true
+  return 'ready'
+end
+
+-- Of a user, host -> until when he counts as online there, in ms: at how many hosts but this one.
+local function others(key, host, now)
+  local count = 0
+  local all = redis.call('HGETALL', key)
+  for i = 1, #all, 2 do
+    if all[i] ~= host and tonumber(all[i + 1]) > now then count = count + 1 end
+  end
+  return count
+end
+
+-- KEYS online; ARGV host, online (1, 0), how long that counts in ms.
+local function presence(keys, args)
+  local now = now_ms()
+  if args[2] == '1' then
+    redis.call('HSET', keys[1], args[1], text(now + tonumber(args[3])))
+    redis.call('PEXPIRE', keys[1], args[3])
+  else
+    redis.call('HDEL', keys[1], args[1])
+  end
+  return others(keys[1], args[1], now)
+end
+
+-- KEYS online, of each user; ARGV host.
+local function presence_of(keys, args)
+  local now = now_ms()
+  local all = {}
+  for i, key in ipairs(keys) do all[i] = others(key, args[1], now) end
+  return all
+end
+
+-- KEYS sends; ARGV limit, window in ms, times that are to be counted too. 0: taken; otherwise how long to wait in ms.
+local function send(keys, args)
+  local now, limit, window = now_ms(), tonumber(args[1]), tonumber(args[2])
+  local function count_in(at)
+    redis.call('ZADD', keys[1], text(at), text(at) .. '-' .. redis.call('ZCARD', keys[1]))
+  end
+  redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', text(now - window))
+  for i = 3, #args do
+    if tonumber(args[i]) > now - window then count_in(math.min(tonumber(args[i]), now)) end
+  end
+  local wait = 0
+  local count = redis.call('ZCARD', keys[1])
+  if count < limit then
+    count_in(now)
+  else
+    local first = redis.call('ZRANGE', keys[1], count - limit, count - limit, 'WITHSCORES')
+    wait = math.max(1, tonumber(first[2]) + window - now)
+  end
+  redis.call('PEXPIRE', keys[1], args[2])
+  return wait
+end
+
+-- Those that free memory, or take next to none, run also where there is none left.
+local function register(name, callback, flags)
+  redis.register_function{function_name = 'ringline_' .. name, callback = callback, flags = flags}
+end
+register('append', append, {})
+register('read', read, {'allow-oom'})
+register('places', places, {'allow-oom'})
+register('put_back', put_back, {})
+register('begin_epoch', begin_epoch, {})
+register('stored', stored, {'allow-oom'})
+register('claim', claim, {'allow-oom'})
+register('hello', hello, {'allow-oom'})
+register('presence', presence, {})
+register('presence_of', presence_of, {'allow-oom'})
+register('send', send, {})
+)lua";
+
+}  // namespace ringline::backend

@@ -1,0 +1,327 @@
+// The bus on real servers: what two hosts do to the stream of one room, one call after the other. The chat on top of it, with all that may come between, is in
+// tests/sim/chat_hosts_test.cpp; that what it does there is what Redis does is checked here.
+#include "ringline/backend/redis_bus.hpp"
+
+#include "backend/redis_topology.hpp"
+#include "redis_support.hpp"
+#include "ringline/chat/room_event.hpp"
+
+namespace ringline::backend::test {
+namespace {
+
+using base::EventId;
+using base::RoomId;
+using base::UserId;
+using chat::Event;
+using chat::EventKind;
+using chat::Proposal;
+using chat::RoomEvent;
+using chat::StreamPlace;
+using chat::Verdict;
+using Kind = chat::Verdict::Kind;
+
+struct HeardOfBus final : chat::BusListener {
+  std::vector<RoomEvent> events;
+  std::vector<std::string> passing;
+  std::vector<RoomId> following;
+  std::vector<std::string> told;
+  void on_event(RoomEvent event) override { events.push_back(std::move(event)); }
+  void on_passing(RoomId, unsigned host, std::string_view name, std::string_view body) override {
+    passing.push_back(std::to_string(host) + " " + std::string(name) + " " + std::string(body));
+  }
+  void on_user(UserId user, std::string_view what, std::string_view body) override {
+    passing.push_back(user.text() + " " + std::string(what) + " " + std::string(body));
+  }
+  void on_following(RoomId room) override { following.push_back(room); }
+  void on_lost() override { told.emplace_back("lost"); }
+  void on_away() override { told.emplace_back("away"); }
+  void on_back() override { told.emplace_back("back"); }
+};
+
+class RedisBusTest : public RedisFixture, public testing::WithParamInterface<const char*> {
+ protected:
+  struct Host {
+    HeardOfBus heard;
+    std::unique_ptr<RedisBus> bus;
+  };
+
+  ~RedisBusTest() override {
+    for (auto& host : hosts_) run(closed(*host->bus));
+  }
+
+  void SetUp() override {
+    RedisFixture::SetUp();
+    if (IsSkipped()) return;
+    room_ = RoomId{static_cast<std::uint64_t>(base::wall_ms()) * 1000 + ++rooms_};
+  }
+
+  Host& start(unsigned number) {
+    auto host = std::make_unique<Host>();
+    auto made = RedisBus::make(loop(), workers(), options(GetParam()), number, host->heard);
+    EXPECT_TRUE(made) << made.error().message;
+    host->bus = std::move(*made);
+    hosts_.push_back(std::move(host));
+    auto started = run(hosts_.back()->bus->start());
+    EXPECT_TRUE(started) << started.error().message;
+    return *hosts_.back();
+  }
+  // Until it takes new events, all hosts having put back what they have.
+  Host& join(unsigned number) {
+    Host& host = start(number);
+    EXPECT_TRUE(ticking([&] { return host.bus->is_there() || host.heard.told == std::vector<std::string>{"lost"}; }));
+    if (!host.bus->is_there()) host.bus->have_put_back();
+    EXPECT_TRUE(ticking([&] { return host.bus->is_there(); }));
+    return host;
+  }
+  template <class So>
+  bool ticking(So so) {
+    return until([&] {
+      for (auto& host : hosts_) host->bus->on_tick(loop().now_ms());
+      return so();
+    });
+  }
+
+  // A message with this id, of this sender, which is also its text.
+  Proposal message(std::uint64_t id, std::uint64_t sender, std::string client_id = {}) {
+    RoomEvent entry;
+    entry.event = {.room = room_, .id = EventId{id}, .at_ms = 1'800'000'000'000, .actor = UserId{sender}};
+    std::string body = R"({"roomId":")" + room_.text() + R"(","seq":null,"epoch":1,"id":")" + std::to_string(id) +
+                       R"(","at":"2027-01-15T08:00:00.000Z","actor":{"id":")" + std::to_string(sender) +
+                       R"(","username":"ann"},"message":{"id":")" + std::to_string(id) + R"(","roomId":")" +
+                       room_.text() + R"(","seq":null,"text":"line\n\"message\":"})";
+    if (!client_id.empty()) body += R"(,"clientId":")" + client_id + "\"";
+    entry.event.body = base::Blob::copy_of(body + "}");
+    entry.client_key = client_id.empty() ? 0 : 77;
+    EXPECT_TRUE(chat::find_message(entry));
+    return chat::propose(entry, 1, {}, client_id);
+  }
+  Proposal left(std::uint64_t id, std::uint64_t user) {
+    RoomEvent entry;
+    entry.event = {.room = room_, .id = EventId{id}, .at_ms = 1'800'000'000'000, .actor = UserId{user}};
+    entry.event.kind = EventKind::member_left;
+    entry.event.body = base::Blob::copy_of(R"({"roomId":")" + room_.text() + R"(","seq":null,"epoch":1,"userId":")" +
+                                           std::to_string(user) + "\"}");
+    return chat::propose(entry, 1, UserId{user}, {});
+  }
+  Verdict append(Host& host, Proposal proposal, StreamPlace known) {
+    auto verdict = run(host.bus->append(std::move(proposal), known));
+    EXPECT_TRUE(verdict) << verdict.error().message;
+    return verdict ? *verdict : Verdict{};
+  }
+
+  RoomId room_;
+
+ private:
+  static Task<bool> closed(RedisBus& bus) {
+    co_await bus.close();
+    co_return true;
+  }
+  static inline std::uint64_t rooms_ = 0;
+  std::vector<std::unique_ptr<Host>> hosts_;
+};
+
+TEST_P(RedisBusTest, GivesSeqsAndTellsAllWhoFollow) {
+  Host& one = join(1);
+  Host& two = join(2);
+  two.bus->follow(room_);
+  ASSERT_TRUE(until([&] { return !two.heard.following.empty(); }));
+  const Proposal first = message(11, 5, "a");
+  Verdict verdict = append(one, first, {});
+  EXPECT_EQ(verdict.kind, Kind::taken);
+  EXPECT_EQ(verdict.seq, 1U);
+  verdict = append(one, message(12, 5), {.seq = 1, .id = EventId{11}});
+  EXPECT_EQ(verdict.seq, 2U);
+  ASSERT_TRUE(until([&] { return two.heard.events.size() == 2; }));
+  const RoomEvent& heard = two.heard.events[0];
+  const RoomEvent made = chat::with_seq(first, 1);
+  EXPECT_EQ(heard.event.body.view(), made.event.body.view());
+  EXPECT_EQ(heard.message(), made.message());
+  EXPECT_EQ(heard.event.id, EventId{11});
+  EXPECT_EQ(heard.event.seq, 1U);
+  EXPECT_EQ(heard.event.actor, UserId{5});
+  EXPECT_EQ(heard.event.at_ms, made.event.at_ms);
+  EXPECT_EQ(heard.client_key, 77U);
+  auto page = run(two.bus->read(room_, 0));
+  ASSERT_TRUE(page);
+  EXPECT_EQ(page->events.size(), 2U);
+  EXPECT_EQ(page->events[0].event.body.view(), made.event.body.view());
+  EXPECT_EQ(page->last.seq, 2U);
+  EXPECT_EQ(page->last.id, EventId{12});
+  EXPECT_EQ(run(two.bus->read(room_, 1))->events.size(), 1U);
+}
+
+TEST_P(RedisBusTest, TakesAKeyOnce) {
+  Host& one = join(1);
+  Host& two = join(2);
+  ASSERT_EQ(append(one, message(11, 5, "a"), {}).kind, Kind::taken);
+  const Verdict again = append(two, message(12, 5, "a"), {});
+  EXPECT_EQ(again.kind, Kind::duplicate);
+  EXPECT_EQ(again.seq, 1U);
+  EXPECT_EQ(again.id, EventId{11});
+  EXPECT_EQ(append(two, message(13, 6, "a"), {}).kind, Kind::taken);  // another sender's
+}
+
+TEST_P(RedisBusTest, SaysWhoseRightsHaveChanged) {
+  Host& one = join(1);
+  ASSERT_EQ(append(one, message(11, 5), {}).kind, Kind::taken);
+  ASSERT_EQ(append(one, left(12, 6), {.seq = 1}).kind, Kind::taken);
+  EXPECT_EQ(append(one, message(13, 6), {.seq = 1}).kind, Kind::stale);
+  EXPECT_EQ(append(one, message(14, 5), {.seq = 1}).kind, Kind::taken);  // nothing of his has changed
+  Proposal acked = message(15, 6);
+  acked.forced = true;
+  EXPECT_EQ(append(one, acked, {.seq = 1}).kind, Kind::taken);
+  EXPECT_EQ(append(one, message(16, 6), {.seq = 2}).kind, Kind::taken);
+}
+
+TEST_P(RedisBusTest, WhatItLostIsPutBack) {
+  Host& one = join(1);
+  const StreamPlace known{.seq = 42, .id = EventId{900}};
+  Verdict verdict = append(one, message(11, 5), known);
+  ASSERT_EQ(verdict.kind, Kind::behind);
+  EXPECT_EQ(verdict.seq, 0U);
+  std::vector<RoomEvent> lost{chat::with_seq(message(899, 5, "x"), 41), chat::with_seq(message(900, 5, "y"), 42)};
+  const StreamPlace base{.seq = 40, .id = EventId{898}};
+  ASSERT_TRUE(run(one.bus->put_back(room_, {}, base, lost)));
+  EXPECT_FALSE(run(one.bus->put_back(room_, {}, base, lost)));  // it ends elsewhere now
+  verdict = append(one, message(11, 5), known);
+  EXPECT_EQ(verdict.kind, Kind::taken);
+  EXPECT_EQ(verdict.seq, 43U);
+  EXPECT_EQ(append(one, message(12, 5, "y"), known).kind, Kind::duplicate);
+  EXPECT_EQ(append(one, message(13, 5), {.seq = 42, .id = EventId{7}}).kind, Kind::differs);
+  EXPECT_EQ(append(one, message(13, 5), {.seq = 39}).kind, Kind::gone);
+  auto page = run(one.bus->read(room_, 0));
+  ASSERT_TRUE(page);
+  ASSERT_EQ(page->events.size(), 3U);
+  EXPECT_EQ(page->events[0].event.seq, 41U);
+  EXPECT_EQ(page->events[0].event.body.view(), lost[0].event.body.view());
+}
+
+TEST_P(RedisBusTest, ANewEpochBeginsOnce) {
+  Host& one = join(1);
+  ASSERT_EQ(append(one, message(11, 5, "a"), {}).kind, Kind::taken);
+  ASSERT_TRUE(run(one.bus->begin_epoch(room_, {.epoch = 2, .seq = 7})));
+  EXPECT_FALSE(run(one.bus->begin_epoch(room_, {.epoch = 2, .seq = 9})));
+  const Verdict verdict = append(one, message(12, 5), {.epoch = 1, .seq = 1});
+  EXPECT_EQ(verdict.kind, Kind::new_epoch);
+  EXPECT_EQ(verdict.epoch, 2U);
+  const Verdict taken = append(one, message(11, 5, "a"), {.epoch = 2, .seq = 7});
+  EXPECT_EQ(taken.kind, Kind::taken);
+  EXPECT_EQ(taken.seq, 8U);
+}
+
+TEST_P(RedisBusTest, OneHostTakesIn) {
+  Host& one = join(1);
+  Host& two = join(2);
+  ASSERT_EQ(append(one, message(11, 5), {}).kind, Kind::taken);
+  auto claim = [&](Host& host) { return run(host.bus->claim_ingest({room_}))->front(); };
+  EXPECT_TRUE(claim(one).ours);
+  EXPECT_FALSE(claim(two).ours);
+  one.bus->stored({{.room = room_, .seq = 1, .id = EventId{11}}});
+  EXPECT_TRUE(until([&] { return claim(two).stored == 1; }));
+  EXPECT_TRUE(claim(one).ours);
+  auto places = run(two.bus->places({room_, RoomId{4}}));
+  ASSERT_TRUE(places);
+  EXPECT_EQ((*places)[0].seq, 1U);
+  EXPECT_EQ((*places)[0].id, EventId{11});
+  EXPECT_EQ((*places)[1].seq, 0U);
+}
+
+TEST_P(RedisBusTest, WhatPassesComesToTheOthers) {
+  Host& one = join(1);
+  Host& two = join(2);
+  for (Host* host : {&one, &two}) host->bus->follow(room_);
+  ASSERT_TRUE(until([&] { return !one.heard.following.empty() && !two.heard.following.empty(); }));
+  one.bus->pass(room_, "typing_started", R"({"a":"b c"})");
+  ASSERT_TRUE(until([&] { return !two.heard.passing.empty(); }));
+  EXPECT_EQ(two.heard.passing[0], R"(1 typing_started {"a":"b c"})");
+  EXPECT_TRUE(one.heard.passing.empty());
+}
+
+TEST_P(RedisBusTest, AUserIsOneAtAllHosts) {
+  Host& one = join(1);
+  Host& two = join(2);
+  const UserId user{room_.value};
+  EXPECT_EQ(run(one.bus->set_presence(user, true)), 0U);
+  EXPECT_EQ(run(two.bus->set_presence(user, true)), 1U);
+  EXPECT_THAT(*run(one.bus->presence_of({UserId{9}, user})), testing::ElementsAre(0U, 1U));
+  EXPECT_EQ(run(two.bus->set_presence(user, false)), 1U);
+  EXPECT_EQ(run(one.bus->set_presence(user, true)), 0U);
+  one.bus->note_membership(user, room_, true);
+  one.bus->note_membership(user, RoomId{4}, false);
+  EXPECT_TRUE(until([&] { return run(two.bus->recent_memberships(user))->size() == 2; }));
+  EXPECT_THAT(*run(two.bus->recent_memberships(user)),
+              testing::UnorderedElementsAre(std::pair(room_, true), std::pair(RoomId{4}, false)));
+}
+
+TEST_P(RedisBusTest, SendsAreCountedTogether) {
+  Host& one = join(1);
+  Host& two = join(2);
+  const UserId user{room_.value};
+  constexpr std::int64_t kWindowMs = 60'000;
+  const std::int64_t now = base::wall_ms();
+  auto send = [&](Host& host, std::vector<std::int64_t> before) {
+    return *run(host.bus->take_send(user, 5, kWindowMs, std::move(before)));
+  };
+  EXPECT_EQ(send(one, {now - 1000, now - 900, now - 70'000}), 0U);  // three in the window with this one
+  EXPECT_EQ(send(two, {}), 0U);
+  EXPECT_EQ(send(one, {}), 0U);
+  const std::uint32_t wait = send(two, {});
+  EXPECT_GT(wait, 1U);
+  EXPECT_LE(wait, kWindowMs);
+}
+
+// The servers that the parameter stands for, and of them the one that has the room.
+std::vector<std::string> servers(std::string_view which) {
+  if (which == "single") return {"single"};
+  return {"cluster-1", "cluster-2", "cluster-3"};
+}
+std::string server_of(std::string_view which, RoomId room) {
+  const auto all = servers(which);
+  return all[std::min<std::size_t>(slot_of("{" + room.text() + "}") / 5461U, all.size() - 1)];
+}
+
+TEST_P(RedisBusTest, AServerThatIsStartedAgainGetsBackWhatItLost) {
+  Host& one = join(1);
+  Host& two = join(2);
+  ASSERT_EQ(append(one, message(11, 5, "a"), {}).kind, Kind::taken);
+  for (Host* host : {&one, &two}) host->heard.told.clear();
+  control("kill " + server_of(GetParam(), room_));
+  EXPECT_TRUE(ticking([&] { return !one.bus->is_there() && !two.bus->is_there(); }));
+  control("start " + server_of(GetParam(), room_));
+  EXPECT_TRUE(ticking([&] { return one.heard.told.size() == 2 && two.heard.told.size() == 2; }));
+  EXPECT_THAT(one.heard.told, testing::ElementsAre("away", "lost"));
+  EXPECT_THAT(two.heard.told, testing::ElementsAre("away", "lost"));
+  // Not before both have put back what they have.
+  one.bus->have_put_back();
+  EXPECT_FALSE(run(one.bus->append(message(12, 5), {.seq = 1, .id = EventId{11}})));
+  EXPECT_TRUE(run(one.bus->put_back(room_, {}, {}, {chat::with_seq(message(11, 5, "a"), 1)})));
+  EXPECT_FALSE(one.bus->is_there());
+  two.bus->have_put_back();
+  EXPECT_TRUE(ticking([&] { return one.bus->is_there() && two.bus->is_there(); }));
+  EXPECT_EQ(append(two, message(12, 5, "a"), {.seq = 1, .id = EventId{11}}).kind, Kind::duplicate);
+  EXPECT_EQ(append(two, message(13, 5), {.seq = 1, .id = EventId{11}}).seq, 2U);
+}
+
+TEST_P(RedisBusTest, AFullServerTakesNothingAndStillForgets) {
+  Host& one = join(1);
+  ASSERT_EQ(append(one, message(11, 5), {}).kind, Kind::taken);
+  for (const std::string& server : servers(GetParam())) cli(server + " CONFIG SET maxmemory 1");
+  auto refused = run(one.bus->append(message(12, 5), {.seq = 1, .id = EventId{11}}));
+  auto page = run(one.bus->read(room_, 0));
+  one.bus->stored({{.room = room_, .seq = 1, .id = EventId{11}}});
+  const bool stored = until([&] {
+    auto claims = run(one.bus->claim_ingest({room_}));
+    return claims && claims->front().stored == 1;
+  });
+  for (const std::string& server : servers(GetParam())) cli(server + " CONFIG SET maxmemory 0");
+  EXPECT_FALSE(refused);
+  EXPECT_TRUE(stored);
+  ASSERT_TRUE(page);
+  EXPECT_EQ(page->events.size(), 1U);
+  EXPECT_EQ(append(one, message(12, 5), {.seq = 1, .id = EventId{11}}).seq, 2U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, RedisBusTest, testing::Values("single", "cluster"));
+
+}  // namespace
+}  // namespace ringline::backend::test
