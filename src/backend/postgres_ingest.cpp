@@ -165,6 +165,7 @@ class Ingest {
     if (event.epoch != room.epoch && gaps_ == Gaps::refuse) return parted(event, room.epoch);
     if (event.seq <= room.ingested) return {};
     if (event.seq != room.ingested + 1 && gaps_ == Gaps::refuse) return missing(event, room);
+    if (gaps_ == Gaps::pass_over && (event.seq != room.ingested + 1 || event.epoch != room.epoch)) return {};
     Result<void> applied;
     if (const auto& effect = effects_[index]; effect) {
       applied = std::visit([&](const auto& what) { return apply(event, room, what); }, *effect);

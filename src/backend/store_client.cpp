@@ -251,9 +251,9 @@ Result<void> SqlDatabase::bump_epochs() {
 }
 
 Result<void> SqlDatabase::ingest(std::vector<Event> events) {
+  const Gaps gaps = host() == 0 ? Gaps::new_epoch : Gaps::pass_over;
   return call_now<void>(
-      *this, &SqlDatabase::write, [events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::new_epoch); },
-      true);
+      *this, &SqlDatabase::write, [events = std::move(events), gaps](Sql& db) { return db.ingest(events, gaps); }, true);
 }
 
 Result<std::vector<DeadLetter>> SqlDatabase::dead_letters(const Event& after, std::size_t limit) {
