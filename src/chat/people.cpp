@@ -216,7 +216,7 @@ void People::end_session_here(UserId id, SessionId session) {
 }
 
 void People::forget_sessions() noexcept {
-  for (HomeUser& user : users_) user.live_sessions.clear();
+  for (HomeUser& user : users_) user.live_sessions = {};
 }
 
 void People::changed(const User& changed) {
