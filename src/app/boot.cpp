@@ -77,7 +77,7 @@ std::string sqlite_file(const base::Settings& settings) {
 }
 
 base::Result<void> take_in(backend::Recovery& recovery, backend::Database& store,
-                           const std::function<bool(const chat::Event&)>& wanted) {
+                           const std::function<bool(const chat::Event&)>& wanted, backend::Hosts hosts) {
   std::vector<chat::Event> batch;
   for (bool more = true; more;) {
     auto events = recovery.next();
@@ -87,7 +87,7 @@ base::Result<void> take_in(backend::Recovery& recovery, backend::Database& store
       if (wanted(event)) batch.push_back(std::move(event));
     if (batch.empty() || (more && batch.size() < kBatchEvents)) continue;
     std::ranges::stable_sort(batch, {}, [](const chat::Event& event) { return event.room.value; });
-    if (auto taken = store.ingest(std::exchange(batch, {})); !taken) return taken;
+    if (auto taken = store.ingest(std::exchange(batch, {}), hosts == backend::Hosts::several); !taken) return taken;
   }
   return {};
 }
@@ -136,10 +136,12 @@ base::Result<Booted> take_in_journals(const base::Settings& settings, const Data
   auto stored_id = store.highest_id();  // first: it refuses a store that is half copied
   if (!stored_id) return std::unexpected(stored_id.error());
   const bool alone = !settings.several_hosts();
-  auto recovery = backend::recover_journals(data.path(), alone ? backend::Hosts::one : backend::Hosts::several);
+  const backend::Hosts hosts = alone ? backend::Hosts::one : backend::Hosts::several;
+  auto recovery = backend::recover_journals(data.path(), hosts);
   if (!recovery) return std::unexpected(recovery.error());
   std::vector<std::vector<chat::Event>> events(cores);
-  auto taken = alone ? take_in(**recovery, store, [](const chat::Event&) { return true; }) : read_all(**recovery, events);
+  auto taken = alone ? take_in(**recovery, store, [](const chat::Event&) { return true; }, hosts)
+                     : read_all(**recovery, events);
   if (!taken) return std::unexpected(taken.error());
   const backend::JournalReport& report = (*recovery)->report();
   log_report(report);

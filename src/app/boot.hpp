@@ -32,9 +32,9 @@ base::Result<std::unique_ptr<backend::Database>> open_database(const base::Setti
 // The file of SQLite, where that is the store: DATABASE_URL=sqlite:PATH, or in DATA_DIR without a URL. Empty: the store is PostgreSQL.
 std::string sqlite_file(const base::Settings& settings);
 
-// Hands the store all that is `wanted` of what is still to be read, batch by batch.
+// Hands the store all that is `wanted` of what is still to be read, batch by batch. `hosts`: whose rooms these are, see Database::ingest.
 base::Result<void> take_in(backend::Recovery& recovery, backend::Database& store,
-                           const std::function<bool(const chat::Event&)>& wanted);
+                           const std::function<bool(const chat::Event&)>& wanted, backend::Hosts hosts);
 
 // In DATA_DIR while a backup is restored there: nothing else may use it.
 inline constexpr std::string_view kRestoring = "restoring";

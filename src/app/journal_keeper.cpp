@@ -22,8 +22,8 @@ JournalKeeper::JournalKeeper(std::string data_dir, std::unique_ptr<backend::Reco
                              backend::Database& store, unsigned recovering)
     : data_dir_(std::move(data_dir)),
       store_(store),
-      alone_(recovering == 0),
-      taken_in_ms_(alone_ ? base::monotonic_ms() : INT64_MAX),
+      hosts_(recovering == 0 ? backend::Hosts::one : backend::Hosts::several),
+      taken_in_ms_(recovering == 0 ? base::monotonic_ms() : INT64_MAX),
       recovering_(recovering),
       recovered_(std::move(recovered)) {
   store_.keep_journals(recovered_ != nullptr);
@@ -58,14 +58,15 @@ void JournalKeeper::run() {
 
 // Per room in the order of seqs, up to the first that is too young.
 base::Result<void> JournalKeeper::retake() {
-  auto recovery = backend::recover_journals(data_dir_, alone_ ? backend::Hosts::one : backend::Hosts::several);
+  auto recovery = backend::recover_journals(data_dir_, hosts_);
   if (!recovery) return std::unexpected(recovery.error());
   const std::int64_t settled_ms = base::wall_ms() - kSettledMs;
   std::unordered_set<base::RoomId> young;
-  auto taken = take_in(**recovery, store_, [&](const chat::Event& event) {
+  auto wanted = [&](const chat::Event& event) {
     if (event.at_ms > settled_ms) young.insert(event.room);
     return event.seq != 0 && !young.contains(event.room) && !stopping_;
-  });
+  };
+  auto taken = take_in(**recovery, store_, wanted, hosts_);
   if (!taken) return taken;
   if (stopping_) return {};
   retaken_ = rewinds_;

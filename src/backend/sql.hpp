@@ -110,9 +110,9 @@ class Rows {
 };
 
 // What becomes of a room whose next event is not there. At work it is an error: the batch is tried again. At start-up a journal may have lost it for good
-// (and named it): what is behind is taken, in a new epoch of the room, so that no client resumes over the hole. One of several hosts may never have had it:
-// what is behind is passed over, as is what is of another epoch, and a host that has it all takes it in.
-enum class Gaps : std::uint8_t { refuse, new_epoch, pass_over };
+// (and named it): what is behind is taken, in a new epoch of the room, so that no client resumes over the hole. Where other hosts may have it, what does not
+// follow is left to them.
+enum class Gaps : std::uint8_t { refuse, new_epoch, leave };
 
 // A connection to the database, in a transaction of somebody else's. A statement that fails may leave it so that nothing but its end is possible: the
 // error goes up, and the transaction is taken back.

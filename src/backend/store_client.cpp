@@ -250,10 +250,11 @@ Result<void> SqlDatabase::bump_epochs() {
   return write_now<void>(*this, [](Sql& db) { return backend::bump_epochs(db); });
 }
 
-Result<void> SqlDatabase::ingest(std::vector<Event> events) {
-  const Gaps gaps = host() == 0 ? Gaps::new_epoch : Gaps::pass_over;
+Result<void> SqlDatabase::ingest(std::vector<Event> events, bool others) {
+  const Gaps gaps = others ? Gaps::leave : Gaps::new_epoch;
   return call_now<void>(
-      *this, &SqlDatabase::write, [events = std::move(events), gaps](Sql& db) { return db.ingest(events, gaps); }, true);
+      *this, &SqlDatabase::write, [events = std::move(events), gaps](Sql& db) { return db.ingest(events, gaps); },
+      true);
 }
 
 Result<std::vector<DeadLetter>> SqlDatabase::dead_letters(const Event& after, std::size_t limit) {

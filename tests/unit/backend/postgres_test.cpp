@@ -229,19 +229,6 @@ TEST_F(Postgres, NumbersThatNobodyHadForAWhileGoToOthersWhenNoneIsLeft) {
   EXPECT_EQ((*host)->host(), 70U);
 }
 
-TEST_F(Postgres, WhatAJournalOfOneOfSeveralHostsHasNotIsLeftToTheOthers) {
-  UserId ann = add_user(5, "ann");
-  add_room(100, "Team", ann);
-  auto one = open_postgres(schema_->url(), {.host = HostNumber{.holder = "a"}});
-  ASSERT_TRUE(one) << one.error().message;
-  std::vector<Event> all;
-  for (std::uint64_t seq = 1; seq <= 4; ++seq) all.push_back(message(RoomId{100}, seq, ann, "text"));
-  ASSERT_TRUE((*one)->ingest({all[0], all[2], all[3]}));
-  EXPECT_EQ(raw("SELECT ingested_seq || ' ' || epoch FROM rooms WHERE id = 100"), "1 1");
-  ASSERT_TRUE((*one)->ingest({all[1], all[2], all[3]}));
-  EXPECT_EQ(raw("SELECT ingested_seq || ' ' || epoch FROM rooms WHERE id = 100"), "4 1");
-}
-
 TEST_F(Postgres, WhoLostItWritesNothingAndReadsOn) {
   raw("INSERT INTO leases VALUES ('database', 'one', 0)");
   auto one = open_postgres(schema_->url(), {.holder = "one"});
