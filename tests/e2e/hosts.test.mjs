@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Fleet, kFleetMissing, kHasSwift } from './fleet.mjs';
 import { Porter } from './hosts_files.mjs';
 import { People } from './hosts_people.mjs';
+import { kMayLink } from './links.mjs';
 import { draw, kTroubles, mayPart, prepare } from './hosts_troubles.mjs';
 
 const kLong = process.env.RINGLINE_LONG === '1';
@@ -64,7 +65,7 @@ async function round(fleet, seed, random, say) {
   await people.stop();
   const newEpochs = await people.audit();
   const { counts } = people;
-  say(`seed ${seed}: ${fleet.hosts.length} hosts, Redis ${fleet.redisKind}, ${Math.round(perSecond)} messages a second; ${JSON.stringify(counts)}, duplicates 0, ` +
+  say(`seed ${seed}: ${fleet.hosts.length} hosts, Redis ${fleet.redisKind}${fleet.links.length > 0 ? ', in namespaces' : ''}, ${Math.round(perSecond)} messages a second; ${JSON.stringify(counts)}, duplicates 0, ` +
     `gaps 0, new epochs ${newEpochs}${fleet.files ? `, files ${porter.completed.size} (${porter.refused} times refused)` : ''}`);
   if (!windows.some(mayPart)) assert.equal(newEpochs, 0, 'a new epoch without cause');
 }
@@ -76,7 +77,8 @@ for (let number = 0; number < kRounds; ++number) {
     const random = generator(seed);
     const redis = kKinds[seed % kKinds.length];
     const hosts = 2 + Math.floor(random() * 2);
-    const fleet = await Fleet.start({ hosts, cores: 1 + Math.floor(random() * 2), redis, files: redis === 'single' && kHasSwift });
+    const linked = kMayLink && (redis !== 'single' || random() < 0.5);
+    const fleet = await Fleet.start({ hosts, cores: 1 + Math.floor(random() * 2), redis, files: redis === 'single' && kHasSwift, linked });
     try {
       await round(fleet, seed, random, (text) => t.diagnostic(text));
       await fleet.stop();

@@ -20,15 +20,18 @@ const isSingle = (fleet) => fleet.redisKind === 'single';
 const isSentinel = (fleet) => fleet.redisKind === 'sentinel';
 const isCluster = (fleet) => fleet.redisKind === 'cluster';
 const hasFiles = (fleet) => fleet.files;
+const hasWays = (fleet) => fleet.hosts.every(({ ways }) => ways.redis);
 
-// ---- Gates
-
-async function shut(gates, mode, pause) {
-  for (const gate of gates) gate.set(mode);
+async function cutOff(way, pause) {
+  way.cut();
   await pause();
-  for (const gate of gates) gate.set('pass');
+  way.heal();
 }
-const everyFiles = (fleet) => fleet.hosts.map(({ gates }) => gates.files);
+async function troubleFiles(fleet, mode, pause) {
+  for (const { gates } of fleet.hosts) gates.files.set(mode);
+  await pause();
+  for (const { gates } of fleet.hosts) gates.files.set('pass');
+}
 
 // ---- PostgreSQL
 
@@ -126,14 +129,11 @@ export const kTroubles = {
       process.kill(server.pid, 'SIGCONT');
     },
   },
-  'a host is cut off from Redis': { of: 'a way to Redis', needs: isSingle, parts: true, run: (fleet, { gates }, pause) => shut([gates.redis], 'silent', pause) },
-  'a host is cut off from PostgreSQL': {
-    of: 'a way to PostgreSQL',
-    run: (fleet, { gates }, pause) => shut([gates.postgres, gates.standby], 'silent', pause),
-  },
-  'a host is cut off from S3': { of: 'S3', needs: hasFiles, run: (fleet, { gates }, pause) => shut([gates.files], 'silent', pause) },
-  'S3 answers errors': { of: 'S3', needs: hasFiles, run: (fleet, host, pause) => shut(everyFiles(fleet), 503, pause) },
-  'S3 hangs': { of: 'S3', needs: hasFiles, run: (fleet, host, pause) => shut(everyFiles(fleet), 'hang', pause) },
+  'a host is cut off from Redis': { of: 'a way to Redis', needs: hasWays, parts: true, run: (fleet, { ways }, pause) => cutOff(ways.redis, pause) },
+  'a host is cut off from PostgreSQL': { of: 'a way to PostgreSQL', run: (fleet, { ways }, pause) => cutOff(ways.postgres, pause) },
+  'a host is cut off from S3': { of: 'S3', needs: hasFiles, run: (fleet, { ways }, pause) => cutOff(ways.files, pause) },
+  'S3 answers errors': { of: 'S3', needs: hasFiles, run: (fleet, host, pause) => troubleFiles(fleet, 503, pause) },
+  'S3 hangs': { of: 'S3', needs: hasFiles, run: (fleet, host, pause) => troubleFiles(fleet, 'hang', pause) },
   'PostgreSQL is killed': {
     of: 'PostgreSQL',
     async run(fleet, host, pause) {

@@ -16,7 +16,7 @@ let services;
 let env = {};  // what the services say of themselves
 before(async () => {
   if (kSkip) return;
-  services = await startServices('postgres', 'standby', 'pgbouncer');
+  services = await startServices(['postgres', 'standby', 'pgbouncer']);
   env = services.env;
 });
 after(() => services?.stop());

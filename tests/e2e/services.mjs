@@ -8,10 +8,11 @@ const kScript = fileURLToPath(new URL('../../scripts/services', import.meta.url)
 const kStartMs = 60_000;
 const run = promisify(execFile);
 
-// {env: what they say of themselves, stop()}
-export async function startServices(...names) {
+// {env: what they say of themselves, stop()}. `more`: for their environment.
+export async function startServices(names, more = {}) {
   // They end with what is written to them: also where this process is killed.
-  const child = spawn(kScript, ['run', ...names, '--', 'sh', '-c', 'env && echo READY && cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(kScript, ['run', ...names, '--', 'sh', '-c', 'env && echo READY && cat'],
+    { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...more } });
   let output = '';
   child.stdout.on('data', (bytes) => { output += bytes; });
   const ended = new Promise((resolve) => child.once('close', resolve));
