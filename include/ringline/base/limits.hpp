@@ -90,8 +90,12 @@ inline constexpr std::chrono::milliseconds kBusTimeout = 500ms;  // of a call; t
 inline constexpr std::chrono::milliseconds kIngestLease = 15s;  // of the host that takes a room's events into the store
 inline constexpr std::chrono::milliseconds kIngestClaim = 5s;   // it is renewed so often
 inline constexpr std::size_t kStreamEvents = 1000;              // of a room, those that the store has among them
-inline constexpr auto kPresenceAge = 5min;                      // of a user at a host that does not say it again
-inline constexpr auto kMembershipAge = 10min;                   // that the store may not know of
+inline constexpr auto kStreamAge = 10min;      // a room that nothing happened in for so long has no stream
+inline constexpr auto kPresenceAge = 5min;     // of a user at a host that does not say it again
+inline constexpr auto kMembershipAge = 10min;  // that the store may not know of
+inline constexpr std::chrono::milliseconds kRedisHostEvery = 2s;  // a host says that it is alive
+inline constexpr std::chrono::milliseconds kRedisHostLease = 15s;
+inline constexpr std::chrono::milliseconds kRedisHostAsk = 200ms;  // whether all others have put back
 
 // PostgreSQL.
 inline constexpr unsigned kPostgresConnections = 8;
