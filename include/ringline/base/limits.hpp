@@ -104,6 +104,7 @@ inline constexpr unsigned kReplicaWaits = 8;  // of a core at a time: meanwhile 
 inline constexpr unsigned kPostgresConnections = 8;
 inline constexpr unsigned kPostgresReplicaConnections = 4;
 inline constexpr std::chrono::milliseconds kPostgresLease = 30s;  // of a host that is not heard of
+inline constexpr auto kHostNumberRest = 60min;  // before another host gets the number of one that was not heard of
 // What no standby is known to have stays in the journal so long: one may take over.
 inline constexpr std::chrono::milliseconds kPostgresUnsafe = 10min;
 
