@@ -140,8 +140,8 @@ base::Result<Booted> take_in_journals(const base::Settings& settings, const Data
   auto recovery = backend::recover_journals(data.path(), hosts);
   if (!recovery) return std::unexpected(recovery.error());
   std::vector<std::vector<chat::Event>> events(cores);
-  auto taken = alone ? take_in(**recovery, store, [](const chat::Event&) { return true; }, hosts)
-                     : read_all(**recovery, events);
+  auto taken =
+      alone ? take_in(**recovery, store, [](const chat::Event&) { return true; }, hosts) : read_all(**recovery, events);
   if (!taken) return std::unexpected(taken.error());
   const backend::JournalReport& report = (*recovery)->report();
   log_report(report);

@@ -24,7 +24,7 @@ struct Health {
   bool journal = true;
   bool store = true;
   bool draining = false;
-  std::optional<bool> bus = std::nullopt;  // none: this host stands alone
+  std::optional<bool> bus = std::nullopt;                        // none: this host stands alone
   std::optional<base::CircuitBreaker::State> s3 = std::nullopt;  // none: files are in DATA_DIR
   bool files() const noexcept { return !s3 || *s3 == base::CircuitBreaker::State::closed; }
 };
@@ -126,7 +126,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   std::unique_ptr<net::Server> server_;
   std::unique_ptr<base::Settings> admin_settings_;  // with the admin listener's address
   std::unique_ptr<net::Server> admin_;              // null: another core, or no ADMIN_PORT
-  bool recovered_ = false;  // as far as it could be at the start
+  bool recovered_ = false;                          // as far as it could be at the start
   // What says that a core is busy, and since when it has not changed.
   std::uint64_t busy_count_ = 0;
   std::int64_t busy_ms_ = 0;

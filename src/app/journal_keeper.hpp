@@ -39,7 +39,8 @@ class JournalKeeper {
   const std::string data_dir_;
   backend::Database& store_;
   const backend::Hosts hosts_;
-  std::atomic<std::int64_t> taken_in_ms_;  // what was read was in the store at that time, or in the cores' journals; INT64_MAX: not yet
+  std::atomic<std::int64_t>
+      taken_in_ms_;  // what was read was in the store at that time, or in the cores' journals; INT64_MAX: not yet
   std::atomic<unsigned> recovering_;
   std::atomic<bool> removed_{false};
   std::atomic<bool> running_{false};

@@ -53,15 +53,15 @@ struct Process {
   const chat::Tokens tokens;
   loop::Workers& workers;
   backend::Database& store;
-  JournalKeeper& keeper;                        // core 0's
-  Offload* offload = nullptr;                   // set before the cores run, there as long as they do
-  unsigned connections_max = 0;                 // of a core
-  unsigned host = 0;                            // its number among several
-  std::optional<backend::RedisOptions> redis;   // none: this host stands alone
+  JournalKeeper& keeper;                            // core 0's
+  Offload* offload = nullptr;                       // set before the cores run, there as long as they do
+  unsigned connections_max = 0;                     // of a core
+  unsigned host = 0;                                // its number among several
+  std::optional<backend::RedisOptions> redis;       // none: this host stands alone
   std::vector<std::vector<chat::Event>> recovered;  // by core, which takes them: see Booted::events
-  std::uint64_t highest_id = 0;                 // of all found on disk
-  std::vector<backend::JournalStart> journals;  // by core
-  std::uint16_t port = 0;                       // set before the cores start listening
+  std::uint64_t highest_id = 0;                     // of all found on disk
+  std::vector<backend::JournalStart> journals;      // by core
+  std::uint16_t port = 0;                           // set before the cores start listening
   std::int64_t started_ns = 0;
   std::unique_ptr<net::HandOverPorts> hand_over;
   std::vector<std::unique_ptr<loop::Ring>> rings;  // by core, until its thread takes its own

@@ -130,10 +130,11 @@ Result<void> take_lease(PGconn* connection, const std::string& holder) {
   auto taken = ask(connection, kTakeLease, {holder, std::to_string(limits::kPostgresLease.count())});
   if (!taken) return std::unexpected(taken.error());
   if (std::string_view(PQcmdTuples(taken->get())) == "1") return {};
-  return base::fail(base::Errc::conflict,
-                    fmt::format("another Ringline host uses this database: stop it, or wait {} s if it is gone; several "
-                                "hosts need the same REDIS_URL each",
-                                limits::kPostgresLease / 1s));
+  return base::fail(
+      base::Errc::conflict,
+      fmt::format("another Ringline host uses this database: stop it, or wait {} s if it is gone; several "
+                  "hosts need the same REDIS_URL each",
+                  limits::kPostgresLease / 1s));
 }
 
 // That nobody had, or else that nobody has had for longest.

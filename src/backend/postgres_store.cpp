@@ -281,9 +281,9 @@ Task<void> PostgresStore::take_lease() {
   if (!held || host_taken()) co_return;
   const bool lost = held->changed == 0;
   if (lost && !taken_.exchange(true))
-    base::log::error("database_taken", {{"why", options_.host
-                                                    ? "another process has this host's number"
-                                                    : "another host uses it; what this one acks stays in its journal"}});
+    base::log::error("database_taken",
+                     {{"why", options_.host ? "another process has this host's number"
+                                            : "another host uses it; what this one acks stays in its journal"}});
   taken_ = lost;
   if (!lost) lease_ends_ms_ = ends_ms;
 }
@@ -420,8 +420,7 @@ base::Result<std::unique_ptr<Database>> open_postgres(std::string url, PostgresO
     if (!others) return std::unexpected(others.error());
     replica.targets = std::move(*others);
   }
-  if (auto prepared = prepare_postgres(primary.targets, options); !prepared)
-    return std::unexpected(prepared.error());
+  if (auto prepared = prepare_postgres(primary.targets, options); !prepared) return std::unexpected(prepared.error());
   auto ring = loop::Ring::prepare({.entries = 256, .receive_buffers = 0, .receive_buffer_bytes = 0});
   if (!ring) return std::unexpected(ring.error());
   return std::make_unique<PostgresStore>(std::move(primary), std::move(replica), std::move(options), std::move(*ring));

@@ -228,7 +228,8 @@ Result<void> check_redis(const Settings& settings) {
                       "DATABASE_URL: name a PostgreSQL together with REDIS_URL, the same on every host; or take "
                       "REDIS_URL away, and this host stands alone");
   if (settings.s3_bucket.empty() && settings.mode == RunMode::serve)
-    log::warn("setting_missing", {{"name", "S3_BUCKET"}, {"why", "other hosts have not the files of this one's DATA_DIR"}});
+    log::warn("setting_missing",
+              {{"name", "S3_BUCKET"}, {"why", "other hosts have not the files of this one's DATA_DIR"}});
   return {};
 }
 

@@ -100,7 +100,7 @@ class People {
   void end_session(UserId user, SessionId session);
   void end_session_here(UserId user, SessionId session);
   void forget_sessions() noexcept;  // which are alive is asked again
-  void changed(const User& user);  // profile
+  void changed(const User& user);   // profile
   void changed_here(const User& user);
 
   // 0, or how long to wait.

@@ -139,7 +139,7 @@ test('Redis is gone: each host chats on, and when it is back, empty, all have al
     const { message, pending } = await say(ann, roomId, 'pending at one', 'p1');
     assert.deepEqual([pending, message.seq], [true, null]);
     await say(bob, roomId, 'pending at two', 'p2');
-    await assert.rejects(ann.command('leave_room', { roomId }), /unavailable/);
+    await assert.rejects(bob.command('leave_room', { roomId }), /unavailable/);
     await one.kill();
   } finally {
     await redis('start', 'single');

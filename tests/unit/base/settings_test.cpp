@@ -176,7 +176,8 @@ TEST_F(SettingsTest, several_hosts_share_a_database_and_a_secret) {
   EXPECT_THAT(error_of({}, {"REDIS_HOST=h", "REDIS_URL=redis://h"}), HasSubstr("take one of them away"));
   EXPECT_FALSE(load({}, {database})->several_hosts());
   EXPECT_TRUE(load({}, {"REDIS_URL=redis://h", secret, database})->several_hosts());
-  const auto settings = load({}, {"REDIS_HOST=h", "REDIS_PORT=1", "REDIS_TLS=on", "REDIS_PASSWORD=p", secret, database});
+  const auto settings =
+      load({}, {"REDIS_HOST=h", "REDIS_PORT=1", "REDIS_TLS=on", "REDIS_PASSWORD=p", secret, database});
   ASSERT_TRUE(settings) << settings.error().message;
   EXPECT_TRUE(settings->several_hosts());
   EXPECT_EQ(settings->redis_port, 1);
