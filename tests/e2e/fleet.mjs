@@ -10,7 +10,7 @@ import { control, query, startServices } from './services.mjs';
 delete process.env.RINGLINE_TEST_POSTGRES;  // each fleet has its own
 export const kFleetMissing = ['/usr/bin/redis-server', '/usr/lib/postgresql'].filter((path) => !existsSync(path)).join(' and ');
 export const kHasSwift = existsSync('/usr/bin/swift-proxy-server');
-const kEnv = { JWT_SECRET: 'a secret that all hosts of the test have, and nobody else', RATE_LIMIT_MESSAGES: '0', RATE_LIMIT_GUESTS: '0',
+const kEnv = { JWT_SECRET: 'a secret that all hosts of the test have and nobody else', RATE_LIMIT_MESSAGES: '0', RATE_LIMIT_GUESTS: '0',
   RATE_LIMIT_API_READS: '0', RATE_LIMIT_API_WRITES: '0', BCRYPT_COST: '4' };
 
 const kLinks = ['clients', 'redis', 'postgres', 'files'];

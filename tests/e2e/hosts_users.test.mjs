@@ -6,7 +6,7 @@ import { Client, get, post } from './client.mjs';
 import { Fleet, kFleetMissing } from './fleet.mjs';
 import { until } from './server.mjs';
 
-const kSkip = { skip: kFleetMissing && `no ${kFleetMissing}` };
+const kSkip = { skip: kFleetMissing ? `no ${kFleetMissing}` : false };
 const kLimit = 10;
 const kToldMs = 500;         // one host tells the others who is there
 const kPresenceEveryMs = 1100;  // at most once a second each is told
