@@ -25,6 +25,7 @@ const kWindows = 3;       // of trouble, in a round
 const kPeople = 8;
 const kBetweenMs = 1000;  // two windows
 const kRestMs = 120_000;
+const kNoise = /postgres_not_reached|database is away/;
 const kLogged = 40;       // lines of each host, where a round fails
 
 function generator(seed) {  // mulberry32
@@ -84,7 +85,7 @@ for (let number = 0; number < kRounds; ++number) {
       await round(fleet, seed, random, (text) => t.diagnostic(text));
       await fleet.stop();
     } catch (error) {
-      for (const { number: host, server } of fleet.hosts) for (const line of server.logs().slice(-kLogged)) t.diagnostic(`host ${host}: ${line}`);
+      for (const { number: host, server } of fleet.hosts) for (const line of server.logs().filter((one) => !kNoise.test(one)).slice(-kLogged)) t.diagnostic(`host ${host}: ${line}`);
       await fleet.abandon();
       throw error;
     }

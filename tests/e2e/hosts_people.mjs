@@ -133,7 +133,7 @@ export class People {
 
 class Person {
   constructor(people, number) {
-    Object.assign(this, { people, number, points: {}, outbox: new Map(), last: 0, coming: false, client: null });
+    Object.assign(this, { people, number, points: {}, outbox: new Map(), last: 0, coming: false, client: null, resuming: null });
   }
 
   async connect() {
@@ -147,6 +147,7 @@ class Person {
     client.closed.then(() => { if (this.client === client) this.client = null; });
     try {
       await client.open();
+      this.resuming = this.token ? new Map() : null;  // roomId -> {hole, heard: something came}
       const ready = client.event('ready', () => true, kReadyMs);
       ready.catch(() => {});  // where the command failed before
       await client.command('connect', this.token ? { token: this.token, resume } : { name: `person-${this.number}` });
@@ -217,11 +218,14 @@ class Person {
     } else if (event === 'resumed') {
       for (const [roomId, { to, epoch, complete }] of Object.entries(data.rooms)) {
         people.counts.resumed += 1;
+        const { hole, heard } = this.resuming.get(roomId) ?? {};
         const point = this.points[roomId];
-        if (complete && (point.seq !== to || point.epoch !== epoch)) people.fail(`person ${this.number}: resumed to ${epoch}/${to}, has ${point.epoch}/${point.seq}`);
+        if (complete && hole) people.fail(hole);
+        if (complete && (point.seq < to || point.epoch !== epoch)) people.fail(`person ${this.number}: resumed to ${epoch}/${to}, has ${point.epoch}/${point.seq}`);
         if (!complete) people.counts.reloads += 1;
-        if (!complete) this.points[roomId] = { seq: to, epoch };
+        if (!complete && !heard) this.points[roomId] = { seq: to, epoch };
       }
+      this.resuming = null;
     } else if (data?.seq && data.roomId && data.id) {
       this.witness(data);
     }
@@ -235,7 +239,10 @@ class Person {
     if (known !== undefined && known !== id) people.fail(`${key} was ${known}, is now ${id}`);
     people.seen.set(key, id);
     const point = this.points[roomId];
-    if (point && (point.epoch !== epoch || seq !== point.seq + 1)) people.fail(`person ${this.number}: ${key} after ${point.epoch}/${point.seq}`);
+    const hole = point && (point.epoch !== epoch || seq !== point.seq + 1) ? `person ${this.number}: ${key} after ${point.epoch}/${point.seq}` : undefined;
+    if (hole && !this.resuming) people.fail(hole);
+    // Until `resumed` comes it may be a room that he is to load anew.
+    this.resuming?.set(roomId, { hole: this.resuming.get(roomId)?.hole ?? hole, heard: true });
     this.points[roomId] = { seq, epoch };
   }
 
