@@ -14,7 +14,9 @@ import { until } from './server.mjs';
 
 const kSettleMs = 60_000;
 const kLagMs = 1000;  // how much a standby misses
-const kNodes = ['cluster-1', 'cluster-2', 'cluster-3'];
+const kNodes = ['cluster-1', 'cluster-2', 'cluster-3', 'cluster-4'];
+const kPair = ['cluster-1', 'cluster-4'];    // a master and its replica, in turn
+const kSingles = ['cluster-2', 'cluster-3'];
 
 const isSingle = (fleet) => fleet.redisKind === 'single';
 const isSentinel = (fleet) => fleet.redisKind === 'sentinel';
@@ -79,18 +81,26 @@ async function clusterIsWell(fleet) {
 }
 const untilClusterIsWell = (fleet) => until(() => clusterIsWell(fleet), 'the cluster is well', kSettleMs);
 
+const isMaster = async (fleet, node) => /^role:master/m.test(await fleet.redis('cli', node, 'INFO', 'replication'));
+async function masterOfPair(fleet) { return (await isMaster(fleet, kPair[0])) ? kPair[0] : kPair[1]; }
+async function pairIsWell(fleet) {
+  const roles = await Promise.all(kPair.map((node) => fleet.redis('cli', node, 'INFO', 'replication').catch(() => '')));
+  return roles.some((role) => /^role:master/m.test(role)) && roles.some((role) => /^master_link_status:up/m.test(role)) && clusterIsWell(fleet);
+}
+
 // With all that is in it, from the server that has it to another, while it is written to and read.
 async function moveSlot(fleet, slot) {
   const cli = (node, ...words) => fleet.redis('cli', node, ...words);
   const own = {};
   for (const node of kNodes) own[node] = await cli(node, 'CLUSTER', 'MYID');
-  const ranges = (await cli(kNodes[0], 'CLUSTER', 'NODES')).split('\n').map((line) => line.split(' '));
-  const owner = ranges.find((words) => words.slice(8).some((range) => {
+  const lines = (await cli(kNodes[0], 'CLUSTER', 'NODES')).split('\n').map((line) => line.split(' '));
+  const [owner] = lines.find((words) => words.slice(8).some((range) => {  // of slots: 5, or 7-9
     const [first, last = first] = range.split('-').map(Number);
     return first <= slot && slot <= last;
-  }))[0];
+  }));
   const from = kNodes.find((node) => own[node] === owner);
-  const to = kNodes[(kNodes.indexOf(from) + 1) % kNodes.length];
+  const masters = [await masterOfPair(fleet), ...kSingles];
+  const to = masters[(masters.indexOf(from) + 1) % masters.length];
   const set = async (node, ...words) => assert.equal(await cli(node, 'CLUSTER', 'SETSLOT', String(slot), ...words), 'OK');
   await set(to, 'IMPORTING', own[from]);
   await set(from, 'MIGRATING', own[to]);
@@ -194,17 +204,29 @@ export const kTroubles = {
   'a server of a cluster is killed, and comes back empty': {
     of: 'Redis', needs: isCluster, loses: true,
     async run(fleet, host, pause) {
-      const node = kNodes[host.number];
+      const node = kSingles[host.number % kSingles.length];
       await fleet.redis('kill', node);
       await pause();
       await fleet.redis('start', node);
       await untilClusterIsWell(fleet);
     },
   },
+  'a server of a cluster is killed, and its replica takes over': {
+    of: 'Redis', needs: isCluster, loses: true,
+    async run(fleet, host, pause) {
+      const node = await masterOfPair(fleet);
+      const other = kPair.find((one) => one !== node);
+      await fleet.redis('kill', node);
+      await pause();
+      await until(() => isMaster(fleet, other), 'its replica takes over', kSettleMs);
+      await fleet.redis('start', node);
+      await until(() => pairIsWell(fleet), 'the replica follows', kSettleMs);
+    },
+  },
   'a server of a cluster is frozen': {
     of: 'Redis', needs: isCluster,
     async run(fleet, host, pause) {
-      const node = kNodes[host.number];
+      const node = kSingles[host.number % kSingles.length];
       await fleet.redis('freeze', node);
       await pause();
       await fleet.redis('thaw', node);
