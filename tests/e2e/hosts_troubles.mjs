@@ -111,7 +111,7 @@ async function moveSlot(fleet, slot) {
     const moved = await cli(from, 'MIGRATE', '127.0.0.1', port, '', '0', '5000', 'AUTH', 'secret', 'KEYS', ...keys);
     assert.match(moved, /^(OK|NOKEY)$/);
   }
-  for (const node of [to, from, ...kNodes.filter((one) => one !== to && one !== from)]) await set(node, 'NODE', own[to]);
+  for (const node of [to, from, ...masters.filter((one) => one !== to && one !== from)]) await set(node, 'NODE', own[to]);
 }
 
 export const kTroubles = {
