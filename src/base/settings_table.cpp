@@ -226,7 +226,7 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kData, "DATA_DIR", "PATH", kText<&S::data_dir>, "Folder for all data"),
     row(kData, "DATABASE_URL", "URL", {set_database, show_database}, "sqlite:PATH or postgresql://USER:PASSWORD@HOST/DATABASE; unset: SQLite in DATA_DIR. Also by PGHOST, PGPORT, … or DB_HOST, DB_PORT, …", Secrecy::masked),
     row(kData, "DATABASE_REPLICA_URL", "URL", {set_replica, show_replica}, "Servers that follow it: history and search are read there", Secrecy::masked),
-    row(kData, "REDIS_URL", "URL", kText<&S::redis_url>, "For many hosts; not built yet", Secrecy::masked),
+    row(kData, "REDIS_URL", "URL", kText<&S::redis_url>, "Joins several hosts: redis://HOST:PORT, rediss:// with TLS, redis+sentinel://HOST:PORT/NAME; unset: one host", Secrecy::masked),
     row(kData, "REDIS_HOST", "NAME", kText<&S::redis_host>, "Instead of REDIS_URL: the host"),
     row(kData, "REDIS_PORT", "NUMBER", kNumber<&S::redis_port, 1, 65535>, "Instead of REDIS_URL: the port"),
     row(kData, "REDIS_PASSWORD", "TEXT", kText<&S::redis_password>, "For a REDIS_URL without one, or with REDIS_HOST", Secrecy::by_file),

@@ -99,7 +99,8 @@ class People {
   base::Task<base::Result<UserCard>> check(UserId user, SessionId session);
   void end_session(UserId user, SessionId session);
   void end_session_here(UserId user, SessionId session);
-  void changed(const User& user);  // profile
+  void forget_sessions() noexcept;  // which are alive is asked again
+  void changed(const User& user);   // profile
   void changed_here(const User& user);
 
   // 0, or how long to wait.

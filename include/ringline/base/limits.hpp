@@ -90,13 +90,18 @@ inline constexpr std::chrono::milliseconds kBusTimeout = 500ms;  // of a call; t
 inline constexpr std::chrono::milliseconds kIngestLease = 15s;  // of the host that takes a room's events into the store
 inline constexpr std::chrono::milliseconds kIngestClaim = 5s;   // it is renewed so often
 inline constexpr std::size_t kStreamEvents = 1000;              // of a room, those that the store has among them
-inline constexpr auto kPresenceAge = 5min;                      // of a user at a host that does not say it again
-inline constexpr auto kMembershipAge = 10min;                   // that the store may not know of
+inline constexpr auto kStreamAge = 10min;      // a room that nothing happened in for so long has no stream
+inline constexpr auto kPresenceAge = 5min;     // of a user at a host that does not say it again
+inline constexpr auto kMembershipAge = 10min;  // that the store may not know of
+inline constexpr std::chrono::milliseconds kRedisHostEvery = 2s;  // a host says that it is alive
+inline constexpr std::chrono::milliseconds kRedisHostLease = 15s;
+inline constexpr std::chrono::milliseconds kRedisHostAsk = 200ms;  // whether all others have put back
 
 // PostgreSQL.
 inline constexpr unsigned kPostgresConnections = 8;
 inline constexpr unsigned kPostgresReplicaConnections = 4;
 inline constexpr std::chrono::milliseconds kPostgresLease = 30s;  // of a host that is not heard of
+inline constexpr auto kHostNumberRest = 60min;  // before another host gets the number of one that was not heard of
 // What no standby is known to have stays in the journal so long: one may take over.
 inline constexpr std::chrono::milliseconds kPostgresUnsafe = 10min;
 

@@ -74,6 +74,7 @@ struct Settings {
   std::string redis_tls_ca;  // files
   std::string redis_tls_cert;
   std::string redis_tls_key;
+  bool several_hosts() const noexcept { return !redis_url.empty() || !redis_host.empty(); }
   Durability durability = Durability::strict;
 
   // Files: in S3 where a bucket is named, else in data_dir.
