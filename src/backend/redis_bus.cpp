@@ -183,8 +183,10 @@ Task<void> RedisBus::join() {
   if (welcome->ready && (there_in_.empty() || all_known(welcome->reigns, there_in_)))
     co_return enter(std::move(welcome->reigns));
   reigns_ = std::move(welcome->reigns);
+  if (all_known(reigns_, subscribed_in_)) co_return set_state(State::putting_back);
+  subscribed_in_ = reigns_;
   redis_->subscribe_again();
-  set_state(State::putting_back);
+  set_state(State::away);
 }
 
 void RedisBus::have_put_back() {

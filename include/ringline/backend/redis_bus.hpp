@@ -102,6 +102,7 @@ class RedisBus final : public chat::Bus, private RedisListener {
   std::uint64_t losses_ = 0;  // of connections, when it joined
   Reigns reigns_;             // in which it joined
   Reigns there_in_;           // in which it was there last
+  Reigns subscribed_in_;      // since which the subscriptions were made
   bool closing_ = false;
   std::int64_t said_ms_ = 0;
   std::map<std::string, std::int64_t, std::less<>> alive_;  // other cores of all hosts: when they were heard of last

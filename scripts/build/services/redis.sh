@@ -121,34 +121,41 @@ wait_sentinel() {
 
 start_redis_cluster() {
   local i list=
-  for i in 1 2 3; do
+  for i in 1 2 3 4; do
     redis_server cluster-$i $((port + 6 + i)) << END
 save ""
 requirepass secret
 masterauth secret
 cluster-enabled yes
-cluster-port $((port + 9 + i))
+cluster-port $((port + 10 + i))
 cluster-config-file nodes.conf
 cluster-node-timeout 1000
 cluster-require-full-coverage no
+cluster-allow-replica-migration no
+repl-diskless-sync-delay 0
 END
-    "$REDIS_CONTROL" cli cluster-$i CLUSTER ADDSLOTSRANGE $(((i - 1) * 5461)) $((i == 3 ? 16383 : i * 5461 - 1)) > "$log"
+    [ $i -eq 4 ] || "$REDIS_CONTROL" cli cluster-$i CLUSTER ADDSLOTSRANGE $(((i - 1) * 5461)) $((i == 3 ? 16383 : i * 5461 - 1)) > "$log"
     "$REDIS_CONTROL" cli cluster-$i CLUSTER SET-CONFIG-EPOCH $i > "$log"
-    [ $i -eq 1 ] || "$REDIS_CONTROL" cli cluster-$i CLUSTER MEET 127.0.0.1 $((port + 7)) $((port + 10)) > "$log"
-    list+="${list:+,}127.0.0.1:$((port + 6 + i))"
+    [ $i -eq 1 ] || "$REDIS_CONTROL" cli cluster-$i CLUSTER MEET 127.0.0.1 $((port + 7)) $((port + 11)) > "$log"
+    [ $i -eq 4 ] || list+="${list:+,}127.0.0.1:$((port + 6 + i))"
   done
   redis_url cluster "redis://:secret@$list"
   wait_cluster
 }
 wait_cluster() {
   local i tries state
-  for i in 1 2 3; do
+  for i in 1 2 3 4; do
     for tries in {1..200}; do
       state=$("$REDIS_CONTROL" cli cluster-$i CLUSTER INFO)
-      [[ $state == *cluster_state:ok* && $state == *cluster_slots_assigned:16384* && $state == *cluster_known_nodes:3* ]] && continue 2
+      [[ $state == *cluster_state:ok* && $state == *cluster_slots_assigned:16384* && $state == *cluster_known_nodes:4* ]] && continue 2
       sleep 0.05
     done
     fail "the cluster does not come together"
   done
+  "$REDIS_CONTROL" cli cluster-4 CLUSTER REPLICATE "$("$REDIS_CONTROL" cli cluster-1 CLUSTER MYID)" > "$log"
+  for tries in {1..200}; do
+    "$REDIS_CONTROL" cli cluster-4 INFO replication | grep '^master_link_status:up' > /dev/null && return
+    sleep 0.05
+  done
+  fail "the cluster's replica does not follow"
 }
-
