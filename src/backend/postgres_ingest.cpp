@@ -104,6 +104,7 @@ class Ingest {
       c_.note(event.id);
       if (rooms_.try_emplace(event.room).second) ids.add(event.room);
     }
+    c_.queue(kNoJit, {});
     if (!c_.holder().empty()) c_.queue(kHoldLease, {sql_value(c_.holder())});
     c_.queue(
         "SELECT id, ephemeral, type, ingested_seq, message_count, updated_ms, epoch FROM rooms"
@@ -111,7 +112,7 @@ class Ingest {
         {ids.take()});
     auto results = co_await c_.flush();
     if (!results) co_return std::unexpected(results.error());
-    if (results->front().empty() && !c_.holder().empty())
+    if (!c_.holder().empty() && (*results)[1].empty())
       co_return base::fail_later(Errc::unavailable, 1000, "another host has taken the database");
     for (const Rows::Row row : results->back()) {
       rooms_[RoomId{row.number(0)}] = {.exists = true,
@@ -144,9 +145,9 @@ class Ingest {
     constexpr std::uint64_t kBack = std::uint64_t{kClientIdMs}
                                     << (base::kHostBits + base::kCoreBits + base::kCounterBits);
     auto rows = co_await c_.query(
-        "SELECT m.room_id, m.sender_id, m.client_id FROM unnest(?1::bigint[], ?2::bigint[], ?3::text[])"
-        " AS sent (room_id, sender_id, client_id) JOIN messages m USING (sender_id, room_id, client_id)"
-        " WHERE m.id BETWEEN ?4 AND ?5",
+        "SELECT sent.* FROM unnest(?1::bigint[], ?2::bigint[], ?3::text[]) AS sent (room, sender, client)"
+        " CROSS JOIN LATERAL (SELECT FROM messages WHERE sender_id = sent.sender AND room_id = sent.room"
+        " AND client_id = sent.client AND id BETWEEN ?4 AND ?5 LIMIT 1) AS found",
         std::get<std::string>(rooms.take()), std::get<std::string>(senders.take()), std::get<std::string>(keys.take()),
         oldest > kBack ? oldest - kBack : 0, newest);
     if (!rows) co_return std::unexpected(rows.error());
