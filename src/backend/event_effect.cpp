@@ -104,6 +104,25 @@ std::unexpected<base::Error> parted(const Event& event, std::uint64_t epoch) {
   return refused;
 }
 
+std::unexpected<base::Error> parted(const Event& event) {
+  auto refused = base::fail(base::Errc::conflict, "the room has another event at seq " + std::to_string(event.seq));
+  refused.error().field = event.room.text();
+  return refused;
+}
+
+std::vector<const Event*> to_compare(const std::vector<Event>& events,
+                                     const std::function<std::uint64_t(base::RoomId)>& ingested) {
+  std::unordered_map<base::RoomId, std::pair<const Event*, const Event*>> rooms;
+  for (const Event& event : events)
+    if (event.seq <= ingested(event.room)) rooms.try_emplace(event.room, &event, &event).first->second.second = &event;
+  std::vector<const Event*> all;
+  for (const auto& [room, ends] : rooms) {
+    all.push_back(ends.first);
+    if (ends.second != ends.first) all.push_back(ends.second);
+  }
+  return all;
+}
+
 std::optional<std::string> mentions_json(const std::vector<UserId>& users) {
   if (users.empty()) return std::nullopt;
   std::string json;

@@ -68,6 +68,7 @@ class Ingest {
 
   Task<Result<void>> run() {
     auto locked = co_await lock_rooms();
+    if (locked && gaps_ == Gaps::refuse) locked = co_await compare();
     if (!locked) co_return locked;
     for (const Event& event : events_) {
       const RoomState& room = rooms_[event.room];
@@ -127,6 +128,26 @@ class Ingest {
     co_return Result<void>();
   }
 
+  Task<Result<void>> compare() {
+    ArrayColumn rooms, seqs, ids;
+    const auto there = to_compare(events_, [this](RoomId id) { return rooms_[id].exists ? rooms_[id].ingested : 0; });
+    for (const Event* event : there) {
+      if (event->epoch != rooms_[event->room].epoch) co_return parted(*event, rooms_[event->room].epoch);
+      rooms.add(event->room);
+      seqs.add(event->seq);
+      ids.add(event->id);
+    }
+    if (rooms.empty()) co_return Result<void>();
+    auto others = co_await c_.query(
+        "SELECT e.room_id, e.seq FROM unnest(?1::bigint[], ?2::bigint[], ?3::bigint[]) AS e (room_id, seq, id)"
+        " WHERE " RINGLINE_IS_ANOTHER,
+        std::get<std::string>(rooms.take()), std::get<std::string>(seqs.take()), std::get<std::string>(ids.take()));
+    if (!others) co_return std::unexpected(others.error());
+    if (others->empty()) co_return Result<void>();
+    const Rows::Row other = others->front();
+    co_return parted(Event{.room = RoomId{other.number(0)}, .seq = other.number(1), .body = {}});
+  }
+
   // Of the sends in this batch: which have a clientId that their sender used in the room before?
   Task<Result<void>> find_used_keys() {
     ArrayColumn rooms, senders, keys;
@@ -164,7 +185,7 @@ class Ingest {
       return {};
     }
     if (event.epoch != room.epoch && gaps_ == Gaps::refuse) return parted(event, room.epoch);
-    if (event.seq <= room.ingested) return {};
+    if (event.seq <= room.ingested || !continues(event, room)) return {};
     if (event.seq != room.ingested + 1 && gaps_ == Gaps::refuse) return missing(event, room);
     Result<void> applied;
     if (const auto& effect = effects_[index]; effect) {
@@ -176,6 +197,11 @@ class Ingest {
     if (applied && event.kind == EventKind::message_created && !room.ephemeral) note_words(event, room);
     advance(event, room);
     return {};
+  }
+
+  // Not one that another host's events are to come before, or instead of which they came.
+  bool continues(const Event& event, const RoomState& room) const noexcept {
+    return gaps_ != Gaps::leave || (event.epoch == room.epoch && event.seq == room.ingested + 1);
   }
 
   void note_words(const Event& event, RoomState& room) {

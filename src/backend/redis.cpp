@@ -249,6 +249,11 @@ bool Redis::Impl::send(RedisCall& call, RedisServer* server, Words words, std::c
   return taken;
 }
 
+void Redis::Impl::subscribe_again() {
+  for (const auto& server : servers_)
+    if (server->feed.is_open()) server->feed.again("subscriptions are made again");
+}
+
 std::vector<RedisEndpoint> Redis::Impl::places() const {
   std::vector<RedisEndpoint> all;
   for (const auto& server : servers_)
@@ -383,7 +388,10 @@ bool Redis::publish(RedisCall& call, std::string_view channel, std::string_view 
 
 bool Redis::subscribe(std::string_view channel) { return impl_->subscriber().subscribe(channel); }
 void Redis::unsubscribe(std::string_view channel) { impl_->subscriber().unsubscribe(channel); }
+void Redis::subscribe_again() { impl_->subscribe_again(); }
 bool Redis::is_cluster() const noexcept { return impl_->is_cluster(); }
+bool Redis::is_connected() const noexcept { return impl_->is_connected(); }
+std::uint64_t Redis::losses() const noexcept { return impl_->losses(); }
 RedisHealth Redis::health() const { return impl_->health(); }
 
 }  // namespace ringline::backend

@@ -25,6 +25,7 @@ namespace {
 constexpr std::string_view kGlobal = "global";
 constexpr std::string_view kRoomChannel = "chat:{";
 constexpr std::string_view kUserChannel = "user:{";
+constexpr std::size_t kPartBytes = 1024 * 1024;  // put back at once, or one event
 
 std::string room_key(RoomId room, std::string_view what) { return "room:{" + room.text() + "}:" + std::string(what); }
 std::string channel_of(RoomId room) { return std::string(kRoomChannel) + room.text() + "}"; }
@@ -49,6 +50,19 @@ std::vector<std::string> of_states(std::string function, const std::vector<RoomI
   std::vector<std::string> words{"FCALL", std::move(function), std::to_string(rooms.size())};
   for (RoomId room : rooms) words.push_back(room_key(room, "state"));
   return words;
+}
+
+// In seconds: a room that nothing happens in.
+std::string forgotten_after() { return std::to_string(limits::kStreamAge / std::chrono::seconds(1)); }
+
+std::string in_one(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) all += text;
+  return all;
+}
+bool all_known(const std::vector<std::string>& these, const std::vector<std::string>& known) {
+  return std::ranges::all_of(these,
+                             [&](const std::string& one) { return std::ranges::find(known, one) != known.end(); });
 }
 
 std::uint64_t number(ReplyView view) { return static_cast<std::uint64_t>(view.integer()); }
@@ -101,8 +115,10 @@ Task<Result<void>> RedisBus::start() {
 }
 
 Task<void> RedisBus::close() {
+  constexpr std::chrono::milliseconds kStep{1};
   closing_ = true;
   co_await redis_->close();
+  while (scope_.running() > 0) co_await loop_.sleep(kStep);
 }
 
 // ---- Whether it is there
@@ -117,13 +133,14 @@ void RedisBus::set_state(State state) {
 
 void RedisBus::on_tick(std::int64_t now_ms) {
   if (closing_) return;
-  const bool connected = redis_->health().connected;
-  if (!connected) set_state(State::away);
+  const bool connected = redis_->is_connected();
+  if (!connected || redis_->losses() != losses_) set_state(State::away);
   if (connected) say_alive(now_ms);
   if (!connected || state_ != State::away || busy_) return;
   busy_ = true;
+  losses_ = redis_->losses();
   set_state(State::joining);
-  loop_.scope().spawn(join());
+  scope_.spawn(join());
 }
 
 void RedisBus::say_alive(std::int64_t now_ms) {
@@ -134,43 +151,61 @@ void RedisBus::say_alive(std::int64_t now_ms) {
   std::erase_if(alive_, [&](const auto& one) { return now_ms - one.second > kLeaseMs; });
 }
 
-Task<Result<bool>> RedisBus::hello(bool done) {
-  Words words{"FCALL", "ringline_hello", "0",
-              name_,   done ? "1" : "0", std::to_string(limits::kRedisHostLease / std::chrono::milliseconds(1))};
+// `done_in`: reigns in which this core has put back what it has.
+Task<Result<RedisBus::Welcome>> RedisBus::hello(std::string done_in) {
+  Words words{"FCALL", "ringline_hello",   "0",
+              name_,   std::move(done_in), std::to_string(limits::kRedisHostLease / std::chrono::milliseconds(1))};
   for (const auto& [who, heard_ms] : alive_) words.push_back(who);
   // Each process of a cluster has its own memory, and its own answer.
   auto replies = co_await redis_->ask_all(std::move(words), limits::kBusTimeout);
   if (!replies) co_return std::unexpected(replies.error());
-  bool ready = true;
+  Welcome welcome;
   for (const Reply& reply : *replies) {
     if (reply.is_error()) co_return refused(reply);
-    ready = ready && reply.text() == "ready";
+    const std::string_view reign = reply[1].text();
+    if (reign.empty()) co_return not_understood();
+    welcome.ready = welcome.ready && reply[0].text() == "ready";
+    welcome.reigns.emplace_back(reign);
   }
-  co_return ready;
+  co_return welcome;
 }
 
+void RedisBus::enter(Reigns reigns) {
+  reigns_ = there_in_ = std::move(reigns);
+  set_state(State::there);
+}
+
+// In a reign that began without this host, which was there before, what it had may be lost.
 Task<void> RedisBus::join() {
-  auto ready = co_await hello(false);
+  auto welcome = co_await hello({});
   busy_ = false;
-  if (!ready || closing_) {
-    set_state(State::away);
-  } else {
-    set_state(*ready ? State::there : State::putting_back);
-  }
+  if (!welcome || closing_ || state_ != State::joining || redis_->losses() != losses_) co_return set_state(State::away);
+  if (welcome->ready && (there_in_.empty() || all_known(welcome->reigns, there_in_)))
+    co_return enter(std::move(welcome->reigns));
+  reigns_ = std::move(welcome->reigns);
+  if (all_known(reigns_, subscribed_in_)) co_return set_state(State::putting_back);
+  subscribed_in_ = reigns_;
+  redis_->subscribe_again();
+  set_state(State::away);
 }
 
 void RedisBus::have_put_back() {
   if (state_ != State::putting_back || busy_) return;
   busy_ = true;
-  loop_.scope().spawn(wait_for_others());
+  scope_.spawn(wait_for_others());
 }
 
 Task<void> RedisBus::wait_for_others() {
   while (!closing_ && state_ == State::putting_back) {
-    auto ready = co_await hello(true);
-    if (!ready) set_state(State::away);
-    if (ready && *ready && state_ == State::putting_back) set_state(State::there);
-    if (state_ == State::putting_back) co_await loop_.sleep(limits::kRedisHostAsk);
+    auto welcome = co_await hello(in_one(reigns_));
+    if (state_ != State::putting_back) break;
+    if (!welcome || !all_known(welcome->reigns, reigns_) || redis_->losses() != losses_) {
+      set_state(State::away);
+    } else if (welcome->ready) {
+      enter(std::move(welcome->reigns));
+    } else {
+      co_await loop_.sleep(limits::kRedisHostAsk);
+    }
   }
   busy_ = false;
 }
@@ -185,19 +220,22 @@ Task<Result<Reply>> RedisBus::call(std::string key, Words words) {
 }
 
 Task<Result<Verdict>> RedisBus::append(chat::Proposal proposal, StreamPlace known) {
+  if (!is_there()) co_return base::fail_later(Errc::unavailable, 1000, "Redis is away");
   const chat::Event& event = proposal.entry.event;
   Words words = of_room("ringline_append", event.room);
-  for (std::string word : {std::to_string(known.epoch), std::to_string(known.seq), known.id.text(), proposal.key,
-                           event.actor.text(), proposal.subject.text(), std::string(proposal.forced ? "1" : "0"),
-                           std::string(redis_->is_cluster() ? "SPUBLISH" : "PUBLISH"), channel_of(event.room)})
+  for (std::string word :
+       {std::to_string(known.epoch), std::to_string(known.seq), known.id.text(), proposal.key, event.actor.text(),
+        proposal.subject.text(), std::string(proposal.forced ? "1" : "0"),
+        std::string(redis_->is_cluster() ? "SPUBLISH" : "PUBLISH"), channel_of(event.room), in_one(reigns_)})
     words.push_back(std::move(word));
   for (std::string& part : entry_parts(proposal)) words.push_back(std::move(part));
   auto reply = co_await call(room_key(event.room, "state"), std::move(words));
   if (!reply) co_return std::unexpected(reply.error());
   const std::string_view name = (*reply)[0].text();
   if (name == "unready") {
-    set_state(State::away);
-    co_return base::fail_later(Errc::unavailable, 1000, "Redis was started again: the hosts put back what they have");
+    if (state_ == State::there) set_state(State::away);
+    co_return base::fail_later(Errc::unavailable, 1000,
+                               "Redis may have lost something: the hosts put back what they have");
   }
   auto kind = verdict_kind(name);
   if (!kind) co_return not_understood();
@@ -238,22 +276,40 @@ Task<Result<std::vector<StreamPlace>>> RedisBus::places(std::vector<RoomId> room
 
 Task<Result<void>> RedisBus::put_back(RoomId room, StreamPlace end, StreamPlace base,
                                       std::vector<chat::RoomEvent> events) {
-  Words words = of_room("ringline_put_back", room);
-  for (std::string word :
-       {std::to_string(end.seq), end.id.text(), std::to_string(base.epoch), std::to_string(base.seq), base.id.text()})
-    words.push_back(std::move(word));
+  std::vector<std::string> entries;
   for (const chat::RoomEvent& event : events)
-    words.push_back(entry_of(event, chat::subject_of(json_, event.event), chat::key_of(json_, event)));
+    entries.push_back(entry_of(event, chat::subject_of(json_, event.event), chat::key_of(json_, event)));
+  std::size_t from = 0;
+  do {
+    std::size_t to = from;
+    for (std::size_t bytes = 0; to < entries.size() && (to == from || bytes + entries[to].size() <= kPartBytes); ++to)
+      bytes += entries[to].size();
+    auto done = co_await put_part_back(room, end, base, std::span(entries).subspan(from, to - from));
+    if (!done) co_return std::unexpected(done.error());
+    if (!*done) co_return base::fail(Errc::conflict, "the room's stream ends elsewhere");
+    if (to > from) end = {.epoch = base.epoch, .seq = events[to - 1].event.seq, .id = events[to - 1].event.id};
+    from = to;
+  } while (from < entries.size());
+  co_return Result<void>();
+}
+
+// False: it ends elsewhere.
+Task<Result<bool>> RedisBus::put_part_back(RoomId room, StreamPlace end, StreamPlace base,
+                                           std::span<const std::string> entries) {
+  Words words = of_room("ringline_put_back", room);
+  for (std::string word : {std::to_string(end.seq), end.id.text(), std::to_string(base.epoch), std::to_string(base.seq),
+                           base.id.text(), forgotten_after()})
+    words.push_back(std::move(word));
+  words.insert(words.end(), entries.begin(), entries.end());
   auto reply = co_await call(room_key(room, "state"), std::move(words));
   if (!reply) co_return std::unexpected(reply.error());
-  if (reply->integer() != 1) co_return base::fail(Errc::conflict, "the room's stream ends elsewhere");
-  co_return Result<void>();
+  co_return reply->integer() == 1;
 }
 
 Task<Result<void>> RedisBus::begin_epoch(RoomId room, StreamPlace base) {
   Words words = of_room("ringline_begin_epoch", room);
-  words.push_back(std::to_string(base.epoch));
-  words.push_back(std::to_string(base.seq));
+  for (std::string word : {std::to_string(base.epoch), std::to_string(base.seq), base.id.text(), forgotten_after()})
+    words.push_back(std::move(word));
   auto reply = co_await call(room_key(room, "state"), std::move(words));
   if (!reply) co_return std::unexpected(reply.error());
   if (reply->integer() != 1) co_return base::fail(Errc::conflict, "the room is in that epoch already");
@@ -267,10 +323,12 @@ void RedisBus::stored(std::vector<chat::StoredUpTo> rooms) {
     for (std::size_t i = from; i < from + at_once; ++i)
       for (std::string_view what : {"state", "log", "keys"}) words.push_back(room_key(rooms[i].room, what));
     words.push_back(std::to_string(limits::kStreamEvents));
-    words.push_back(std::to_string(limits::kStreamAge / std::chrono::seconds(1)));
-    for (std::size_t i = from; i < from + at_once; ++i) words.push_back(std::to_string(rooms[i].seq));
+    words.push_back(forgotten_after());
+    for (std::size_t i = from; i < from + at_once; ++i)
+      for (std::string word : {std::to_string(rooms[i].seq), std::to_string(rooms[i].epoch), rooms[i].id.text()})
+        words.push_back(std::move(word));
     std::string key = words[3];
-    loop_.scope().spawn(send(std::move(key), std::move(words)));
+    scope_.spawn(send(std::move(key), std::move(words)));
   }
 }
 
@@ -285,9 +343,12 @@ Task<Result<std::vector<chat::IngestClaim>>> RedisBus::claim_ingest(std::vector<
     words.push_back(std::to_string(limits::kIngestLease.count()));
     auto reply = co_await call(room_key(some.front(), "state"), std::move(words));
     if (!reply) co_return std::unexpected(reply.error());
-    if (reply->size() != 2 * some.size()) co_return not_understood();
-    for (std::size_t i = 0; i < reply->size(); i += 2)
-      claims.push_back({.ours = (*reply)[i].integer() == 1, .stored = number((*reply)[i + 1])});
+    if (reply->size() != 4 * some.size()) co_return not_understood();
+    for (std::size_t i = 0; i < reply->size(); i += 4)
+      claims.push_back({.ours = (*reply)[i].integer() == 1,
+                        .stored = number((*reply)[i + 1]),
+                        .epoch = number((*reply)[i + 2]),
+                        .id = event_id((*reply)[i + 3])});
   }
   co_return claims;
 }
@@ -297,7 +358,7 @@ Task<void> RedisBus::send(std::string key, Words words) { (void)co_await call(st
 
 void RedisBus::publish(std::string_view channel, std::string payload) {
   const bool sharded = redis_->is_cluster();
-  loop_.scope().spawn(
+  scope_.spawn(
       send(std::string(channel), {sharded ? "SPUBLISH" : "PUBLISH", std::string(channel), std::move(payload)}));
 }
 
@@ -326,7 +387,10 @@ void RedisBus::on_message(std::string_view channel, std::string_view payload) {
     if (payload[0] == 'H' && text != name_) alive_.insert_or_assign(std::string(text), loop_.now_ms());
     return;
   }
-  if (auto user = user_of(channel)) return take_user(*user, text);
+  if (auto user = user_of(channel)) {
+    if (payload[0] == 'U') take_user(*user, text);
+    return;
+  }
   auto room = room_of(channel);
   if (!room) return;
   if (payload[0] == 'E') take_event(*room, text);
@@ -417,8 +481,8 @@ Task<Result<std::uint32_t>> RedisBus::take_send(UserId user, unsigned limit, std
 
 void RedisBus::note_membership(UserId user, RoomId room, bool joined) {
   const std::string key = user_key(user, "rooms");
-  loop_.scope().spawn(send(key, {"HSET", key, room.text(), joined ? "1" : "0"}));
-  loop_.scope().spawn(send(key, {"EXPIRE", key, std::to_string(limits::kMembershipAge / std::chrono::seconds(1))}));
+  scope_.spawn(send(key, {"HSET", key, room.text(), joined ? "1" : "0"}));
+  scope_.spawn(send(key, {"EXPIRE", key, std::to_string(limits::kMembershipAge / std::chrono::seconds(1))}));
 }
 
 Task<Result<std::vector<std::pair<RoomId, bool>>>> RedisBus::recent_memberships(UserId user) {

@@ -30,6 +30,7 @@ struct RedisContext {
   RedisCounters& counters;
   base::Scope& scope;
   bool stopping = false;
+  std::uint64_t losses = 0;  // see Redis::losses
 };
 
 // `unavailable`, to be tried again.

@@ -1,7 +1,7 @@
 // What Redis does for a room, in one round trip each (Redis 7 functions: redis.io, "Redis functions"). Loaded by the client, see redis.hpp.
 //
 //   room:{ID}:state  hash    epoch, seq and id of the last event; trimmed, trimmedId: of the last that is not in the log; all: seq of the last change of what
-//                            anybody may do; stored: up to where the database has it; ingester, until: who takes it in there; idle: it expires
+//                            anybody may do; stored, storedId: up to where the database has it, of this epoch; ingester, until: who takes it in there; idle: it expires
 //   room:{ID}:log    stream  the recent events: entry SEQ-0, field e
 //   room:{ID}:keys   hash    of events in the log: the key of each -> "SEQ:ID"; "@USER" -> the seq of the last change of his membership
 //   user:{ID}:online hash    host -> until when he counts as online there
@@ -11,7 +11,8 @@
 // An entry: "KIND ID EPOCH AT ACTOR SUBJECT CLIENTKEY KEY\n" and the event's body. What is told on chat:{ID} is "E SEQ " and the entry.
 //
 // `ready`, and who has put back, live in the library's own memory, not in the data: they end with the process, as what it had not written to disk does, and a
-// replica that takes over has its own. Until every live host has put back what it has nothing new is taken.
+// replica that takes over has its own. Until every live host has put back what it has nothing new is taken. A reign is what a server is called from when it
+// is first asked to when it ends, or is demoted: one that was a master before, and a replica since, begins another. Hosts say of which reigns they know.
 // Ids have 63 bits, more than a number of Lua's keeps: they stay text. Seqs are below 2^53.
 #pragma once
 
@@ -20,12 +21,15 @@
 namespace ringline::backend {
 
 inline constexpr std::string_view kRedisFunctions = R"lua(#!lua name=ringline
+local reign = nil         -- its name
+local replication = nil   -- what the server called its data then: a replica that becomes the master gives them another name
 local ready = false
-local began = nil   -- of the putting back, in ms
-local done = {}     -- "HOST:CORE" -> true
-local wanted = {}   -- likewise, who is waited for
+local began = nil         -- of the putting back, in ms
+local done = {}           -- "HOST:CORE" -> true
+local wanted = {}         -- likewise, who is waited for
 
 local kTrimAtOnce = 500
+local kPageBytes = 4 * 1024 * 1024
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -76,17 +80,30 @@ local function keep(keys, s)
              'trimmedId', s.trimmed_id, 'all', text(s.all))
 end
 
+-- Begins anew behind what the database has.
 local function restart(keys, epoch, seq, id)
   redis.call('DEL', keys[2], keys[3])
+  redis.call('HSET', keys[1], 'stored', text(seq), 'storedId', id)
   return {there = true, epoch = epoch, seq = seq, id = id, trimmed = seq, trimmed_id = id, all = 0}
+end
+
+-- A room of which the database has all is forgotten when nothing happens in it for so long.
+local function expire_or_stay(keys, all_stored, seconds)
+  if all_stored then
+    redis.call('HSET', keys[1], 'idle', '1')
+    for _, key in ipairs(keys) do redis.call('EXPIRE', key, seconds) end
+  else
+    for _, key in ipairs(keys) do redis.call('PERSIST', key) end
+    redis.call('HDEL', keys[1], 'idle')
+  end
 end
 
 local function verdict(kind, s) return {kind, text(s.seq), s.id, text(s.epoch)} end
 
--- KEYS state log keys; ARGV known epoch, seq and id; key; actor; subject; forced (1, 0); SPUBLISH or PUBLISH; channel; the entry in parts,
--- between which the seq belongs.
+-- KEYS state log keys; ARGV known epoch, seq and id; key; actor; subject; forced (1, 0); SPUBLISH or PUBLISH; channel; the reigns that the caller knows;
+-- the entry in parts, between which the seq belongs.
 local function append(keys, args)
-  if not ready then return {'unready', '0', '0', '0'} end
+  if not ready or not string.find(args[10], reign, 1, true) then return {'unready', '0', '0', '0'} end
   local s = load(keys[1])
   local epoch, seq, id = tonumber(args[1]), tonumber(args[2]), args[3]
   if s.there and s.epoch > epoch then return verdict('new_epoch', s) end
@@ -105,14 +122,11 @@ local function append(keys, args)
     if changed > seq then return verdict('stale', s) end
   end
   if not s.there then s.epoch = epoch end
-  local entry = args[10]
-  for i = 11, #args do entry = entry .. text(s.seq + 1) .. args[i] end
+  local entry = args[11]
+  for i = 12, #args do entry = entry .. text(s.seq + 1) .. args[i] end
   add(keys, s, entry)
   keep(keys, s)
-  if s.idle then
-    for _, key in ipairs(keys) do redis.call('PERSIST', key) end
-    redis.call('HDEL', keys[1], 'idle')
-  end
+  if s.idle then expire_or_stay(keys, false) end
   redis.call(args[8], args[9], 'E ' .. text(s.seq) .. ' ' .. entry)
   return verdict('taken', s)
 end
@@ -121,8 +135,10 @@ end
 local function read(keys, args)
   local s = load(keys[1])
   local page = verdict('page', s)
-  local after = math.max(tonumber(args[1]), s.trimmed)
+  local after, bytes = math.max(tonumber(args[1]), s.trimmed), 0
   for _, one in ipairs(redis.call('XRANGE', keys[2], text(after + 1) .. '-0', '+', 'COUNT', args[2])) do
+    if bytes > kPageBytes then break end
+    bytes = bytes + #one[2][2]
     page[#page + 1] = string.match(one[1], '^%d+')
     page[#page + 1] = one[2][2]
   end
@@ -141,25 +157,28 @@ local function places(keys)
   return all
 end
 
--- KEYS state log keys; ARGV seq and id of the end; epoch, seq and id of the base; entries.
+-- KEYS state log keys; ARGV seq and id of the end; epoch, seq and id of the base; seconds until a room that nothing happens in is forgotten; entries.
 local function put_back(keys, args)
   local s = load(keys[1])
-  if s.seq ~= tonumber(args[1]) then return 0 end
+  local epoch, base = tonumber(args[3]), tonumber(args[4])
+  if s.seq ~= tonumber(args[1]) or (s.there and s.epoch ~= epoch) then return 0 end
   if s.id ~= '0' and args[2] ~= '0' and s.id ~= args[2] then return 0 end
-  local base = tonumber(args[4])
-  if not s.there or base > s.seq then s = restart(keys, tonumber(args[3]), base, args[5]) end
-  for i = 6, #args do add(keys, s, args[i]) end
+  local anew = not s.there or base > s.seq
+  if anew then s = restart(keys, epoch, base, args[5]) end
+  for i = 7, #args do add(keys, s, args[i]) end
   keep(keys, s)
+  if anew or #args > 6 then expire_or_stay(keys, #args == 6, args[6]) end
   return 1
 end
 
--- KEYS state log keys; ARGV epoch, seq.
+-- KEYS state log keys; ARGV epoch, seq and id; seconds as above.
 local function begin_epoch(keys, args)
   local s = load(keys[1])
   if s.there and s.epoch >= tonumber(args[1]) then return 0 end
-  s = restart(keys, tonumber(args[1]), tonumber(args[2]), '0')
+  s = restart(keys, tonumber(args[1]), tonumber(args[2]), args[3])
   s.all = s.seq
   keep(keys, s)
+  expire_or_stay(keys, true, args[4])
   return 1
 end
 
@@ -177,52 +196,69 @@ local function trim(keys, s, seq)
   redis.call('HSET', keys[1], 'trimmed', text(s.trimmed), 'trimmedId', s.trimmed_id)
 end
 
--- KEYS state log keys of each room; ARGV how many events stay, seconds until a room that nothing happens in is forgotten, and a seq for each room.
+-- KEYS state log keys of each room; ARGV how many events stay; seconds as above; and for each room seq, epoch and id of an event.
 local function stored(keys, args)
-  for i = 3, #args do
-    local its = {keys[(i - 3) * 3 + 1], keys[(i - 3) * 3 + 2], keys[(i - 3) * 3 + 3]}
+  for room = 0, #keys / 3 - 1 do
+    local its = {keys[room * 3 + 1], keys[room * 3 + 2], keys[room * 3 + 3]}
+    local seq, epoch, id = tonumber(args[room * 3 + 3]), tonumber(args[room * 3 + 4]), args[room * 3 + 5]
     local s = load(its[1])
-    local seq = math.min(tonumber(args[i]), s.seq)
-    if s.there then
-      redis.call('HSET', its[1], 'stored', text(seq))
+    if s.there and s.epoch == epoch and id ~= '0' and id_at(its, s, seq) == id then
+      local before = tonumber(redis.call('HGET', its[1], 'stored')) or 0
+      if seq > before then redis.call('HSET', its[1], 'stored', text(seq), 'storedId', id) end
       local upto = math.min(seq, s.seq - tonumber(args[1]))
       if upto > s.trimmed then trim(its, s, upto) end
-      if seq == s.seq then
-        redis.call('HSET', its[1], 'idle', '1')
-        for _, key in ipairs(its) do redis.call('EXPIRE', key, args[2]) end
-      end
+      if seq == s.seq then expire_or_stay(its, true, args[2]) end
     end
   end
   return 'OK'
 end
 
--- KEYS states; ARGV host, lease in ms. For each: whether it is his (1, 0), and how far the room is stored.
+-- KEYS states; ARGV host, lease in ms. For each: whether it is his (1, 0), how far the room is stored, of which epoch that is (0: nothing was said), and the
+-- id of the event there. Of a room without a stream there is nothing but who has it.
 local function claim(keys, args)
   local now = now_ms()
   local all = {}
   for _, key in ipairs(keys) do
-    local s = redis.call('HMGET', key, 'ingester', 'until', 'stored', 'seq')
+    local s = redis.call('HMGET', key, 'ingester', 'until', 'stored', 'seq', 'epoch', 'storedId')
     local ours = s[1] == args[1] or (tonumber(s[2]) or 0) < now
-    if ours and s[4] then redis.call('HSET', key, 'ingester', args[1], 'until', text(now + tonumber(args[2]))) end
+    if ours then redis.call('HSET', key, 'ingester', args[1], 'until', text(now + tonumber(args[2]))) end
+    if ours and not s[4] then
+      redis.call('HSET', key, 'idle', '1')
+      redis.call('PEXPIRE', key, args[2])
+    end
     all[#all + 1] = ours and 1 or 0
     all[#all + 1] = s[3] or '0'
+    all[#all + 1] = s[3] and s[5] or '0'
+    all[#all + 1] = s[6] or '0'
   end
   return all
 end
 
--- ARGV who ("HOST:CORE"), whether he has put back (1, 0), how long to wait for others in ms, and who else is known. Whether new events are taken.
+-- Who is master here, and since when: where that has changed another reign begins.
+local function look()
+  local info = redis.pcall('INFO', 'replication')
+  local found = type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or ''
+  if reign and found == replication then return end
+  local t = redis.call('TIME')
+  replication, reign = found, t[1] .. '.' .. t[2] .. '.' .. string.sub(found, 1, 4) .. ';'
+  ready, began, done, wanted = false, nil, {}, {}
+end
+
+-- ARGV who ("HOST:CORE"), the reigns that he has put back in, how long to wait for others in ms, and who else is known. Whether new events are taken, and the
+-- reign.
 local function hello(_, args)
-  if ready then return 'ready' end
+  look()
+  if ready then return {'ready', reign} end
   began = began or now_ms()
   wanted[args[1]] = true
   for i = 4, #args do wanted[args[i]] = true end
-  if args[2] == '1' then done[args[1]] = true end
+  if string.find(args[2], reign, 1, true) then done[args[1]] = true end
   local patient = now_ms() - began < tonumber(args[3])
   for who in pairs(wanted) do
-    if not done[who] and (patient or who == args[1]) then return 'unready' end
+    if not done[who] and (patient or who == args[1]) then return {'unready', reign} end
   end
   ready = true
-  return 'ready'
+  return {'ready', reign}
 end
 
 -- Of a user, host -> until when he counts as online there, in ms: at how many hosts but this one.

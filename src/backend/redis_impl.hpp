@@ -38,6 +38,9 @@ struct Redis::Impl final : RedisHost, loop::TurnHook, RedisFeeds {
   bool call_at(RedisCall& call, const RedisEndpoint& place, Words words, std::chrono::milliseconds timeout);
   std::vector<RedisEndpoint> places() const;  // of the servers that have what is kept
   bool is_cluster() const noexcept { return kind_ == Kind::cluster; }
+  bool is_connected() const noexcept;
+  std::uint64_t losses() const noexcept { return context_.losses; }
+  void subscribe_again();
   const RedisOptions& options() const noexcept { return options_; }
   loop::Loop& loop() noexcept { return loop_; }
   RedisSubscriber& subscriber() noexcept { return subscriber_; }
@@ -80,7 +83,6 @@ struct Redis::Impl final : RedisHost, loop::TurnHook, RedisFeeds {
   RedisServer* find_or_add(const RedisEndpoint& endpoint);
   RedisServer* server_of(std::uint16_t slot) noexcept;
   RedisServer* any_server() noexcept;
-  bool is_connected() const noexcept;
   const base::Error* failure() const noexcept;
   void use(RedisServer& server);
 

@@ -88,7 +88,7 @@ class RedisNode final : public RedisKeeper {
   Task<Result<void>> load_library();
   Task<void> load_library_again();
   void on_open() override;
-  void on_lost() override { host_.on_trouble(); }
+  void on_lost() override;
   void on_failed() override { host_.on_trouble(); }
   void on_answer(RedisCall& call, Reply reply) override;
   void on_error(RedisCall& call, Reply reply);

@@ -90,6 +90,11 @@ void RedisNode::on_open() {
   host_.on_change();
 }
 
+void RedisNode::on_lost() {
+  ++context_.losses;
+  host_.on_trouble();
+}
+
 void RedisNode::on_answer(RedisCall& call, Reply reply) {
   if (reply.is_error()) return on_error(call, std::move(reply));
   connection_.finish(call, RedisFate::answered, std::move(reply));

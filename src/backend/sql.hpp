@@ -110,8 +110,9 @@ class Rows {
 };
 
 // What becomes of a room whose next event is not there. At work it is an error: the batch is tried again. At start-up a journal may have lost it for good
-// (and named it): what is behind is taken, in a new epoch of the room, so that no client resumes over the hole.
-enum class Gaps : std::uint8_t { refuse, new_epoch };
+// (and named it): what is behind is taken, in a new epoch of the room, so that no client resumes over the hole. Where other hosts may have it, what does not
+// follow is left to them.
+enum class Gaps : std::uint8_t { refuse, new_epoch, leave };
 
 // A connection to the database, in a transaction of somebody else's. A statement that fails may leave it so that nothing but its end is possible: the
 // error goes up, and the transaction is taken back.

@@ -13,7 +13,7 @@ class SqlDatabase : public Database {
   std::unique_ptr<chat::Store> client(loop::Loop& loop, const chat::FileLinks* links) final;
   Result<std::uint64_t> highest_id() final;
   Result<void> bump_epochs() final;
-  Result<void> ingest(std::vector<chat::Event> events) final;
+  Result<void> ingest(std::vector<chat::Event> events, bool others) final;
   Result<std::vector<DeadLetter>> dead_letters(const chat::Event& after, std::size_t limit) final;
   Result<std::string> retry_dead_letter(const chat::Event& event) final;
   Result<void> drop_dead_letter(const chat::Event& event) final;

@@ -48,6 +48,25 @@ class Ingest {
  public:
   Ingest(SqliteConnection& c, Gaps gaps) : c_(c), db_(c.db), gaps_(gaps) {}
 
+  // Before anything is taken.
+  Result<void> compare(const std::vector<Event>& events) {
+    auto ingested = [this](RoomId id) {
+      auto room = room_of(id);
+      return room && (*room)->exists ? (*room)->ingested : 0;
+    };
+    for (const Event* event : to_compare(events, ingested)) {
+      auto room = room_of(event->room);
+      if (!room) return std::unexpected(room.error());
+      if (event->epoch != (*room)->epoch) return parted(*event, (*room)->epoch);
+      Query other =
+          db_.query("SELECT 1 FROM (SELECT ?1 AS room_id, ?2 AS seq, ?3 AS id) AS e WHERE " RINGLINE_IS_ANOTHER,
+                    event->room, event->seq, event->id);
+      if (other.next()) return parted(*event);
+      if (auto ok = other.check(); !ok) return ok;
+    }
+    return {};
+  }
+
   Result<void> take(const Event& event) {
     auto loaded = room_of(event.room);
     if (!loaded) return std::unexpected(loaded.error());
@@ -55,7 +74,7 @@ class Ingest {
     c_.note(event.id);
     if (!room.exists) return bury(event, event.body.view(), "no such room");
     if (event.epoch != room.epoch && gaps_ == Gaps::refuse) return parted(event, room.epoch);
-    if (event.seq <= room.ingested) return {};
+    if (event.seq <= room.ingested || !continues(event, room)) return {};
     if (event.seq != room.ingested + 1 && gaps_ == Gaps::new_epoch) {
       if (auto begun = begin_epoch(event.room); !begun) return begun;
     } else if (event.seq != room.ingested + 1) {
@@ -88,6 +107,11 @@ class Ingest {
   }
 
  private:
+  // Not one that another host's events are to come before, or instead of which they came.
+  bool continues(const Event& event, const RoomState& room) const noexcept {
+    return gaps_ != Gaps::leave || (event.epoch == room.epoch && event.seq == room.ingested + 1);
+  }
+
   // Events of this room are lost: nobody may believe that he can resume over them.
   Result<void> begin_epoch(RoomId id) { return db_.run("UPDATE rooms SET epoch = epoch + 1 WHERE id = ?1", id); }
 
@@ -217,6 +241,8 @@ class Ingest {
 
 Task<Result<void>> SqliteConnection::ingest(const std::vector<Event>& events, Gaps gaps) {
   Ingest work(*this, gaps);
+  if (gaps == Gaps::refuse)
+    if (auto same = work.compare(events); !same) co_return same;
   for (const Event& event : events)
     if (auto taken = work.take(event); !taken) co_return taken;
   co_return work.finish();

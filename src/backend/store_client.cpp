@@ -250,9 +250,10 @@ Result<void> SqlDatabase::bump_epochs() {
   return write_now<void>(*this, [](Sql& db) { return backend::bump_epochs(db); });
 }
 
-Result<void> SqlDatabase::ingest(std::vector<Event> events) {
+Result<void> SqlDatabase::ingest(std::vector<Event> events, bool others) {
+  const Gaps gaps = others ? Gaps::leave : Gaps::new_epoch;
   return call_now<void>(
-      *this, &SqlDatabase::write, [events = std::move(events)](Sql& db) { return db.ingest(events, Gaps::new_epoch); },
+      *this, &SqlDatabase::write, [events = std::move(events), gaps](Sql& db) { return db.ingest(events, gaps); },
       true);
 }
 

@@ -13,6 +13,7 @@ namespace ringline::chat {
 namespace {
 
 constexpr std::int64_t kTogetherMs = 1000;  // what is stored within so long is let go of together
+constexpr std::int64_t kOthersMs = 100;     // before all is looked at again, where it is for other hosts to take in
 
 }  // namespace
 
@@ -48,7 +49,7 @@ bool Ingest::pump(bool now) {
   if (more || running_ || waiting_ < (now ? 1 : p_.o.store_batch) || p_.now_ms() < retry_ms_) return more;
   running_ = true;
   p_.o.scope.spawn(run());
-  return false;
+  return !running_ && looked_ > 0;
 }
 
 // A room that is not in memory any more had nothing to store.
@@ -70,6 +71,7 @@ bool Ingest::sweep() {
     }
     order_.pop_front();
   }
+  looked_ -= std::min(looked_, swept);
   if (swept > 0) {
     const std::int64_t now_ms = base::monotonic_ms();
     const bool with_last = !stored_.empty() && now_ms / kTogetherMs == stored_.back().at_ms / kTogetherMs;
@@ -93,13 +95,15 @@ void Ingest::let_go() {
   if (last_ticket > 0) p_.o.log.on_stored(last_ticket);
 }
 
-std::vector<Ingest::Taken> Ingest::choose(std::vector<Event>& batch) const {
+// Of the rooms that stand next in the order, a batch's length of it: those before them are other hosts' to take in, or there are none. (Where in the order a
+// room is found says nothing of what is taken: that begins behind what is stored.)
+std::vector<Ingest::Taken> Ingest::choose(std::vector<Event>& batch) {
   std::vector<Taken> taken;
   std::unordered_set<RoomId> chosen;
   const std::size_t most = p_.o.store_batch;
-  const std::size_t looked_at = std::min(order_.size(), most);
+  const std::size_t end = std::min(order_.size(), looked_ + most);
   batch.reserve(std::min(waiting_, most));
-  for (std::size_t i = 0; i < looked_at && batch.size() < most; ++i) {
+  for (std::size_t i = std::exchange(looked_, 0); i < end && batch.size() < most; ++i) {
     const Entry& entry = order_[i];
     if (is_stored(entry) || !chosen.insert(entry.room).second) continue;
     const HomeRoom& room = *p_.rooms.find(entry.room);
@@ -107,6 +111,11 @@ std::vector<Ingest::Taken> Ingest::choose(std::vector<Event>& batch) const {
     auto next = room.tail.entries().begin() + static_cast<std::ptrdiff_t>(room.stored_seq + 1 - room.tail_first());
     for (; next != room.tail.entries().end() && batch.size() < most; ++next) batch.push_back(next->event);
     taken.push_back({entry.room, batch.back().seq, room.room.epoch, batch.back().id});
+  }
+  if (taken.empty() && end < order_.size()) {
+    looked_ = end;
+  } else if (taken.empty()) {
+    retry_ms_ = p_.now_ms() + kOthersMs;
   }
   return taken;
 }

@@ -54,7 +54,7 @@ class Ingest {
     UserId subject;
   };
   base::Task<void> run();
-  std::vector<Taken> choose(std::vector<Event>& batch) const;
+  std::vector<Taken> choose(std::vector<Event>& batch);
   bool is_stored(const Entry& entry) const noexcept;
   bool sweep();
   void let_go();
@@ -76,6 +76,7 @@ class Ingest {
   };
   std::deque<Stored, base::Apart<Stored>> stored_;
   bool running_ = false;
+  std::size_t looked_ = 0;  // of order_: what is before that is for others to take in
   std::int64_t retry_ms_ = 0;
 };
 

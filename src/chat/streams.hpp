@@ -202,6 +202,7 @@ class Streams final : public BusListener {
   std::vector<RoomId> to_claim(std::int64_t now_ms) const;
   base::Task<void> claim(std::vector<RoomId> rooms);
   void claim_if_due(std::int64_t now_ms);
+  void take_stored(HomeRoom& room, std::uint64_t seq, EventId id);
 
   // streams_recovery.cpp
   base::Task<bool> recover(RoomId id, std::vector<RoomEvent> entries);

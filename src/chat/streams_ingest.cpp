@@ -27,6 +27,16 @@ std::vector<RoomId> Streams::to_claim(std::int64_t now_ms) const {
   return rooms;
 }
 
+// What another host has taken in is what this one has only if the last of it is.
+void Streams::take_stored(HomeRoom& room, std::uint64_t seq, EventId id) {
+  if (!id || seq < room.tail_first() || seq > room.room.last_seq) return;
+  if (room.tail.entries()[seq - room.tail_first()].event.id == id) {
+    p_.ingest.was_stored(room, seq);
+  } else {
+    parted(room.id());
+  }
+}
+
 base::Task<void> Streams::claim(std::vector<RoomId> rooms) {
   for (std::size_t from = 0; from < rooms.size(); from += kPlacesAtOnce) {
     const std::size_t to = std::min(rooms.size(), from + kPlacesAtOnce);
@@ -40,7 +50,7 @@ base::Task<void> Streams::claim(std::vector<RoomId> rooms) {
       if (!stream || !room) continue;
       stream->ours = (*claims)[i].ours;
       stream->claimed_ms = p_.now_ms();
-      if ((*claims)[i].epoch == room->room.epoch) p_.ingest.was_stored(*room, (*claims)[i].stored);
+      if ((*claims)[i].epoch == room->room.epoch) take_stored(*room, (*claims)[i].stored, (*claims)[i].id);
     }
   }
   claiming_ = false;

@@ -224,7 +224,13 @@ class BusSim final : public Bus {
         if (room.ingest_until_ms <= now) room.ingester = host_;
         const bool ours = room.ingester == host_;
         if (ours) room.ingest_until_ms = now + base::limits::kIngestLease.count();
-        claims.push_back({.ours = ours, .stored = room.stored, .epoch = room.epoch});
+        const RoomEvent* event = room.at(room.stored);
+        claims.push_back({.ours = ours,
+                          .stored = room.stored,
+                          .epoch = room.epoch,
+                          .id = event                         ? event->event.id
+                                : room.stored == room.trimmed ? room.trimmed_id
+                                                              : EventId{}});
       }
       return claims;
     });

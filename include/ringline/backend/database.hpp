@@ -76,8 +76,9 @@ class Database {
   // For start-up: these block.
   virtual base::Result<std::uint64_t> highest_id() = 0;  // at least that of all that was ever stored here
   virtual base::Result<void> bump_epochs() = 0;          // of every room: relaxed mode, after an unclean stop
-  // Of journals: events that are missing before one that is there are lost; the room gets a new epoch.
-  virtual base::Result<void> ingest(std::vector<chat::Event> events) = 0;
+  // Of journals: events that are missing before one that is there are lost; the room gets a new epoch. `others`: other hosts may have them; what does not
+  // follow is left to those.
+  virtual base::Result<void> ingest(std::vector<chat::Event> events, bool others = false) = 0;
 
   // For the command: these block; a server may be at work on the database meanwhile. A letter is known by its event's room, seq and id.
   // In that order, at most `limit` behind `after`.

@@ -215,9 +215,13 @@ class Redis {
   // Wanted until it is unsubscribed from, however often the server goes. Neither has an effect twice. False: too many channels, or too long a name.
   [[nodiscard]] bool subscribe(std::string_view channel);
   void unsubscribe(std::string_view channel);
+  // All subscriptions are made once more, on other connections: nothing comes any more that was published before this.
+  void subscribe_again();
 
   // Whether it is a cluster, where functions publish by SPUBLISH. Known once `start` has succeeded.
   bool is_cluster() const noexcept;
+  bool is_connected() const noexcept;     // as RedisHealth says
+  std::uint64_t losses() const noexcept;  // of connections for commands: behind each the server may be another
   RedisHealth health() const;
 
   struct Impl;

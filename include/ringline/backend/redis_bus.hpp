@@ -5,12 +5,16 @@
 //   putting back  it lost something, or may have (it was started again, or another has taken over): this core gives what it has, and waits for the others
 //   there         new events are taken
 //
+// After each loss of a connection it joins again: another server may answer. What is told on the subscriptions' connections is of the server as it was when
+// they were made, so where something is lost they are made again, before the listener hears of it: nothing of before comes after that.
+//
 // Who is alive is heard on the channel `global`, where each core of each host says so every kRedisHostEvery. A host that was heard of within kRedisHostLease is waited
 // for.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "ringline/backend/redis.hpp"
@@ -28,11 +32,11 @@ class RedisBus final : public chat::Bus, private RedisListener {
 
   // Waits until it can be used: see Redis::start.
   base::Task<base::Result<void>> start();
-  base::Task<void> close();
+  base::Task<void> close();           // who waits for an answer has it by then
   void on_tick(std::int64_t now_ms);  // a few times a second
   RedisHealth health() const { return redis_->health(); }
 
-  bool is_there() const noexcept override { return state_ == State::there; }
+  bool is_there() const noexcept override { return state_ == State::there && redis_->losses() == losses_; }
   base::Task<base::Result<chat::Verdict>> append(chat::Proposal proposal, chat::StreamPlace known) override;
   base::Task<base::Result<chat::StreamPage>> read(base::RoomId room, std::uint64_t after) override;
   base::Task<base::Result<std::vector<chat::StreamPlace>>> places(std::vector<base::RoomId> rooms) override;
@@ -71,9 +75,18 @@ class RedisBus final : public chat::Bus, private RedisListener {
   void say_alive(std::int64_t now_ms);
   base::Task<void> join();
   base::Task<void> wait_for_others();
-  base::Task<base::Result<bool>> hello(bool done);
+  // Of the servers, see redis_functions.hpp.
+  using Reigns = std::vector<std::string>;
+  struct Welcome {
+    bool ready = true;  // all of them take new events
+    Reigns reigns;
+  };
+  base::Task<base::Result<Welcome>> hello(std::string done_in);
+  void enter(Reigns reigns);
   void publish(std::string_view channel, std::string payload);
   base::Task<void> send(std::string key, Words words);
+  base::Task<base::Result<bool>> put_part_back(base::RoomId room, chat::StreamPlace end, chat::StreamPlace base,
+                                               std::span<const std::string> entries);
   void take_event(base::RoomId room, std::string_view text);
   void take_passing(base::RoomId room, std::string_view text);
   void take_user(base::UserId user, std::string_view text);
@@ -85,10 +98,15 @@ class RedisBus final : public chat::Bus, private RedisListener {
   std::unique_ptr<Redis> redis_;
   base::json::Reader json_;
   State state_ = State::away;
-  bool busy_ = false;  // joining, or waiting for others
+  bool busy_ = false;         // joining, or waiting for others
+  std::uint64_t losses_ = 0;  // of connections, when it joined
+  Reigns reigns_;             // in which it joined
+  Reigns there_in_;           // in which it was there last
+  Reigns subscribed_in_;      // since which the subscriptions were made
   bool closing_ = false;
   std::int64_t said_ms_ = 0;
   std::map<std::string, std::int64_t, std::less<>> alive_;  // other cores of all hosts: when they were heard of last
+  base::Scope scope_;
 };
 
 }  // namespace ringline::backend

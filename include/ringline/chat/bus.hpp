@@ -78,6 +78,7 @@ struct IngestClaim {
   bool ours = false;
   std::uint64_t stored = 0;  // as `Bus::stored` said last; perhaps less than the store has
   std::uint64_t epoch = 0;   // of that; 0: nothing was said
+  base::EventId id;          // of the event there; 0: not known
 };
 
 class BusListener {

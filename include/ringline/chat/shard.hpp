@@ -78,7 +78,7 @@ struct ShardOptions {
   Framer& framer;
   Blobs* blobs = nullptr;            // null: this shard keeps no files
   const FileLinks* links = nullptr;  // likewise
-  Bus* bus = nullptr;  // to the other hosts; null: this is the only one
+  Bus* bus = nullptr;                // to the other hosts; null: this is the only one
 };
 
 // An answer to a command that was not asked for by a socket (REST).

@@ -25,6 +25,7 @@ struct HeardOfBus final : chat::BusListener {
   std::vector<std::string> passing;
   std::vector<RoomId> following;
   std::vector<std::string> told;
+  std::function<void()> when_lost = [] {};
   void on_event(RoomEvent event) override { events.push_back(std::move(event)); }
   void on_passing(RoomId, unsigned host, std::string_view name, std::string_view body) override {
     passing.push_back(std::to_string(host) + " " + std::string(name) + " " + std::string(body));
@@ -33,7 +34,10 @@ struct HeardOfBus final : chat::BusListener {
     passing.push_back(user.text() + " " + std::string(what) + " " + std::string(body));
   }
   void on_following(RoomId room) override { following.push_back(room); }
-  void on_lost() override { told.emplace_back("lost"); }
+  void on_lost() override {
+    told.emplace_back("lost");
+    when_lost();
+  }
   void on_away() override { told.emplace_back("away"); }
   void on_back() override { told.emplace_back("back"); }
 };
@@ -49,10 +53,12 @@ class RedisBusTest : public RedisFixture, public testing::WithParamInterface<con
     for (auto& host : hosts_) run(closed(*host->bus));
   }
 
+  // A room that no other test has, in a cluster on its third server.
   void SetUp() override {
     RedisFixture::SetUp();
     if (IsSkipped()) return;
-    room_ = RoomId{static_cast<std::uint64_t>(base::wall_ms()) * 1000 + ++rooms_};
+    do room_ = RoomId{static_cast<std::uint64_t>(base::wall_ms()) * 1000 + ++rooms_};
+    while (slot_of("{" + room_.text() + "}") < 2 * kSlotsOfOne);
   }
 
   Host& start(unsigned number) {
@@ -68,10 +74,16 @@ class RedisBusTest : public RedisFixture, public testing::WithParamInterface<con
   // Until it takes new events, all hosts having put back what they have.
   Host& join(unsigned number) {
     Host& host = start(number);
-    EXPECT_TRUE(ticking([&] { return host.bus->is_there() || host.heard.told == std::vector<std::string>{"lost"}; }));
-    if (!host.bus->is_there()) host.bus->have_put_back();
-    EXPECT_TRUE(ticking([&] { return host.bus->is_there(); }));
+    EXPECT_TRUE(all_there());
     return host;
+  }
+  // Likewise all hosts; each puts back when it is told to.
+  bool all_there() {
+    return ticking([&] {
+      for (auto& host : hosts_)
+        if (!host->heard.told.empty() && host->heard.told.back() == "lost") host->bus->have_put_back();
+      return std::ranges::all_of(hosts_, [](const auto& host) { return host->bus->is_there(); });
+    });
   }
   template <class So>
   bool ticking(So so) {
@@ -109,6 +121,13 @@ class RedisBusTest : public RedisFixture, public testing::WithParamInterface<con
     return verdict ? *verdict : Verdict{};
   }
 
+  // How long Redis keeps that key of the room: -1: without an end.
+  std::string ttl(const std::string& what) {
+    return cli((std::string_view(GetParam()) == "single" ? "single" : "cluster-3") + std::string(" TTL 'room:{") +
+               room_.text() + "}:" + what + "'");
+  }
+
+  static constexpr unsigned kSlotsOfOne = 5461;  // of a cluster's server, see scripts/services
   RoomId room_;
 
  private:
@@ -196,6 +215,39 @@ TEST_P(RedisBusTest, WhatItLostIsPutBack) {
   EXPECT_EQ(page->events[0].event.body.view(), lost[0].event.body.view());
 }
 
+TEST_P(RedisBusTest, WhatIsLargeIsPutBackInPartsAndReadInPages) {
+  Host& one = join(1);
+  std::vector<RoomEvent> lost;
+  for (std::uint64_t seq = 1; seq <= 100; ++seq) {
+    lost.push_back(chat::with_seq(message(seq + 100, 5), seq));
+    std::string body(lost.back().event.body.view());
+    body.insert(body.find("line"), std::string(50'000, 'x'));
+    lost.back().event.body = base::Blob::copy_of(body);
+    ASSERT_TRUE(chat::find_message(lost.back()));
+  }
+  ASSERT_TRUE(run(one.bus->put_back(room_, {}, {}, lost)));
+  auto page = run(one.bus->read(room_, 0));
+  ASSERT_TRUE(page);
+  ASSERT_FALSE(page->events.empty());
+  EXPECT_LT(page->events.size(), 100U);
+  EXPECT_EQ(page->last.seq, 100U);
+  auto rest = run(one.bus->read(room_, page->events.back().event.seq));
+  ASSERT_TRUE(rest);
+  EXPECT_EQ(page->events.size() + rest->events.size(), 100U);
+}
+
+TEST_P(RedisBusTest, NothingIsPutBackIntoAnotherEpoch) {
+  Host& one = join(1);
+  ASSERT_TRUE(run(one.bus->begin_epoch(room_, {.epoch = 2, .seq = 7})));
+  std::vector<RoomEvent> lost{chat::with_seq(message(11, 5), 8)};
+  for (const std::uint64_t epoch : {1U, 3U}) {
+    auto put = run(one.bus->put_back(room_, {.epoch = epoch, .seq = 7}, {.epoch = epoch, .seq = 7}, lost));
+    ASSERT_FALSE(put);
+    EXPECT_EQ(put.error().code, Errc::conflict);
+  }
+  EXPECT_TRUE(run(one.bus->put_back(room_, {.epoch = 2, .seq = 7}, {.epoch = 2, .seq = 7}, lost)));
+}
+
 TEST_P(RedisBusTest, ANewEpochBeginsOnce) {
   Host& one = join(1);
   ASSERT_EQ(append(one, message(11, 5, "a"), {}).kind, Kind::taken);
@@ -216,14 +268,65 @@ TEST_P(RedisBusTest, OneHostTakesIn) {
   auto claim = [&](Host& host) { return run(host.bus->claim_ingest({room_}))->front(); };
   EXPECT_TRUE(claim(one).ours);
   EXPECT_FALSE(claim(two).ours);
-  one.bus->stored({{.room = room_, .seq = 1, .id = EventId{11}}});
+  EXPECT_EQ(claim(two).epoch, 0U);
+  one.bus->stored({{.room = room_, .seq = 1, .epoch = 1, .id = EventId{11}}});
   EXPECT_TRUE(until([&] { return claim(two).stored == 1; }));
+  EXPECT_EQ(claim(two).epoch, 1U);
+  EXPECT_EQ(claim(two).id, EventId{11});
   EXPECT_TRUE(claim(one).ours);
   auto places = run(two.bus->places({room_, RoomId{4}}));
   ASSERT_TRUE(places);
   EXPECT_EQ((*places)[0].seq, 1U);
   EXPECT_EQ((*places)[0].id, EventId{11});
   EXPECT_EQ((*places)[1].seq, 0U);
+}
+
+TEST_P(RedisBusTest, ARoomWithoutAStreamIsTakenInByOneHostToo) {
+  Host& one = join(1);
+  Host& two = join(2);
+  EXPECT_TRUE(run(two.bus->claim_ingest({room_}))->front().ours);
+  EXPECT_FALSE(run(one.bus->claim_ingest({room_}))->front().ours);
+  EXPECT_EQ(append(one, message(11, 5), {}).kind, Kind::taken);
+  EXPECT_FALSE(run(one.bus->claim_ingest({room_}))->front().ours);
+  EXPECT_EQ(ttl("state"), "-1");
+}
+
+// What is said of a room's seqs is of one history.
+TEST_P(RedisBusTest, WhatIsStoredOfAnotherHistoryIsPassedOver) {
+  Host& one = join(1);
+  ASSERT_EQ(append(one, message(11, 5), {}).kind, Kind::taken);
+  ASSERT_EQ(append(one, message(12, 5), {.seq = 1}).kind, Kind::taken);
+  auto claim = [&] { return run(one.bus->claim_ingest({room_}))->front(); };
+  one.bus->stored({{.room = room_, .seq = 2, .epoch = 1, .id = EventId{11}}});
+  one.bus->stored({{.room = room_, .seq = 2, .epoch = 2, .id = EventId{12}}});
+  one.bus->stored({{.room = room_, .seq = 3, .epoch = 1, .id = EventId{13}}});
+  one.bus->stored({{.room = room_, .seq = 2, .epoch = 1, .id = {}}});
+  EXPECT_EQ(claim().epoch, 0U);
+  EXPECT_EQ(ttl("log"), "-1");
+  one.bus->stored({{.room = room_, .seq = 2, .epoch = 1, .id = EventId{12}}});
+  EXPECT_TRUE(until([&] { return claim().stored == 2; }));
+  EXPECT_NE(ttl("log"), "-1");
+  // The next epoch begins behind what the database has.
+  ASSERT_TRUE(run(one.bus->begin_epoch(room_, {.epoch = 2, .seq = 1, .id = EventId{11}})));
+  EXPECT_EQ(claim().stored, 1U);
+  EXPECT_EQ(claim().epoch, 2U);
+  one.bus->stored({{.room = room_, .seq = 2, .epoch = 1, .id = EventId{12}}});
+  EXPECT_EQ(claim().stored, 1U);
+}
+
+// A room that is forgotten when nothing happens in it is not, when something does.
+TEST_P(RedisBusTest, WhatIsNotStoredDoesNotExpire) {
+  Host& one = join(1);
+  ASSERT_TRUE(run(one.bus->put_back(room_, {}, {.epoch = 1, .seq = 7, .id = EventId{9}}, {})));
+  EXPECT_NE(ttl("state"), "-1");
+  std::vector<RoomEvent> lost{chat::with_seq(message(11, 5), 8)};
+  ASSERT_TRUE(run(one.bus->put_back(room_, {.epoch = 1, .seq = 7}, {.epoch = 1, .seq = 7}, lost)));
+  EXPECT_EQ(ttl("state"), "-1");
+  EXPECT_EQ(ttl("log"), "-1");
+  one.bus->stored({{.room = room_, .seq = 8, .epoch = 1, .id = EventId{11}}});
+  EXPECT_TRUE(until([&] { return ttl("log") != "-1"; }));
+  EXPECT_EQ(append(one, message(12, 5), {.seq = 8, .id = EventId{11}}).kind, Kind::taken);
+  for (const char* what : {"state", "log", "keys"}) EXPECT_EQ(ttl(what), "-1");
 }
 
 TEST_P(RedisBusTest, WhatPassesComesToTheOthers) {
@@ -275,19 +378,16 @@ std::vector<std::string> servers(std::string_view which) {
   if (which == "single") return {"single"};
   return {"cluster-1", "cluster-2", "cluster-3"};
 }
-std::string server_of(std::string_view which, RoomId room) {
-  const auto all = servers(which);
-  return all[std::min<std::size_t>(slot_of("{" + room.text() + "}") / 5461U, all.size() - 1)];
-}
+std::string server_of(std::string_view which) { return servers(which).back(); }
 
 TEST_P(RedisBusTest, AServerThatIsStartedAgainGetsBackWhatItLost) {
   Host& one = join(1);
   Host& two = join(2);
   ASSERT_EQ(append(one, message(11, 5, "a"), {}).kind, Kind::taken);
   for (Host* host : {&one, &two}) host->heard.told.clear();
-  control("kill " + server_of(GetParam(), room_));
+  control("kill " + server_of(GetParam()));
   EXPECT_TRUE(ticking([&] { return !one.bus->is_there() && !two.bus->is_there(); }));
-  control("start " + server_of(GetParam(), room_));
+  control("start " + server_of(GetParam()));
   EXPECT_TRUE(ticking([&] { return one.heard.told.size() == 2 && two.heard.told.size() == 2; }));
   EXPECT_THAT(one.heard.told, testing::ElementsAre("away", "lost"));
   EXPECT_THAT(two.heard.told, testing::ElementsAre("away", "lost"));
@@ -308,7 +408,7 @@ TEST_P(RedisBusTest, AFullServerTakesNothingAndStillForgets) {
   for (const std::string& server : servers(GetParam())) cli(server + " CONFIG SET maxmemory 1");
   auto refused = run(one.bus->append(message(12, 5), {.seq = 1, .id = EventId{11}}));
   auto page = run(one.bus->read(room_, 0));
-  one.bus->stored({{.room = room_, .seq = 1, .id = EventId{11}}});
+  one.bus->stored({{.room = room_, .seq = 1, .epoch = 1, .id = EventId{11}}});
   const bool stored = until([&] {
     auto claims = run(one.bus->claim_ingest({room_}));
     return claims && claims->front().stored == 1;
@@ -321,7 +421,90 @@ TEST_P(RedisBusTest, AFullServerTakesNothingAndStillForgets) {
   EXPECT_EQ(append(one, message(12, 5), {.seq = 1, .id = EventId{11}}).seq, 2U);
 }
 
+// What is told on a connection of before is of the server as it was: it is gone by the time that the loss is told. (Without its functions a server has
+// forgotten that anybody put anything back.)
+TEST_P(RedisBusTest, NothingOfBeforeComesAfterALoss) {
+  Host& one = join(1);
+  one.bus->follow(room_);
+  ASSERT_TRUE(until([&] { return !one.heard.following.empty(); }));
+  const std::string server = server_of(GetParam());
+  auto subscribed_by = [&] {
+    const std::string clients = cli(server + " CLIENT LIST TYPE pubsub");
+    return clients.substr(0, clients.find(' '));
+  };
+  const std::string before = subscribed_by();
+  EXPECT_THAT(before, testing::StartsWith("id="));
+  bool gone = false;
+  one.heard.when_lost = [&] {
+    for (int tries = 0; tries < 100 && !gone; ++tries) gone = subscribed_by() != before;
+  };
+  one.heard.following.clear();
+  one.heard.told.clear();
+  cli(server + " FUNCTION FLUSH");
+  ASSERT_TRUE(ticking([&] {
+    if (one.bus->is_there()) (void)run(one.bus->append(message(11, 5), {}));
+    return !one.heard.told.empty() && one.heard.told.back() == "lost";
+  }));
+  EXPECT_TRUE(gone);
+  EXPECT_THAT(one.heard.told, testing::ElementsAre("away", "lost"));
+  EXPECT_TRUE(until([&] { return !one.heard.following.empty(); }));
+  EXPECT_TRUE(all_there());
+  EXPECT_EQ(append(one, message(11, 5), {}).seq, 1U);
+}
+
 INSTANTIATE_TEST_SUITE_P(Of, RedisBusTest, testing::Values("single", "cluster"));
+
+// A replica takes over, and gives way again.
+class RedisBusFailoverTest : public RedisBusTest {
+ protected:
+  static bool in_cluster() { return std::string_view(GetParam()) == "cluster"; }
+  void SetUp() override {
+    RedisBusTest::SetUp();
+    if (IsSkipped()) return;
+    while (slot_of("{" + room_.text() + "}") >= kSlotsOfOne) ++room_.value;  // of the server that has a replica
+  }
+  static std::string master() {
+    if (in_cluster()) return role("cluster-1") == "master" ? "cluster-1" : "cluster-4";
+    const std::string place = cli("sentinel-1 SENTINEL GET-MASTER-ADDR-BY-NAME main");
+    return place.ends_with(control("port main-1")) ? "main-1" : "main-2";
+  }
+  static std::string role(const std::string& server) {
+    const std::string said = cli(server + " ROLE");
+    return said.substr(0, said.find('\n'));
+  }
+  static bool lost(const Host& host) { return std::ranges::count(host.heard.told, "lost") > 0; }
+  // The other server is the master, and has all that this one had.
+  void fail_over() {
+    const std::string before = master();
+    ASSERT_TRUE(until([&] { return cli(before + " WAIT 1 1000") == "1"; }));
+    const std::string other = before == "cluster-1" ? "cluster-4" : "cluster-1";
+    ASSERT_TRUE(until([&] {
+      return cli(in_cluster() ? other + " CLUSTER FAILOVER" : std::string("sentinel-1 SENTINEL FAILOVER main")) == "OK";
+    }));
+    ASSERT_TRUE(ticking([&] { return master() != before && role(before) == "slave"; }));
+  }
+};
+
+TEST_P(RedisBusFailoverTest, IsALossAndSoIsTheWayBack) {
+  Host& one = join(1);
+  Host& two = join(2);
+  ASSERT_EQ(append(one, message(11, 5), {}).seq, 1U);
+  for (std::uint64_t seq = 2; seq <= 3; ++seq) {
+    for (Host* host : {&one, &two}) host->heard.told.clear();
+    fail_over();
+    EXPECT_TRUE(ticking([&] {
+      // Whoever does not hear of it otherwise is told so by the server.
+      for (Host* host : {&one, &two})
+        if (host->bus->is_there() && host->heard.told.empty())
+          (void)run(host->bus->append(message(99, 5), {.seq = 99}));  // no reign has as much
+      return lost(one) && lost(two);
+    }));
+    EXPECT_TRUE(all_there());
+    EXPECT_EQ(append(two, message(10 + seq, 5), {.seq = seq - 1, .id = EventId{9 + seq}}).seq, seq);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, RedisBusFailoverTest, testing::Values("sentinel", "cluster"));
 
 }  // namespace
 }  // namespace ringline::backend::test

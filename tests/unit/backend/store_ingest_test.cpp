@@ -80,6 +80,64 @@ TEST_P(Ingest, WhatIsOfAnotherEpochIsRefusedWithItsRoom) {
   EXPECT_EQ(ingested(), 2U);
 }
 
+// The same place in another history.
+Event another(Event event) {
+  const EventId id{event.id.value + 500};
+  std::string body(event.body.view());
+  for (std::size_t at = 0; (at = body.find(event.id.text(), at)) != body.npos;)
+    body.replace(at, event.id.text().size(), id.text());
+  event.id = id;
+  event.body = base::Blob::copy_of(body);
+  return event;
+}
+
+TEST_P(Ingest, AnotherEventAtASeqThatIsTakenIsRefusedWithItsRoom) {
+  add_room(101, "Other", ann_);
+  std::vector<Event> batch{message(kRoom, 1, ann_, "one"), joined(2, bob_), message(kRoom, 3, UserId{404}, "nobody's"),
+                           message(kRoom, 4, ann_, "four")};
+  ASSERT_TRUE(ingest(batch));
+  auto refused = [&](std::vector<Event> events) {
+    events.insert(events.begin(), message(RoomId{101}, 1, ann_, "x"));
+    auto taken = ingest(std::move(events));
+    return !taken && taken.error().code == Errc::conflict && taken.error().field == "100";
+  };
+  const Event next = message(kRoom, 5, ann_, "five");
+  EXPECT_TRUE(refused({another(batch[3]), next}));
+  EXPECT_TRUE(refused({batch[0], another(batch[1])}));  // and ends before what is there
+  EXPECT_TRUE(refused({another(batch[2])}));
+  EXPECT_TRUE(refused({another(message(kRoom, 2, ann_, "two")), batch[2], batch[3], next}));
+  EXPECT_TRUE(refused({another(joined(4, bob_))}));
+  EXPECT_EQ(ingested(), 4U);
+  EXPECT_EQ(run(store().load_room(RoomId{101}))->room.last_seq, 0U);
+  EXPECT_EQ(raw("SELECT seq FROM dead_letters"), "3");
+  batch.push_back(next);
+  EXPECT_TRUE(ingest(batch));
+  EXPECT_TRUE(ingest({batch[1], batch[2]}));
+  EXPECT_EQ(ingested(), 5U);
+}
+
+TEST_P(Ingest, OfAnEphemeralRoomWhatIsKeptIsCompared) {
+  const RoomId gone{101};
+  add_room(101, "Gone", ann_, true);
+  std::vector<Event> batch{message(gone, 1, ann_, "secret", "k1"), message(gone, 2, ann_, "secret")};
+  for (Event& e : batch) e.at_ms = base::wall_ms();
+  ASSERT_TRUE(ingest(batch));
+  EXPECT_TRUE(ingest(batch));
+  EXPECT_EQ(ingest({another(batch[0])}).error().field, "101");
+}
+
+TEST_P(Ingest, WhatOtherHostsMayHaveIsLeftToThem) {
+  ASSERT_TRUE(ingest({message(kRoom, 1, ann_, "one")}));
+  Event old = message(kRoom, 3, ann_, "of another epoch");
+  old.epoch = 2;
+  ASSERT_TRUE(store_->ingest({message(kRoom, 2, ann_, "two"), old, message(kRoom, 4, ann_, "four")}, true));
+  EXPECT_EQ(ingested(), 2U);
+  EXPECT_EQ(run(store().load_room(kRoom))->room.epoch, 1U);
+  ASSERT_TRUE(store_->ingest({message(kRoom, 3, ann_, "three"), message(kRoom, 4, ann_, "four")}, true));
+  EXPECT_EQ(ingested(), 4U);
+  EXPECT_EQ(raw("SELECT count(*) FROM dead_letters"), "0");
+}
+
 TEST_P(Ingest, AnEpochBeginsOnceWhoeverAsks) {
   EXPECT_EQ(run(store().begin_epoch(kRoom, 2))->epoch, 2U);
   EXPECT_EQ(run(store().begin_epoch(kRoom, 2))->epoch, 2U);
