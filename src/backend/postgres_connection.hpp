@@ -25,9 +25,6 @@ inline constexpr int kTryAgain = 1;
 // What a server must be to be used: one that takes writes, or any.
 enum class ServerRole : std::uint8_t { primary, any };
 
-// For statements over thousands of rows or many partitions: by the planner's figures they are worth compiling, which takes longer than running them.
-inline constexpr const char* kNoJit = "SET LOCAL jit = off";
-
 // One of the servers that a URL names, as libpq takes it.
 struct PostgresTarget {
   std::vector<std::pair<std::string, std::string>> options;

@@ -147,7 +147,6 @@ class Search {
   }
 
   Task<Result<chat::SearchPage>> run() {
-    c_.queue(kNoJit, {});
     auto places = co_await c_.query("SELECT value FROM meta WHERE name = 'text_places'");
     if (!places) co_return std::unexpected(places.error());
     page_.indexed = places->empty() ? 0 : places->front().number(0);
@@ -223,7 +222,6 @@ class Search {
 }  // namespace
 
 Task<Result<TextFeed>> feed_texts(PostgresConnection& c, std::int64_t& partitions) {
-  c.queue(kNoJit, {});
   auto locked = co_await c.query(kLockFeed);
   if (!locked) co_return std::unexpected(locked.error());
   TextFeed fed;
