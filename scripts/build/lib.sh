@@ -2,7 +2,7 @@
 
 say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
 
-# need_packages build|test: installs what is missing, or says how to.
+# need_packages build|full|test: installs what is missing, or says how to.
 need_packages() {
   command -v dpkg-query > /dev/null || { say "not a Debian system: see scripts/packages for what is needed"; return 0; }
   missing=$(./scripts/packages "$1" --missing | tr '\n' ' ')

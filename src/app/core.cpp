@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 
+#include <algorithm>
+
 #include "app/content.hpp"
 #include "app/offload.hpp"
 #include "app/rest.hpp"
@@ -19,7 +21,17 @@ namespace {
 constexpr std::uint32_t kReconnectSpreadMs = 2000;  // clients of a stopping server come back spread over this
 constexpr std::chrono::milliseconds kHearing{50};   // between telling the clients and closing them
 constexpr std::chrono::milliseconds kDrainStep{5};
+constexpr std::chrono::milliseconds kRecoverAgain{500};
 constexpr std::int64_t kRestAfterMs = 25'000;  // nothing was accepted, sequenced or delivered for so long
+
+void fail_start(Process& process, const base::Error& error) {
+  if (!process.failed.exchange(true)) process.failure = error.message;
+}
+
+bool all_begun(const Process& process) {
+  return process.failed ||
+         std::ranges::all_of(process.state, [](const Process::CoreState& core) { return core.begun.load(); });
+}
 
 }  // namespace
 
@@ -38,18 +50,27 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
   auto journal = backend::Journal::open(std::move(options), loop, process.workers, core->told_);
   if (!journal) return std::unexpected(journal.error());
   core->journal_ = std::move(*journal);
+  loop.add_hook(*core);  // before the bus: what it has to say in a turn goes out in that turn
+  if (process.redis) {
+    auto bus = backend::RedisBus::make(loop, process.workers, *process.redis, process.host, core->told_by_bus_,
+                                       process.settings.ack_replicas);
+    if (!bus) return std::unexpected(bus.error());
+    core->bus_ = std::move(*bus);
+  }
   core->store_ = process.store.client(loop, &process.links());
   core->blobs_ = process.offload->client(loop);
   protocol::HttpLimits http_limits = core->doors_.http_limits();
   http_limits.streams = &streams_body;
-  core->server_ = std::make_unique<net::Server>(loop, net::ServerOptions{.core = loop.core(),
+  core->server_ = std::make_unique<net::Server>(loop, net::ServerOptions{.host = process.host,
+                                                                         .core = loop.core(),
                                                                          .connections_max = process.connections_max,
                                                                          .settings = settings,
                                                                          .http = core->http_,
                                                                          .doors = &core->doors_,
                                                                          .hand_over = process.hand_over.get(),
                                                                          .http_limits = http_limits});
-  core->shard_ = std::make_unique<chat::Shard>(chat::ShardOptions{.core = loop.core(),
+  core->shard_ = std::make_unique<chat::Shard>(chat::ShardOptions{.host = process.host,
+                                                                  .core = loop.core(),
                                                                   .cores = process.cores,
                                                                   .highest_id = process.highest_id,
                                                                   .tail_bytes = process.tail_bytes,
@@ -62,13 +83,46 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
                                                                   .scope = loop.scope(),
                                                                   .framer = core->doors_,
                                                                   .blobs = core->blobs_.get(),
-                                                                  .links = &process.links()});
+                                                                  .links = &process.links(),
+                                                                  .bus = core->bus_.get()});
   core->told_.shard = core->shard_.get();
+  core->told_by_bus_.shard = &core->shard_->bus_listener();
   core->doors_.set_shard(*core->shard_);
-  loop.add_hook(*core);
   loop.add_hook(*core->journal_);
   loop.timers().arm(core->tick_, loop.now_ms() + chat::Shard::kTickMs);
   return core;
+}
+
+void Core::begin() { loop_.scope().spawn(begin_all()); }
+
+// Without Redis the host starts all the same, unless waiting would not help: its own members can chat.
+base::Task<void> Core::begin_all() {
+  if (bus_ && !process_.failed) {
+    auto started = co_await bus_->start();
+    if (!started && started.error().code == base::Errc::invalid) {
+      fail_start(process_, started.error());
+    } else {
+      if (!started) base::log::warn("redis_not_reached", {{"for", "start"}, {"why", started.error().message}});
+      co_await recover(false);
+      recovered_ = true;
+    }
+  }
+  process_.state[loop_.core()].begun.store(true);
+  for (unsigned core = 0; core < process_.cores; ++core) loop_.send(core, loop::make_mail([] {}));  // they look again
+}
+
+// What the journals held of rooms whose home this is. Where that cannot be done now (the store is away) it is tried again, while the host is at work.
+base::Task<void> Core::recover(bool again) {
+  std::vector<chat::Event>& events = process_.recovered[loop_.core()];
+  for (;;) {
+    if (again) co_await loop_.sleep(kRecoverAgain);
+    if (process_.draining || process_.failed) co_return;
+    bool done = co_await shard_->recover(events);
+    if (done) break;
+    if (!again) co_return loop_.scope().spawn(recover(true));
+  }
+  std::vector<chat::Event>().swap(events);
+  process_.keeper.on_recovered();
 }
 
 base::Result<std::uint16_t> Core::listen(std::uint16_t port) { return server_->listen(port); }
@@ -111,11 +165,25 @@ void Core::on_turn_end() {
 }
 
 void Core::on_tick() {
+  // Before what the run before left is in the rooms nothing of it could be put back where the bus has lost it.
+  if (bus_ && recovered_) bus_->on_tick(loop_.now_ms());
   shard_->on_tick(loop_.now_ms());
+  if (bus_) note_bus();
   process_.state[loop_.core()].journal_well.store(journal_->healthy(), std::memory_order_relaxed);
   if (loop_.core() == 0) tend_store();
   rest_if_quiet();
   loop_.timers().arm(tick_, loop_.now_ms() + chat::Shard::kTickMs);
+}
+
+void Core::note_bus() {
+  const backend::RedisHealth health = bus_->health();
+  process_.state[loop_.core()].bus_there.store(bus_->is_there(), std::memory_order_relaxed);
+  base::Metrics& metrics = loop_.metrics();
+  metrics.redis_calls = health.counters.calls;
+  metrics.redis_failures = health.counters.failures + health.counters.refused;
+  metrics.redis_connects = health.counters.connects;
+  metrics.redis_away = bus_->is_there() ? 0 : 1;
+  metrics.redis_queued = health.queued;
 }
 
 // What the store wants of us now and then: once a process.
@@ -123,6 +191,8 @@ void Core::tend_store() {
   process_.store.tend();
   loop_.metrics().text_lag_messages = process_.store.texts_waiting();
   JournalKeeper& keeper = process_.keeper;
+  if (keeper.removed() && bus_)
+    for (unsigned core = 0; core < process_.cores; ++core) post(core, [](chat::Shard& shard) { shard.recovered(); });
   if (keeper.begin() && !process_.workers.submit([&keeper] { keeper.run(); })) keeper.skip();
 }
 
@@ -150,8 +220,11 @@ Health Core::health() const noexcept {
                 .store = process_.store.healthy(),
                 .draining = process_.draining.load(std::memory_order_relaxed)};
   if (const base::CircuitBreaker* breaker = process_.offload->breaker()) health.s3 = breaker->state();
-  for (const Process::CoreState& core : process_.state)
+  if (bus_) health.bus = true;
+  for (const Process::CoreState& core : process_.state) {
     health.journal = health.journal && core.journal_well.load(std::memory_order_relaxed);
+    if (bus_) health.bus = *health.bus && core.bus_there.load(std::memory_order_relaxed);
+  }
   return health;
 }
 
@@ -227,6 +300,7 @@ base::Task<void> Core::drain_and_stop() {
   server_->kill_all();
   while (!no_connections()) co_await loop_.sleep(kDrainStep);
   blobs_->cut();
+  if (bus_) co_await leave_bus();
   while (loop_.scope().running() > 1)
     co_await loop_.sleep(kDrainStep);  // all but this one: what was begun for them ends
   base::log::info("core_drained", {{"stored", stored}});
@@ -243,6 +317,14 @@ base::Task<void> Core::drain_and_stop() {
   loop_.stop();
 }
 
+// What was begun with the bus (of users who went, say) has as long as a call of it may take; then nobody waits for it any more.
+base::Task<void> Core::leave_bus() {
+  const std::int64_t deadline = loop_.now_ms() + base::limits::kBusTimeout.count();
+  while (loop_.now_ms() < deadline && loop_.scope().running() > 1) co_await loop_.sleep(kDrainStep);
+  shard_->end();
+  co_await bus_->close();
+}
+
 void HttpDoor::handle(base::ConnectionId connection, net::HttpRequest request) {
   core_.scope().spawn(answer(core_, door_, connection, std::move(request)));
 }
@@ -251,14 +333,6 @@ base::Task<void> HttpDoor::answer(Core& core, Door door, base::ConnectionId conn
   net::HttpResponse response = co_await answer_http(core, door, std::move(request));
   core.server(door).respond(connection, std::move(response));
 }
-
-namespace {
-
-void fail_start(Process& process, const base::Error& error) {
-  if (!process.failed.exchange(true)) process.failure = error.message;
-}
-
-}  // namespace
 
 void run_core(Process& process, unsigned core) {
   base::log::set_core(core);
@@ -288,6 +362,8 @@ void run_core(Process& process, unsigned core) {
     return;
   }
   Core& wired = **made;
+  wired.begin();
+  while (!all_begun(process)) loop.turn(true);
   if (!process.failed && core == 0) {
     auto port = wired.listen(process.settings.port);
     if (port) {

@@ -9,6 +9,7 @@
 #include "app/routes.hpp"
 #include "ringline/backend/blobs.hpp"
 #include "ringline/backend/journal.hpp"
+#include "ringline/backend/redis_bus.hpp"
 #include "ringline/base/circuit_breaker.hpp"
 #include "ringline/chat/shard.hpp"
 #include "ringline/net/chat_doors.hpp"
@@ -23,6 +24,7 @@ struct Health {
   bool journal = true;
   bool store = true;
   bool draining = false;
+  std::optional<bool> bus = std::nullopt;                        // none: this host stands alone
   std::optional<base::CircuitBreaker::State> s3 = std::nullopt;  // none: files are in DATA_DIR
   bool files() const noexcept { return !s3 || *s3 == base::CircuitBreaker::State::closed; }
 };
@@ -45,6 +47,8 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
 
   // Opens the journal; the error says why it cannot.
   static base::Result<std::unique_ptr<Core>> make(Process& process, loop::Loop& loop);
+  // Connects the bus and takes in what the run before left: CoreState::begun says when that is done, as far as it can be for now.
+  void begin();
   base::Result<std::uint16_t> listen(std::uint16_t port);
   base::Result<void> listen_for_admins();  // ADMIN_PORT, if it is set: on one core
   void drain();                            // SIGTERM: tells clients, keeps what is there, stops the loop
@@ -56,6 +60,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   const chat::FileLinks& links() const noexcept { return process_.links(); }
   const chat::SignedLinks& signed_links() const noexcept { return process_.signed_links; }
   Health health() const noexcept;
+  backend::RedisHealth redis() const { return bus_ ? bus_->health() : backend::RedisHealth(); }  // of this core
   double uptime_seconds() const noexcept;
   // The user id in an access token that verifies; empty otherwise.
   std::string subject_of(std::string_view bearer) const;
@@ -74,9 +79,13 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   void on_turn_end() override;
   void on_tick();
   void tend_store();
+  void note_bus();
+  base::Task<void> begin_all();
+  base::Task<void> recover(bool again);
   void rest_if_quiet();
   void on_flush_due() {}  // the turn that the timer brings ends with a flush
   base::Task<void> drain_and_stop();
+  base::Task<void> leave_bus();
   bool no_connections() const noexcept { return server_->empty() && (!admin_ || admin_->empty()); }
 
   Process& process_;
@@ -88,17 +97,36 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
     void on_failed(std::uint64_t first, std::uint64_t last) override { shard->on_failed(first, last); }
   };
 
+  // Likewise the bus.
+  struct ToldByBus final : chat::BusListener {
+    chat::BusListener* shard = nullptr;
+    void on_event(chat::RoomEvent event) override { shard->on_event(std::move(event)); }
+    void on_passing(base::RoomId room, unsigned host, std::string_view name, std::string_view body) override {
+      shard->on_passing(room, host, name, body);
+    }
+    void on_user(base::UserId user, std::string_view what, std::string_view body) override {
+      shard->on_user(user, what, body);
+    }
+    void on_following(base::RoomId room) override { shard->on_following(room); }
+    void on_lost() override { shard->on_lost(); }
+    void on_away() override { shard->on_away(); }
+    void on_back() override { shard->on_back(); }
+  };
+
   net::ChatDoors doors_;
   HttpDoor http_{*this, Door::everybody};
   HttpDoor admin_http_{*this, Door::admin};
   Told told_;
+  ToldByBus told_by_bus_;
   std::unique_ptr<backend::Journal> journal_;
+  std::unique_ptr<backend::RedisBus> bus_;  // null: this host stands alone
   std::unique_ptr<chat::Store> store_;
   std::unique_ptr<backend::BlobsClient> blobs_;
   std::unique_ptr<chat::Shard> shard_;
   std::unique_ptr<net::Server> server_;
   std::unique_ptr<base::Settings> admin_settings_;  // with the admin listener's address
   std::unique_ptr<net::Server> admin_;              // null: another core, or no ADMIN_PORT
+  bool recovered_ = false;                          // as far as it could be at the start
   // What says that a core is busy, and since when it has not changed.
   std::uint64_t busy_count_ = 0;
   std::int64_t busy_ms_ = 0;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -19,6 +20,8 @@ namespace {
 
 constexpr std::size_t kSecretBytes = 48;
 constexpr std::size_t kSmallFileBytes = 4096;
+constexpr std::string_view kHost = "host";
+constexpr std::size_t kHolderBytes = 16;
 
 std::string read_small_file(const std::string& path) {
   std::string text(kSmallFileBytes, '\0');
@@ -77,6 +80,18 @@ base::Result<void> DataDir::write_file(std::string_view name, std::string_view c
 base::Result<void> DataDir::remove_file(std::string_view name) const {
   if (auto removed = loop::disk::remove(file(name)); !removed) return removed;
   return loop::disk::sync_directory(path_);
+}
+
+backend::HostNumber DataDir::host_number() const {
+  const std::string text = read_small_file(file(kHost));
+  backend::HostNumber host{.number = 0, .holder = base::random_token(kHolderBytes), .former = {}};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), host.number);
+  if (error == std::errc{} && *end == ' ') host.former = end + 1;
+  return host;
+}
+
+base::Result<void> DataDir::keep(const backend::HostNumber& host) const {
+  return write_file(kHost, std::to_string(host.number) + " " + host.holder + "\n");
 }
 
 base::Result<std::vector<std::string>> DataDir::jwt_secrets(const base::Settings& settings) const {

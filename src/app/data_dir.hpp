@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "ringline/backend/database.hpp"
 #include "ringline/base/result.hpp"
 #include "ringline/base/settings.hpp"
 #include "ringline/loop/ring.hpp"
@@ -26,6 +27,9 @@ class DataDir {
   base::Result<std::vector<std::string>> jwt_secrets(const base::Settings& settings) const;
   // Who this host is to a database that several may reach: made on first start and kept in `host-token`.
   base::Result<std::string> host_token() const { return kept_token("host-token"); }
+  // The number of this host among several, kept in `host` with who held it for the last run: see backend::HostNumber.
+  backend::HostNumber host_number() const;
+  base::Result<void> keep(const backend::HostNumber& host) const;
   // Writes `name` whole or not at all.
   base::Result<void> write_file(std::string_view name, std::string_view content) const;
   // Gone for good when it answers.

@@ -19,9 +19,18 @@ constexpr std::int64_t kRetryMs = 5000;
 }  // namespace
 
 JournalKeeper::JournalKeeper(std::string data_dir, std::unique_ptr<backend::Recovery> recovered,
-                             backend::Database& store)
-    : data_dir_(std::move(data_dir)), store_(store), began_ms_(base::monotonic_ms()), recovered_(std::move(recovered)) {
+                             backend::Database& store, unsigned recovering)
+    : data_dir_(std::move(data_dir)),
+      store_(store),
+      hosts_(recovering == 0 ? backend::Hosts::one : backend::Hosts::several),
+      taken_in_ms_(recovering == 0 ? base::monotonic_ms() : INT64_MAX),
+      recovering_(recovering),
+      recovered_(std::move(recovered)) {
   store_.keep_journals(recovered_ != nullptr);
+}
+
+void JournalKeeper::on_recovered() noexcept {
+  if (recovering_.fetch_sub(1) == 1) taken_in_ms_ = base::monotonic_ms();
 }
 
 bool JournalKeeper::begin() {
@@ -31,7 +40,7 @@ bool JournalKeeper::begin() {
     rewinds_ = rewinds;
     due_ms_ = now_ms + kSettledMs;
   }
-  const bool safe = recovered_ && store_.safe_before_ms() > began_ms_;
+  const bool safe = recovered_ && store_.safe_before_ms() > taken_in_ms_;
   if (now_ms < due_ms_ || (rewinds_ == retaken_ && !safe)) return false;
   running_ = true;
   return true;
@@ -49,14 +58,15 @@ void JournalKeeper::run() {
 
 // Per room in the order of seqs, up to the first that is too young.
 base::Result<void> JournalKeeper::retake() {
-  auto recovery = backend::recover_journals(data_dir_);
+  auto recovery = backend::recover_journals(data_dir_, hosts_);
   if (!recovery) return std::unexpected(recovery.error());
   const std::int64_t settled_ms = base::wall_ms() - kSettledMs;
   std::unordered_set<base::RoomId> young;
-  auto taken = take_in(**recovery, store_, [&](const chat::Event& event) {
+  auto wanted = [&](const chat::Event& event) {
     if (event.at_ms > settled_ms) young.insert(event.room);
     return event.seq != 0 && !young.contains(event.room) && !stopping_;
-  });
+  };
+  auto taken = take_in(**recovery, store_, wanted, hosts_);
   if (!taken) return taken;
   if (stopping_) return {};
   retaken_ = rewinds_;
@@ -69,6 +79,7 @@ base::Result<void> JournalKeeper::remove_recovered() {
   if (auto removed = recovered_->remove_recovered(); !removed) return removed;
   recovered_.reset();
   store_.keep_journals(false);
+  removed_ = true;
   return {};
 }
 

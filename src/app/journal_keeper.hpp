@@ -17,12 +17,18 @@ namespace ringline::app {
 
 class JournalKeeper {
  public:
-  // `recovered`: null where it is removed already. Store and keeper outlive the workers that `run`.
-  JournalKeeper(std::string data_dir, std::unique_ptr<backend::Recovery> recovered, backend::Database& store);
+  // `recovered`: null where it is removed already. `recovering`: of one of several hosts, so many cores take in what was read, and only then is it removed.
+  // Store and keeper outlive the workers that `run`.
+  JournalKeeper(std::string data_dir, std::unique_ptr<backend::Recovery> recovered, backend::Database& store,
+                unsigned recovering);
+
+  // From any thread: a core has in its journal, or in the store, what it is home to of what was read.
+  void on_recovered() noexcept;
 
   // From one thread, now and then: true where `run` is to be called, once, on a thread that may block; or `skip`.
   bool begin();
   void run();
+  bool removed() noexcept { return removed_.exchange(false); }  // true once: what was read is gone
   void skip() noexcept { running_ = false; }
   void stop() noexcept { stopping_ = true; }  // from any thread: what runs ends soon
 
@@ -32,7 +38,11 @@ class JournalKeeper {
 
   const std::string data_dir_;
   backend::Database& store_;
-  const std::int64_t began_ms_;
+  const backend::Hosts hosts_;
+  std::atomic<std::int64_t>
+      taken_in_ms_;  // what was read was in the store at that time, or in the cores' journals; INT64_MAX: not yet
+  std::atomic<unsigned> recovering_;
+  std::atomic<bool> removed_{false};
   std::atomic<bool> running_{false};
   std::atomic<bool> stopping_{false};
   // Of whoever runs, or of the thread that begins.

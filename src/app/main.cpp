@@ -125,6 +125,16 @@ void drain_all(Process& process) {
   }
 }
 
+// No id may be made with this number any more. What was acked is in the journal, and is taken in when the host is started again: with its number, if it is free
+// by then.
+[[noreturn]] void end_at_once(const Process& process) {
+  const std::string why = fmt::format(
+      "another process is host {} of the database now: this one was not heard of for too long, or DATA_DIR is a copy",
+      process.host);
+  base::log::error("host_number_taken", {{"number", process.host}, {"why", why}});
+  std::_Exit(fail(why));
+}
+
 // Until SIGTERM or SIGINT. A second one ends the process at once: what was acked is in the journal.
 void serve(Process& process) {
   const sigset_t signals = base::operators_signals();
@@ -132,6 +142,7 @@ void serve(Process& process) {
     int signal = ::sigtimedwait(&signals, nullptr, &kSignalPoll);
     if (signal == SIGTERM || signal == SIGINT) break;
     if (signal == SIGHUP) base::log::reopen();
+    if (process.store.host_taken()) end_at_once(process);
     feed_watchdog(process);
   }
   base::log::info("stopping");
@@ -164,27 +175,27 @@ bool all_listening(const Process& process) {
   return true;
 }
 
-base::Result<std::unique_ptr<backend::Database>> open_database(const base::Settings& settings, const DataDir& data) {
-  if (const std::string file = sqlite_file(settings); !file.empty()) return backend::open_sqlite(file);
-  auto holder = data.host_token();
-  if (!holder) return std::unexpected(holder.error());
-  // Settings let nothing else through.
-  return backend::open_postgres(settings.database_url,
-                                {.holder = *holder, .replica_url = settings.database_replica_url});
-}
-
 int run(const base::Settings& settings, const DataDir& data) {
   auto secrets = data.jwt_secrets(settings);
   if (!secrets) return fail(secrets.error().message);
+  std::optional<backend::RedisOptions> redis;
+  if (settings.several_hosts()) {
+    auto options = backend::redis_options(settings);
+    if (!options) return fail(options.error().message);
+    redis = std::move(*options);
+  }
   auto store = open_database(settings, data);
   if (!store) return fail(store.error().message);
   unsigned cores = std::min(settings.cores != 0 ? settings.cores : loop::usable_cpus(), base::kCoresMax);
   auto booted = take_in_journals(settings, data, cores, **store);
   if (!booted) return fail(booted.error().message);
 
-  JournalKeeper keeper(data.path(), std::move(booted->recovered), **store);
+  JournalKeeper keeper(data.path(), std::move(booted->recovered), **store, redis ? cores : 0);
   loop::Workers workers(kWorkers, "worker", base::limits::kWorkerJobs);
   Process process(settings, cores, std::move(*secrets), workers, **store, keeper);
+  process.host = (*store)->host();
+  process.redis = std::move(redis);
+  process.recovered = std::move(booted->events);
   process.highest_id = booted->highest_id;
   process.journals = booted->journals;
   process.started_ns = base::monotonic_ns();

@@ -9,12 +9,14 @@
 #include <barrier>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "app/journal_keeper.hpp"
 #include "ringline/backend/database.hpp"
 #include "ringline/backend/journal.hpp"
+#include "ringline/backend/redis.hpp"
 #include "ringline/base/settings.hpp"
 #include "ringline/chat/blobs.hpp"
 #include "ringline/chat/tokens.hpp"
@@ -51,12 +53,15 @@ struct Process {
   const chat::Tokens tokens;
   loop::Workers& workers;
   backend::Database& store;
-  JournalKeeper& keeper;                        // core 0's
-  Offload* offload = nullptr;                   // set before the cores run, there as long as they do
-  unsigned connections_max = 0;                 // of a core
-  std::uint64_t highest_id = 0;                 // of all found on disk
-  std::vector<backend::JournalStart> journals;  // by core
-  std::uint16_t port = 0;                       // set before the cores start listening
+  JournalKeeper& keeper;                            // core 0's
+  Offload* offload = nullptr;                       // set before the cores run, there as long as they do
+  unsigned connections_max = 0;                     // of a core
+  unsigned host = 0;                                // its number among several
+  std::optional<backend::RedisOptions> redis;       // none: this host stands alone
+  std::vector<std::vector<chat::Event>> recovered;  // by core, which takes them: see Booted::events
+  std::uint64_t highest_id = 0;                     // of all found on disk
+  std::vector<backend::JournalStart> journals;      // by core
+  std::uint16_t port = 0;                           // set before the cores start listening
   std::int64_t started_ns = 0;
   std::unique_ptr<net::HandOverPorts> hand_over;
   std::vector<std::unique_ptr<loop::Ring>> rings;  // by core, until its thread takes its own
@@ -69,6 +74,8 @@ struct Process {
   struct alignas(64) CoreState {
     std::atomic<bool> listening{false};
     std::atomic<bool> journal_well{true};
+    std::atomic<bool> bus_there{true};
+    std::atomic<bool> begun{false};         // the bus was waited for, the journals of the run before are taken in
     std::atomic<bool> quiet{false};         // drained: nothing more to do
     std::atomic<std::int64_t> heard_ns{0};  // last time it answered the watchdog
   };

@@ -279,14 +279,22 @@ Task<net::HttpResponse> answer_stats(Core& core) {
 void write_components(Writer& out, const Health& health) {
   auto state = [](bool well) { return std::string_view(well ? "ok" : "failing"); };
   out.key("components").begin_object().key("journal").string(state(health.journal));
-  out.key("store").string(state(health.store)).key("files").string(state(health.files())).end_object();
-  if (!health.s3) return;
-  out.key("breakers").begin_object().key("s3").string(base::name_of(*health.s3)).end_object();
+  out.key("store").string(state(health.store)).key("files").string(state(health.files()));
+  if (health.bus) out.key("redis").string(state(*health.bus));
+  out.end_object();
+  if (health.s3) out.key("breakers").begin_object().key("s3").string(base::name_of(*health.s3)).end_object();
+}
+
+// Of the core that answers.
+void write_redis(Writer& out, const backend::RedisHealth& health) {
+  out.key("redis").begin_object().key("connected").boolean(health.connected);
+  if (!health.connected) out.key("why").string(health.why);
+  out.key("queued").unsigned_integer(health.queued).key("channels").unsigned_integer(health.channels).end_object();
 }
 
 net::HttpResponse health(Core& core) {
   Health health = core.health();
-  bool well = health.journal && health.store && health.files();
+  bool well = health.journal && health.store && health.files() && health.bus.value_or(true);
   Writer out;
   out.begin_object().key("status").string(well ? "ok" : "degraded").key("timestamp").time(base::wall_ms());
   out.key("uptime").number(core.uptime_seconds()).key("version").string(base::version());
@@ -295,7 +303,7 @@ net::HttpResponse health(Core& core) {
   return json_answer(well ? 200 : 503, out.view());
 }
 
-// `?verbose` says how each part is; whether traffic is taken does not depend on files or the store.
+// `?verbose` says how each part is; whether traffic is taken does not depend on files, the store or Redis.
 net::HttpResponse ready(Core& core, bool verbose) {
   Health health = core.health();
   const bool ready = !health.draining && health.journal;
@@ -304,6 +312,7 @@ net::HttpResponse ready(Core& core, bool verbose) {
   Writer out;
   out.begin_object().key("status").string(status);
   if (verbose) write_components(out, health);
+  if (verbose && health.bus) write_redis(out, core.redis());
   out.end_object();
   return json_answer(ready ? 200 : 503, out.view());
 }

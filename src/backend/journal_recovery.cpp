@@ -70,11 +70,11 @@ class Recovery::Reader {
   bool any = false;  // batch was found
 };
 
-Recovery::Recovery(std::string data_dir) : data_dir_(std::move(data_dir)) {}
+Recovery::Recovery(std::string data_dir, Hosts hosts) : data_dir_(std::move(data_dir)), hosts_(hosts) {}
 Recovery::~Recovery() = default;
 
-base::Result<std::unique_ptr<Recovery>> recover_journals(const std::string& data_dir) {
-  std::unique_ptr<Recovery> recovery(new Recovery(data_dir));
+base::Result<std::unique_ptr<Recovery>> recover_journals(const std::string& data_dir, Hosts hosts) {
+  std::unique_ptr<Recovery> recovery(new Recovery(data_dir, hosts));
   if (auto found = recovery->find_segments(); !found) return std::unexpected(found.error());
   return recovery;
 }
@@ -228,6 +228,10 @@ bool Recovery::take_event(const chat::Event& event, const std::string& path, std
     ++report_.repeated;
     return false;
   }
+  if (!first && hosts_ == Hosts::several && event.epoch == mark.epoch && event.seq < mark.seq) {
+    ++report_.repeated;
+    return false;
+  }
   if (!first && std::tuple(event.epoch, event.seq) <= std::tuple(mark.epoch, mark.seq)) {
     add_damage({.file = path,
                 .offset = offset,
@@ -236,7 +240,7 @@ bool Recovery::take_event(const chat::Event& event, const std::string& path, std
                         ": the later one was left out"});
     return false;
   }
-  if (!first && event.epoch == mark.epoch && event.seq > mark.seq + 1) {
+  if (!first && hosts_ == Hosts::one && event.epoch == mark.epoch && event.seq > mark.seq + 1) {
     ++report_.gaps_found;
     if (report_.gaps.size() < JournalReport::kNamedMax) report_.gaps.push_back({event.room, mark.seq, event.seq});
   }

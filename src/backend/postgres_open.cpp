@@ -16,7 +16,9 @@ namespace ringline::backend {
 namespace {
 
 using namespace std::chrono_literals;
+namespace limits = base::limits;
 
+constexpr unsigned kHostsMax = (1U << base::kHostBits) - 1;  // 0 is whoever stands alone
 constexpr auto kTryEvery = 500ms;
 constexpr const char* kConnectSeconds = "5";  // for one server
 constexpr unsigned kMonthsAhead = 2;
@@ -113,19 +115,69 @@ Result<void> migrate(PGconn* connection) {
   return {};
 }
 
-Result<void> take_lease(PGconn* connection, const std::string& holder) {
-  std::string sql = kTakeLease;
+Result<ResultPtr> ask(PGconn* connection, std::string sql, const std::vector<std::string>& values) {
   std::ranges::replace(sql, '?', '$');
-  const std::string time = std::to_string(base::limits::kPostgresLease.count());
-  const char* const values[] = {holder.c_str(), time.c_str()};
-  const ResultPtr taken(PQexecParams(connection, sql.c_str(), 2, nullptr, values, nullptr, nullptr, 0));
-  if (PQresultStatus(taken.get()) != PGRES_COMMAND_OK)
-    return base::fail(base::Errc::internal, trimmed(PQerrorMessage(connection)));
-  if (std::string_view(PQcmdTuples(taken.get())) == "1") return {};
+  std::vector<const char*> texts;
+  for (const std::string& value : values) texts.push_back(value.c_str());
+  ResultPtr result(PQexecParams(connection, sql.c_str(), static_cast<int>(texts.size()), nullptr, texts.data(), nullptr,
+                                nullptr, 0));
+  const ExecStatusType status = PQresultStatus(result.get());
+  if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) return result;
+  return base::fail(base::Errc::internal, trimmed(PQerrorMessage(connection)));
+}
+
+Result<void> take_lease(PGconn* connection, const std::string& holder) {
+  auto taken = ask(connection, kTakeLease, {holder, std::to_string(limits::kPostgresLease.count())});
+  if (!taken) return std::unexpected(taken.error());
+  if (std::string_view(PQcmdTuples(taken->get())) == "1") return {};
+  return base::fail(
+      base::Errc::conflict,
+      fmt::format("another Ringline host uses this database: stop it, or wait {} s if it is gone; several "
+                  "hosts need the same REDIS_URL each",
+                  limits::kPostgresLease / 1s));
+}
+
+// That nobody had, or else that nobody has had for longest.
+Result<unsigned> free_number(PGconn* connection) {
+  auto found = ask(connection,
+                   "SELECT coalesce((SELECT min(n) FROM generate_series(1, ?1::int) n"
+                   " WHERE NOT EXISTS (SELECT 1 FROM leases WHERE name = 'host-' || n)),"
+                   " (SELECT substr(name, 6)::int FROM leases WHERE name LIKE 'host-%' AND until_ms + ?2::bigint <"
+                   " (extract(epoch FROM clock_timestamp()) * 1000)::bigint ORDER BY until_ms LIMIT 1), 0)",
+                   {std::to_string(kHostsMax), std::to_string(limits::kHostNumberRest / 1ms)});
+  if (!found) return std::unexpected(found.error());
+  const int number = std::stoi(PQgetvalue(found->get(), 0, 0));
+  if (number > 0) return static_cast<unsigned>(number);
   return base::fail(base::Errc::conflict,
-                    fmt::format("another Ringline host uses this database: stop it, or wait {} s if it is gone; each "
-                                "needs a database of its own until Redis is built",
-                                base::limits::kPostgresLease / 1s));
+                    fmt::format("all {} numbers of hosts are in use, or were within the last {} min", kHostsMax,
+                                limits::kHostNumberRest / 1min));
+}
+
+Result<void> take_number(PGconn* connection, HostNumber& host) {
+  auto held = ask(connection,
+                  "SELECT 1 FROM leases WHERE name = 'database' AND until_ms >"
+                  " (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+                  {});
+  if (!held) return std::unexpected(held.error());
+  if (PQntuples(held->get()) > 0)
+    return base::fail(base::Errc::conflict,
+                      fmt::format("a Ringline host that stands alone, or a command, uses this database: stop it, or "
+                                  "wait {} s if it is gone; several hosts need the same REDIS_URL each",
+                                  limits::kPostgresLease / 1s));
+  if (host.number == 0) {
+    auto free = free_number(connection);
+    if (!free) return std::unexpected(free.error());
+    host.number = *free;
+  }
+  auto taken =
+      ask(connection, kTakeNumber,
+          {std::to_string(host.number), host.holder, host.former, std::to_string(limits::kPostgresLease.count())});
+  if (!taken) return std::unexpected(taken.error());
+  if (std::string_view(PQcmdTuples(taken->get())) == "1") return {};
+  return base::fail(base::Errc::conflict,
+                    fmt::format("another process is host {} of this database: if this DATA_DIR is a copy of its, give "
+                                "this host an empty one; otherwise wait {} s, until it is known to be gone",
+                                host.number, limits::kPostgresLease / 1s));
 }
 
 std::uint64_t first_id_of(std::chrono::year_month month) {
@@ -151,16 +203,16 @@ std::vector<std::string> partition_statements(std::int64_t wall_ms) {
   return statements;
 }
 
-Result<void> prepare_postgres(const std::vector<PostgresTarget>& targets, std::chrono::milliseconds wait,
-                              const std::string& holder) {
-  auto connection = connect_to_one(targets, wait);
+Result<void> prepare_postgres(const std::vector<PostgresTarget>& targets, PostgresOptions& options) {
+  auto connection = connect_to_one(targets, options.start_wait);
   if (!connection) return std::unexpected(connection.error());
   PGconn* c = connection->get();
   PQsetNoticeProcessor(c, [](void*, const char*) {}, nullptr);  // "already exists, skipping"
   auto done = execute(c, "BEGIN");
   if (done) done = execute(c, kLockSchema);
   if (done) done = migrate(c);
-  if (done && !holder.empty()) done = take_lease(c, holder);
+  if (done && options.host) done = take_number(c, *options.host);
+  if (done && !options.host && !options.holder.empty()) done = take_lease(c, options.holder);
   if (done) done = execute(c, "COMMIT");
   return done;  // what was not committed goes with the connection
 }

@@ -31,7 +31,7 @@ constexpr auto kPartitionsEvery = 24h;
 constexpr auto kLeaseEvery = base::limits::kPostgresLease / 6;
 constexpr auto kLookEvery = 1s;
 constexpr std::chrono::milliseconds kFeedEvery = 1s;                     // while nothing waits
-constexpr std::chrono::milliseconds kFeedBeside = 800ms;                 // from step to step, beside other work
+constexpr std::uint64_t kFedBeside = 3500;                               // messages a second, beside other work
 constexpr std::chrono::milliseconds kReplicaTimeout = 2s;                // then the primary is asked
 constexpr std::int64_t kRewindsEveryMs = std::chrono::minutes(1) / 1ms;  // at most, for what is still missing
 constexpr unsigned kTries = 4;             // of a transaction that others were in the way of:
@@ -65,6 +65,8 @@ class PostgresStore final : public SqlDatabase {
   void retaken(std::uint64_t rewinds) noexcept override { retaken_ = rewinds; }
   std::chrono::milliseconds timeout() const noexcept override { return options_.timeout; }
   std::vector<loop::Fd> descriptors() const override { return descriptors_; }
+  unsigned host() const noexcept override { return options_.host ? options_.host->number : 0; }
+  bool host_taken() const noexcept override { return options_.host && taken_; }
 
  private:
   bool submit(JobRef job, Kind kind);
@@ -75,11 +77,13 @@ class PostgresStore final : public SqlDatabase {
   Task<Result<void>> transact(Job& job, PostgresConnection& connection, Kind kind);
   Task<void> make_partitions();
   Task<Result<Rows>> run_alone(Kind kind, const char* sql, SqlValues values);
+  bool keeps_lease() const noexcept { return options_.host || !options_.holder.empty(); }
+  Task<Result<Rows>> ask_for_lease(std::int64_t time_ms);
   Task<void> take_lease();
   Task<void> keep_lease();
   Task<bool> holds_lease();
   Task<void> feed();
-  Task<bool> feed_once();
+  Task<std::uint64_t> feed_once();
   Task<void> watch();
   Task<bool> look();
   // What the database had is not all there, or not known to be: until the journals are taken in again.
@@ -93,7 +97,7 @@ class PostgresStore final : public SqlDatabase {
   const PostgresOptions options_;
   const std::vector<loop::Fd> descriptors_;
   std::atomic<std::size_t> pending_{0};
-  std::atomic<bool> taken_{false};  // another host has the lease: nothing is written any more
+  std::atomic<bool> taken_{false};  // another has the lease: nothing is written any more
   std::atomic<std::uint64_t> texts_waiting_{0};
   std::atomic<std::uint64_t> rewinds_{0};
   std::atomic<std::uint64_t> retaken_{0};
@@ -152,7 +156,7 @@ void PostgresStore::run_thread(std::unique_ptr<loop::Ring> ring, PostgresPool::O
   if (!replica.targets.empty()) replica_ = std::make_unique<PostgresPool>(loop, std::move(replica));
   loop.scope().spawn(make_partitions());
   loop.scope().spawn(watch());
-  if (!options_.holder.empty()) loop.scope().spawn(keep_lease());
+  if (keeps_lease()) loop.scope().spawn(keep_lease());
   loop.scope().spawn(feed());
   ready.count_down();
   loop.run();
@@ -259,15 +263,27 @@ Task<Result<Rows>> PostgresStore::run_alone(Kind kind, const char* sql, SqlValue
   co_return rows;
 }
 
-// Taken at start-up. While the server is away it may run out, and another host may take it: this one then writes nothing more, and says so.
+// Of the database, or of this host's number.
+Task<Result<Rows>> PostgresStore::ask_for_lease(std::int64_t time_ms) {
+  SqlValues values{sql_value(options_.holder), sql_value(time_ms)};
+  if (const auto& host = options_.host)
+    values = {sql_value(std::to_string(host->number)), sql_value(host->holder), sql_value(host->former),
+              sql_value(time_ms)};
+  auto rows = co_await run_alone(Kind::write, options_.host ? kTakeNumber : kTakeLease, std::move(values));
+  co_return rows;
+}
+
+// Taken at start-up. While the server is away it may run out, and another host may take it: this one then writes nothing more, and says so. A number that was
+// another's meanwhile is never this one's again.
 Task<void> PostgresStore::take_lease() {
   const std::int64_t ends_ms = loop_->now_ms() + base::limits::kPostgresLease.count();
-  auto held = co_await run_alone(Kind::write, kTakeLease,
-                                 {sql_value(options_.holder), sql_value(base::limits::kPostgresLease.count())});
-  if (!held) co_return;
+  auto held = co_await ask_for_lease(base::limits::kPostgresLease.count());
+  if (!held || host_taken()) co_return;
   const bool lost = held->changed == 0;
   if (lost && !taken_.exchange(true))
-    base::log::error("database_taken", {{"why", "another host uses it; what this one acks stays in its journal"}});
+    base::log::error("database_taken",
+                     {{"why", options_.host ? "another process has this host's number"
+                                            : "another host uses it; what this one acks stays in its journal"}});
   taken_ = lost;
   if (!lost) lease_ends_ms_ = ends_ms;
 }
@@ -277,29 +293,35 @@ Task<void> PostgresStore::keep_lease() {
     co_await take_lease();
     co_await sleep(kLeaseEvery);
   }
-  if (!taken_) (void)co_await run_alone(Kind::write, kTakeLease, {sql_value(options_.holder), sql_value(-1)});
+  if (!taken_) (void)co_await ask_for_lease(-1);
 }
 
 // Where it has run out it is asked for before anything is written.
 Task<bool> PostgresStore::holds_lease() {
-  if (options_.holder.empty()) co_return true;
+  if (!keeps_lease()) co_return true;
   if (!taken_ && loop_->now_ms() >= lease_ends_ms_) co_await take_lease();
   co_return !taken_ && loop_->now_ms() < lease_ends_ms_;
 }
 
-// Words are taken in behind the messages, by one host at a time, a step in a transaction.
+// Words are taken in behind the messages, by one host at a time, a step in a transaction. Beside other work no faster than is promised: events go first.
 Task<void> PostgresStore::feed() {
   while (!stopping_) {
-    const bool more = co_await feed_once();
-    if (!more || pending_ > 0) co_await sleep(more ? kFeedBeside : kFeedEvery);
+    const std::int64_t began_ms = loop_->now_ms();
+    const std::uint64_t taken = co_await feed_once();
+    std::chrono::milliseconds pause = taken > 0 ? 0ms : kFeedEvery;
+    if (taken > 0 && pending_ > 0)
+      pause =
+          std::chrono::milliseconds(static_cast<std::int64_t>(taken * 1000 / kFedBeside) + began_ms - loop_->now_ms());
+    co_await sleep(pause);
   }
 }
 
-Task<bool> PostgresStore::feed_once() {
+// How many it took.
+Task<std::uint64_t> PostgresStore::feed_once() {
   const bool may = co_await holds_lease();
-  if (!may) co_return false;
+  if (!may) co_return 0;
   PostgresConnection* connection = co_await primary_->take();
-  if (!connection) co_return false;
+  if (!connection) co_return 0;
   connection->begin(Kind::write);
   auto fed = co_await feed_texts(*connection, text_partitions_);
   Result<void> done;
@@ -313,10 +335,10 @@ Task<bool> PostgresStore::feed_once() {
   if (!done) {
     text_partitions_ = 0;  // what was made is taken back
     base::log::warn("texts_not_fed", {{"why", done.error().message}});
-    co_return false;
+    co_return 0;
   }
   texts_waiting_ = fed->waiting;
-  co_return fed->taken > 0;
+  co_return fed->taken;
 }
 
 Task<void> PostgresStore::watch() {
@@ -391,7 +413,7 @@ base::Result<std::unique_ptr<Database>> open_postgres(std::string url, PostgresO
                                 .role = ServerRole::primary,
                                 .connections = options.connections,
                                 .timeout = options.timeout,
-                                .holder = options.holder};
+                                .holder = options.host ? std::string() : options.holder};
   PostgresPool::Options replica{.targets = {},
                                 .role = ServerRole::any,
                                 .connections = options.replica_connections,
@@ -404,8 +426,7 @@ base::Result<std::unique_ptr<Database>> open_postgres(std::string url, PostgresO
     if (!others) return std::unexpected(others.error());
     replica.targets = std::move(*others);
   }
-  if (auto prepared = prepare_postgres(primary.targets, options.start_wait, options.holder); !prepared)
-    return std::unexpected(prepared.error());
+  if (auto prepared = prepare_postgres(primary.targets, options); !prepared) return std::unexpected(prepared.error());
   auto ring = loop::Ring::prepare({.entries = 256, .receive_buffers = 0, .receive_buffer_bytes = 0});
   if (!ring) return std::unexpected(ring.error());
   return std::make_unique<PostgresStore>(std::move(primary), std::move(replica), std::move(options), std::move(*ring));

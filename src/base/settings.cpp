@@ -212,19 +212,31 @@ Result<void> check_s3(const Settings& settings) {
   return {};
 }
 
-// What no single value can say.
-Result<void> check_together(const Settings& settings) {
-  if (auto s3 = check_s3(settings); !s3) return s3;
-  const bool with_redis = !settings.redis_url.empty() || !settings.redis_host.empty();
+// Redis joins hosts that share all else.
+Result<void> check_redis(const Settings& settings) {
+  if (!settings.several_hosts() && settings.ack_replicas > 0)
+    return fail_field("ACK_REPLICAS", "ACK_REPLICAS: name a Redis with REDIS_URL; without it there are no replicas");
+  if (!settings.several_hosts()) return {};
   if (!settings.redis_url.empty() && !settings.redis_host.empty())
     return fail_field("REDIS_HOST", "REDIS_HOST: REDIS_URL names the host already; take one of them away");
-  if (with_redis && settings.jwt_secret.empty())
+  if (settings.jwt_secret.empty())
     return fail_field("JWT_SECRET",
                       "JWT_SECRET: set it together with REDIS_URL, the same on every host; the one made here would be "
                       "this host's only");
-  if (with_redis)
-    return fail_field("REDIS_URL",
-                      "REDIS_URL: Redis is not built yet; take the setting away, and this host stands alone");
+  if (!settings.database_url.starts_with("postgres"))
+    return fail_field("DATABASE_URL",
+                      "DATABASE_URL: name a PostgreSQL together with REDIS_URL, the same on every host; or take "
+                      "REDIS_URL away, and this host stands alone");
+  if (settings.s3_bucket.empty() && settings.mode == RunMode::serve)
+    log::warn("setting_missing",
+              {{"name", "S3_BUCKET"}, {"why", "other hosts have not the files of this one's DATA_DIR"}});
+  return {};
+}
+
+// What no single value can say.
+Result<void> check_together(const Settings& settings) {
+  if (auto s3 = check_s3(settings); !s3) return s3;
+  if (auto redis = check_redis(settings); !redis) return redis;
   if (!settings.database_replica_url.empty() && !settings.database_url.starts_with("postgres"))
     return fail_field("DATABASE_REPLICA_URL",
                       "DATABASE_REPLICA_URL: a replica follows a PostgreSQL: set DATABASE_URL, or take it away");

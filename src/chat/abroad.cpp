@@ -21,6 +21,16 @@ constexpr std::string_view kLeft = "left";      // "ROOM"
 
 bool Abroad::on() const noexcept { return p_.o.bus != nullptr; }
 
+bool Abroad::hears() const noexcept { return !on() || p_.o.bus->is_there(); }
+
+// What was told meanwhile is lost, and what the bus knew of who is online may be.
+void Abroad::on_back() {
+  p_.people.forget_sessions();
+  to_say_.clear();
+  said_ms_ = p_.now_ms() - kSayAgainMs;
+  tells_ = true;
+}
+
 void Abroad::loaded(UserId user) {
   if (on()) p_.o.bus->follow(user);
 }
@@ -118,8 +128,9 @@ void Abroad::on_tick(std::int64_t now_ms) {
   for (std::size_t said = 0; said < kSaidAtOnce && !to_say_.empty(); ++said) {
     const UserId id = to_say_.back();
     to_say_.pop_back();
-    if (p_.people.find(id)) p_.o.scope.spawn(share(id, false));
+    if (p_.people.find(id)) p_.o.scope.spawn(share(id, tells_));
   }
+  if (to_say_.empty()) tells_ = false;
 }
 
 }  // namespace ringline::chat

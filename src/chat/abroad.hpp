@@ -27,6 +27,9 @@ class Abroad {
   // He came or went here. Shows his presence when it is known how he is altogether.
   void changed(HomeUser& user);
   void session_ended(UserId user, SessionId session);
+  // Whether what other hosts tell comes here. If not, a session may have ended without this host's knowledge.
+  bool hears() const noexcept;
+  void on_back();
   void profile_changed(const User& user);
   // By an event that was made at this host.
   void joined(UserId user, RoomId room, std::uint64_t seq);
@@ -44,6 +47,7 @@ class Abroad {
   Shard::Parts& p_;
   std::vector<UserId> to_say_;
   std::int64_t said_ms_ = 0;
+  bool tells_ = false;  // those who are said are told of too
 };
 
 }  // namespace ringline::chat

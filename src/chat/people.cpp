@@ -142,13 +142,14 @@ base::Task<base::Result<UserCard>> People::check(UserId id, SessionId session) {
   (*user)->idle_since_s = seconds(p_.now_ms());
   if ((*user)->banned) co_return base::fail_auth("banned", "this account is banned");
   bool alive = !session || std::ranges::find((*user)->live_sessions, session) != (*user)->live_sessions.end();
-  if (alive) co_return (*user)->card;
+  if (alive && p_.abroad.hears()) co_return (*user)->card;
   auto stored = co_await p_.o.store.find_session(session);
   if (!stored && stored.error().code != Errc::not_found) co_return std::unexpected(stored.error());
   HomeUser* again = find(id);
   if (!stored || stored->user != id || !again)
     co_return base::fail_auth("session_ended", "this session has ended; sign in again");
-  again->live_sessions.push_back(session);
+  if (std::ranges::find(again->live_sessions, session) == again->live_sessions.end())
+    again->live_sessions.push_back(session);
   co_return again->card;
 }
 
@@ -212,6 +213,10 @@ void People::end_session_here(UserId id, SessionId session) {
       if (ended && ended->session == session) ended->out.close(CloseCode::session_ended, "this session has ended");
     });
   }
+}
+
+void People::forget_sessions() noexcept {
+  for (HomeUser& user : users_) user.live_sessions = {};
 }
 
 void People::changed(const User& changed) {
@@ -303,9 +308,12 @@ PassingState People::presence(UserId user, Status status, std::int64_t last_seen
   return {.of = user.value, .name = "presence_changed", .body = base::Blob::copy_of(out.view())};
 }
 
+Status People::status_of(const HomeUser& user) noexcept {
+  return user.status == Status::offline && user.elsewhere ? Status::online : user.status;
+}
+
 PassingState People::presence(const HomeUser& user) {
-  const Status status = user.status == Status::offline && user.elsewhere ? Status::online : user.status;
-  return presence(user.id(), status, user.last_seen_ms);
+  return presence(user.id(), status_of(user), user.last_seen_ms);
 }
 
 // Who is not in memory has been away for a while.

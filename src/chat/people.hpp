@@ -99,7 +99,8 @@ class People {
   base::Task<base::Result<UserCard>> check(UserId user, SessionId session);
   void end_session(UserId user, SessionId session);
   void end_session_here(UserId user, SessionId session);
-  void changed(const User& user);  // profile
+  void forget_sessions() noexcept;  // which are alive is asked again
+  void changed(const User& user);   // profile
   void changed_here(const User& user);
 
   // 0, or how long to wait.
@@ -114,6 +115,7 @@ class People {
 
   // presence_changed to whoever shares a room of at most limits::kPresenceRoomMembers, at most one a second.
   void show_presence(HomeUser& user);
+  static Status status_of(const HomeUser& user) noexcept;  // at all hosts
   // The presence of users whose home this is, as presence_changed tells it.
   std::vector<PassingState> presence_of(const std::vector<UserCard>& cards);
 

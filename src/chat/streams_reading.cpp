@@ -247,6 +247,7 @@ void Streams::on_away() {
 }
 
 void Streams::on_back() {
+  p_.abroad.on_back();
   compared_ms_ = 0;
   // Followed before anything could be read.
   std::vector<RoomId> unread;

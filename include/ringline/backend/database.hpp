@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -72,6 +73,10 @@ class Database {
   virtual void retaken(std::uint64_t rewinds) noexcept = 0;
   // What a thread with descriptors of its own has to keep to be able to call (loop/thread.hpp).
   virtual std::vector<loop::Fd> descriptors() const = 0;
+  // The number of this host among several that share the database; 0: it stands alone. Another may have taken it, when this one was not heard of: no id may be
+  // made with it any more.
+  virtual unsigned host() const noexcept { return 0; }
+  virtual bool host_taken() const noexcept { return false; }
 
   // For start-up: these block.
   virtual base::Result<std::uint64_t> highest_id() = 0;  // at least that of all that was ever stored here
@@ -105,6 +110,14 @@ struct SqliteOptions {
 // damaged, or in a place that cannot be written.
 base::Result<std::unique_ptr<Database>> open_sqlite(std::string path, SqliteOptions options = {});
 
+// A host's number among those that share a database. Nobody else gets it while its holder is heard of, and for kPostgresLease after that; who was never here
+// gets one that nobody had, as long as there is one.
+struct HostNumber {
+  unsigned number = 0;  // 0: any
+  std::string holder;   // who holds it from now on
+  std::string former;   // who held it for this host when it ran last: that need not be waited for
+};
+
 struct PostgresOptions {
   unsigned connections = base::limits::kPostgresConnections;
   std::chrono::milliseconds timeout = base::limits::kStoreTimeout;
@@ -112,6 +125,8 @@ struct PostgresOptions {
   // Who holds the database, while this one is open and for kPostgresLease after it was last heard of: another is refused, as each host numbers the events
   // of all rooms itself. The same one may come back at once. Empty: nobody does.
   std::string holder = {};
+  // In place of `holder`, for one of several hosts: a bus gives the events their order.
+  std::optional<HostNumber> host = std::nullopt;
   // As `url`, of servers that follow it: history, search and what others missed are read there, where they have all that was seen before. Empty: none.
   std::string replica_url = {};
   unsigned replica_connections = base::limits::kPostgresReplicaConnections;

@@ -62,6 +62,9 @@ struct JournalReport {
   std::unordered_map<base::RoomId, Mark> rooms;  // the last event of each
 };
 
+// Of several hosts each has a room's events only while it follows the room: that some are missing, or are here again, is no damage.
+enum class Hosts : std::uint8_t { one, several };
+
 class Recovery {
  public:
   ~Recovery();
@@ -82,11 +85,11 @@ class Recovery {
   std::vector<Used> used() const;
 
  private:
-  friend base::Result<std::unique_ptr<Recovery>> recover_journals(const std::string& data_dir);
+  friend base::Result<std::unique_ptr<Recovery>> recover_journals(const std::string& data_dir, Hosts hosts);
   class Reader;
   struct CoreFiles;
   struct SegmentFile;
-  explicit Recovery(std::string data_dir);
+  Recovery(std::string data_dir, Hosts hosts);
 
   base::Result<void> find_segments();
   base::Result<void> look_at(SegmentFile& segment, CoreFiles& core);
@@ -97,6 +100,7 @@ class Recovery {
   void add_damage(JournalDamage damage);
 
   std::string data_dir_;
+  Hosts hosts_;
   JournalReport report_;
   std::vector<std::unique_ptr<CoreFiles>> cores_;
   std::vector<std::pair<CoreFiles*, std::size_t>> order_;  // segments as they are to be read
@@ -106,7 +110,7 @@ class Recovery {
 };
 
 // Finds the segments; `next` reads them.
-base::Result<std::unique_ptr<Recovery>> recover_journals(const std::string& data_dir);
+base::Result<std::unique_ptr<Recovery>> recover_journals(const std::string& data_dir, Hosts hosts = Hosts::one);
 
 // After all journals of a run were closed with everything committed.
 base::Result<void> mark_clean_stop(const std::string& data_dir);

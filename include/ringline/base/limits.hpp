@@ -96,11 +96,15 @@ inline constexpr auto kMembershipAge = 10min;  // that the store may not know of
 inline constexpr std::chrono::milliseconds kRedisHostEvery = 2s;  // a host says that it is alive
 inline constexpr std::chrono::milliseconds kRedisHostLease = 15s;
 inline constexpr std::chrono::milliseconds kRedisHostAsk = 200ms;  // whether all others have put back
+inline constexpr std::chrono::milliseconds kReplicaWait = 100ms;  // for replicas to have what is to be acked; then it is pending
+inline constexpr std::chrono::milliseconds kReplicaPause = 1s;    // until they are asked again, where they had it not
+inline constexpr unsigned kReplicaWaits = 8;  // of a core at a time: meanwhile Redis answers nothing else on the connection
 
 // PostgreSQL.
 inline constexpr unsigned kPostgresConnections = 8;
 inline constexpr unsigned kPostgresReplicaConnections = 4;
 inline constexpr std::chrono::milliseconds kPostgresLease = 30s;  // of a host that is not heard of
+inline constexpr auto kHostNumberRest = 60min;  // before another host gets the number of one that was not heard of
 // What no standby is known to have stays in the journal so long: one may take over.
 inline constexpr std::chrono::milliseconds kPostgresUnsafe = 10min;
 

@@ -46,6 +46,9 @@ namespace ringline::base {
   X(files_expired, "files_expired_total", "Files removed because their time was over.")              \
   X(s3_requests, "s3_requests_total", "Requests to S3.")                                             \
   X(s3_failures, "s3_failures_total", "Requests to S3 that failed.")                                 \
+  X(redis_calls, "redis_calls_total", "Commands to Redis.")                                          \
+  X(redis_failures, "redis_failures_total", "Commands to Redis that were refused or not answered.")  \
+  X(redis_connects, "redis_connects_total", "Connections to Redis that became usable.")              \
   X(mails, "mails_total", "Messages between cores.")                                                 \
   X(turns, "loop_turns_total", "Turns of the loop.")                                                 \
   X(allocations, "allocations_total", "Memory allocations of the cores' threads.")
@@ -63,6 +66,8 @@ namespace ringline::base {
   X(journal_failed, "journal_failed", "1 while the journal cannot commit.")             \
   X(transfers, "transfers", "Uploads and downloads under way.")                         \
   X(s3_breaker, "s3_breaker", "Breaker of S3: 0 closed, 1 half open, 2 open.")          \
+  X(redis_away, "redis_away", "Cores that cannot use Redis now.")                       \
+  X(redis_queued, "redis_queued", "Commands to Redis without an answer.")               \
   X(mailbox_stash, "mailbox_stash", "Messages that wait for a mailbox slot.")
 
 // Durations in seconds, counted in powers of two from 1 µs to 16 s and above.

@@ -182,6 +182,53 @@ TEST_F(Postgres, IsHeldByOneHost) {
   EXPECT_TRUE(next) << next.error().message;
 }
 
+TEST_F(Postgres, HostsThatShareItHaveANumberEach) {
+  auto host = [&](HostNumber number) { return open_postgres(schema_->url(), {.host = number}); };
+  auto one = host({.holder = "a"});
+  auto two = host({.holder = "b"});
+  ASSERT_TRUE(one && two);
+  EXPECT_EQ((*one)->host(), 1U);
+  EXPECT_EQ((*two)->host(), 2U);
+  auto alone = open_postgres(schema_->url(), {.holder = "c"});
+  ASSERT_FALSE(alone);
+  EXPECT_THAT(alone.error().message, HasSubstr("another Ringline host uses this database"));
+  auto copy = host({.number = 2, .holder = "c", .former = "a"});
+  ASSERT_FALSE(copy);
+  EXPECT_THAT(copy.error().message, HasSubstr("another process is host 2 of this database"));
+  auto killed_and_back = host({.number = 2, .holder = "c", .former = "b"});
+  EXPECT_TRUE(killed_and_back) << killed_and_back.error().message;
+  const std::int64_t deadline = base::monotonic_ms() + 20'000;
+  while (!(*two)->host_taken() && base::monotonic_ms() < deadline) std::this_thread::sleep_for(10ms);
+  EXPECT_TRUE((*two)->host_taken());
+  EXPECT_FALSE((*one)->host_taken());
+  one->reset();
+  auto next = host({.holder = "d"});
+  ASSERT_TRUE(next) << next.error().message;
+  EXPECT_EQ((*next)->host(), 3U) << "the number of one that is not there any more is left to it";
+}
+
+TEST_F(Postgres, WhoStandsAloneSharesItWithNobody) {
+  auto alone = open_postgres(schema_->url(), {.holder = "a"});
+  ASSERT_TRUE(alone) << alone.error().message;
+  auto host = open_postgres(schema_->url(), {.host = HostNumber{.holder = "b"}});
+  ASSERT_FALSE(host);
+  EXPECT_THAT(host.error().message, HasSubstr("a Ringline host that stands alone, or a command, uses this database"));
+  alone->reset();
+  host = open_postgres(schema_->url(), {.host = HostNumber{.holder = "b"}});
+  EXPECT_TRUE(host) << host.error().message;
+}
+
+TEST_F(Postgres, NumbersThatNobodyHadForAWhileGoToOthersWhenNoneIsLeft) {
+  raw("INSERT INTO leases SELECT 'host-' || n, 'gone', 9999999999999 FROM generate_series(1, 255) n");
+  auto host = open_postgres(schema_->url(), {.host = HostNumber{.holder = "a"}});
+  ASSERT_FALSE(host);
+  EXPECT_THAT(host.error().message, HasSubstr("all 255 numbers of hosts are in use"));
+  raw("UPDATE leases SET until_ms = CASE name WHEN 'host-70' THEN 1 ELSE 2 END WHERE name IN ('host-70', 'host-7')");
+  host = open_postgres(schema_->url(), {.host = HostNumber{.holder = "a"}});
+  ASSERT_TRUE(host) << host.error().message;
+  EXPECT_EQ((*host)->host(), 70U);
+}
+
 TEST_F(Postgres, WhoLostItWritesNothingAndReadsOn) {
   raw("INSERT INTO leases VALUES ('database', 'one', 0)");
   auto one = open_postgres(schema_->url(), {.holder = "one"});

@@ -165,13 +165,24 @@ TEST_F(SettingsTest, what_is_not_built_yet_is_said) {
               AllOf(HasSubstr("postgresql://USER@HOST/DATABASE"), testing::Not(HasSubstr("hidden"))));
   EXPECT_EQ(error_of({}, {"DATABASE_URL=postgres://u:hidden@h/d"}), "no error");
   EXPECT_EQ(error_of({}, {"WEBRTC_STUN=stun:h"}), "no error");
-  EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h"}), HasSubstr("JWT_SECRET: set it together with REDIS_URL"));
-  EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h", "JWT_SECRET=" + std::string(32, 'a')}),
-              HasSubstr("Redis is not built yet"));
-  EXPECT_THAT(error_of({}, {"REDIS_HOST=h", "REDIS_PORT=1", "REDIS_TLS=on", "REDIS_PASSWORD=p",
-                            "JWT_SECRET=" + std::string(32, 'a')}),
-              HasSubstr("Redis is not built yet"));
+}
+
+TEST_F(SettingsTest, several_hosts_share_a_database_and_a_secret) {
+  const std::string secret = "JWT_SECRET=" + std::string(32, 'a');
+  const std::string database = "DATABASE_URL=postgresql://u@h/d";
+  EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h", database}), HasSubstr("JWT_SECRET: set it together with REDIS_URL"));
+  EXPECT_THAT(error_of({}, {"REDIS_URL=redis://h", secret}), HasSubstr("DATABASE_URL: name a PostgreSQL together"));
+  EXPECT_THAT(error_of({}, {"REDIS_HOST=h", secret, "DATABASE_URL=sqlite:/x"}), HasSubstr("DATABASE_URL: name a"));
   EXPECT_THAT(error_of({}, {"REDIS_HOST=h", "REDIS_URL=redis://h"}), HasSubstr("take one of them away"));
+  EXPECT_FALSE(load({}, {database})->several_hosts());
+  EXPECT_TRUE(load({}, {"REDIS_URL=redis://h", secret, database})->several_hosts());
+  const auto settings =
+      load({}, {"REDIS_HOST=h", "REDIS_PORT=1", "REDIS_TLS=on", "REDIS_PASSWORD=p", secret, database});
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_TRUE(settings->several_hosts());
+  EXPECT_EQ(settings->redis_port, 1);
+  EXPECT_TRUE(settings->redis_tls);
+  EXPECT_EQ(settings->redis_password, "p");
 }
 
 TEST_F(SettingsTest, a_database_by_its_parts) {
