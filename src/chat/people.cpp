@@ -312,9 +312,7 @@ Status People::status_of(const HomeUser& user) noexcept {
   return user.status == Status::offline && user.elsewhere ? Status::online : user.status;
 }
 
-PassingState People::presence(const HomeUser& user) {
-  return presence(user.id(), status_of(user), user.last_seen_ms);
-}
+PassingState People::presence(const HomeUser& user) { return presence(user.id(), status_of(user), user.last_seen_ms); }
 
 // Who is not in memory has been away for a while.
 std::vector<PassingState> People::presence_of(const std::vector<UserCard>& cards) {
