@@ -43,7 +43,7 @@ void use(ReplyView reply) {
       ASSERT(owner == backend::SlotMap::kNobody || owner < slots->masters.size());
   if (const auto info = backend::read_hello(reply, kHere)) ASSERT(info->version_major >= 7);
   if (const auto to = backend::read_redirection(reply.text(), kHere)) ASSERT(to->slot < backend::kRedisSlots);
-  ASSERT(!backend::is_passing_refusal(reply) || reply.is_error());
+  if (reply.is_error()) (void)backend::is_passing_refusal(reply);
   if (const auto to = backend::read_switch(reply.text(), "main")) ASSERT(!to->host.empty());
   if (const auto event = backend::read_entry(base::RoomId{5}, 9, reply.text())) {
     ASSERT(event->event.seq == 9 && event->event.room == base::RoomId{5});
