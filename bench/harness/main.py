@@ -16,6 +16,7 @@ import time
 
 import database
 import machine
+import outage
 import report
 import scenarios
 from servers import ROOT, BenchError, load_profile, only_echoes, start_peer, start_ringline
@@ -23,6 +24,9 @@ from servers import ROOT, BenchError, load_profile, only_echoes, start_peer, sta
 scenarios.ALL['database'] = scenarios.Scenario(
     'PostgreSQL: ingest, history, search', 'ingest into PostgreSQL, and its answers: scripts/services run postgres -- scripts/bench …',
     database.database)
+scenarios.ALL['outage'] = scenarios.Scenario(
+    'PostgreSQL away for a minute', 'PostgreSQL away while people chat: latency, and when all is stored; likewise with scripts/services', outage.outage)
+OF_A_DATABASE = ('database', 'outage')
 CLEAN_EXITS = (0, 1)  # of ringline-load: all well; something was lost or wrong
 
 
@@ -35,7 +39,7 @@ def arguments():
                'Results: build/bench/report.html, report.md and results.json. Bounds are printed beside the figures and not asserted; the exit status is 1\n'
                'if a delivery was lost, came twice or out of order. An interrupted run reports what it has.')
     parser.add_argument('--scenario', default='fanout,pairs,room10k,ack,idle,storm,history,resume,fairness,hold',
-                        help='with commas, or all but database (default: %(default)s)')
+                        help='with commas, or all but database and outage (default: %(default)s)')
     parser.add_argument('--peers', default='socketio', help='profiles of bench/peers, or paths of others, with commas; empty: none (%(default)s)')
     parser.add_argument('--protocol', default='ringline', choices=['ringline', 'socketio'], help="which of Ringline's doors (%(default)s)")
     parser.add_argument('--compare', nargs=2, metavar=('A', 'B'), help='two ringline binaries in turn instead of peers')
@@ -59,7 +63,7 @@ def arguments():
     options = parser.parse_args()
     if options.quick:
         options.pairs, options.seconds, options.searches, options.step_seconds, options.rate, options.soak_seconds = 1, 1.5, 1, 0.5, 200, 4
-    options.scenario = [name for name in scenarios.ALL if name != 'database'] if options.scenario == 'all' else [name for name in options.scenario.split(',') if name]
+    options.scenario = [name for name in scenarios.ALL if name not in OF_A_DATABASE] if options.scenario == 'all' else [name for name in options.scenario.split(',') if name]
     unknown = [name for name in options.scenario if name not in scenarios.ALL]
     if unknown:
         parser.error(f'no scenario {unknown[0]}: there are {", ".join(scenarios.ALL)}')

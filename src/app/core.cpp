@@ -52,7 +52,8 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
   core->journal_ = std::move(*journal);
   loop.add_hook(*core);  // before the bus: what it has to say in a turn goes out in that turn
   if (process.redis) {
-    auto bus = backend::RedisBus::make(loop, process.workers, *process.redis, process.host, core->told_by_bus_);
+    auto bus = backend::RedisBus::make(loop, process.workers, *process.redis, process.host, core->told_by_bus_,
+                                       process.settings.ack_replicas);
     if (!bus) return std::unexpected(bus.error());
     core->bus_ = std::move(*bus);
   }

@@ -26,6 +26,7 @@ constexpr std::string_view kGlobal = "global";
 constexpr std::string_view kRoomChannel = "chat:{";
 constexpr std::string_view kUserChannel = "user:{";
 constexpr std::size_t kPartBytes = 1024 * 1024;  // put back at once, or one event
+constexpr std::size_t kStoredAtOnce = 256;       // rooms: others wait meanwhile
 
 std::string room_key(RoomId room, std::string_view what) { return "room:{" + room.text() + "}:" + std::string(what); }
 std::string channel_of(RoomId room) { return std::string(kRoomChannel) + room.text() + "}"; }
@@ -77,6 +78,10 @@ std::unexpected<base::Error> refused(ReplyView error) {
   return base::fail_later(Errc::unavailable, 1000, "Redis refused the call");
 }
 
+std::unexpected<base::Error> replicas_lack() {
+  return base::fail_later(Errc::unavailable, 1000, "too few of Redis' replicas have it");
+}
+
 std::optional<Verdict::Kind> verdict_kind(std::string_view name) {
   using Kind = Verdict::Kind;
   static constexpr std::pair<std::string_view, Kind> kKinds[] = {
@@ -90,18 +95,19 @@ std::optional<Verdict::Kind> verdict_kind(std::string_view name) {
 
 }  // namespace
 
-RedisBus::RedisBus(loop::Loop& loop, unsigned host, chat::BusListener& listener)
+RedisBus::RedisBus(loop::Loop& loop, unsigned host, chat::BusListener& listener, unsigned replicas)
     : loop_(loop),
       name_(std::to_string(host) + ":" + std::to_string(loop.core())),
       host_(std::to_string(host)),
-      listener_(listener) {}
+      listener_(listener),
+      replicas_(replicas) {}
 
 RedisBus::~RedisBus() = default;
 
 Result<std::unique_ptr<RedisBus>> RedisBus::make(loop::Loop& loop, loop::Workers& workers, RedisOptions options,
-                                                 unsigned host, chat::BusListener& listener) {
+                                                 unsigned host, chat::BusListener& listener, unsigned replicas) {
   options.library = kRedisFunctions;
-  std::unique_ptr<RedisBus> bus(new RedisBus(loop, host, listener));
+  std::unique_ptr<RedisBus> bus(new RedisBus(loop, host, listener, replicas));
   auto redis = Redis::make(loop, workers, std::move(options), bus.get());
   if (!redis) return std::unexpected(redis.error());
   bus->redis_ = std::move(*redis);
@@ -219,8 +225,30 @@ Task<Result<Reply>> RedisBus::call(std::string key, Words words) {
   co_return reply;
 }
 
+bool RedisBus::replicas_are_short() const {
+  constexpr std::int64_t kPauseMs = limits::kReplicaPause / std::chrono::milliseconds(1);
+  return replicas_short_ms_ != 0 && loop_.now_ms() - replicas_short_ms_ < kPauseMs;
+}
+
+// Whether enough of them have all that was written to the server of `key` on the connection that there was when as many had been lost as `losses`: on another
+// one Redis would not know what is asked about.
+Task<bool> RedisBus::replicas_have(std::string key, std::uint64_t losses) {
+  constexpr std::chrono::milliseconds kStep{1};
+  while (waits_ >= limits::kReplicaWaits) co_await loop_.sleep(kStep);
+  if (replicas_are_short() || redis_->losses() != losses) co_return false;
+  ++waits_;
+  Words words{"WAIT", std::to_string(replicas_), std::to_string(limits::kReplicaWait / std::chrono::milliseconds(1))};
+  auto reply = co_await call(std::move(key), std::move(words));
+  --waits_;
+  const bool enough = reply && reply->integer() >= static_cast<std::int64_t>(replicas_);
+  replicas_short_ms_ = enough ? 0 : loop_.now_ms();
+  co_return enough && redis_->losses() == losses;
+}
+
 Task<Result<Verdict>> RedisBus::append(chat::Proposal proposal, StreamPlace known) {
   if (!is_there()) co_return base::fail_later(Errc::unavailable, 1000, "Redis is away");
+  if (replicas_are_short()) co_return replicas_lack();
+  const std::uint64_t losses = redis_->losses();
   const chat::Event& event = proposal.entry.event;
   Words words = of_room("ringline_append", event.room);
   for (std::string word :
@@ -239,6 +267,10 @@ Task<Result<Verdict>> RedisBus::append(chat::Proposal proposal, StreamPlace know
   }
   auto kind = verdict_kind(name);
   if (!kind) co_return not_understood();
+  if (replicas_ > 0 && (*kind == Verdict::Kind::taken || *kind == Verdict::Kind::duplicate)) {
+    bool enough = co_await replicas_have(room_key(event.room, "state"), losses);
+    if (!enough) co_return replicas_lack();
+  }
   co_return Verdict{
       .kind = *kind, .seq = number((*reply)[1]), .id = event_id((*reply)[2]), .epoch = number((*reply)[3])};
 }
@@ -317,14 +349,15 @@ Task<Result<void>> RedisBus::begin_epoch(RoomId room, StreamPlace base) {
 }
 
 void RedisBus::stored(std::vector<chat::StoredUpTo> rooms) {
-  const std::size_t at_once = redis_->is_cluster() ? 1 : rooms.size();
+  const std::size_t at_once = redis_->is_cluster() ? 1 : kStoredAtOnce;
   for (std::size_t from = 0; from < rooms.size(); from += at_once) {
-    Words words{"FCALL", "ringline_stored", std::to_string(3 * at_once)};
-    for (std::size_t i = from; i < from + at_once; ++i)
+    const std::size_t to = std::min(rooms.size(), from + at_once);
+    Words words{"FCALL", "ringline_stored", std::to_string(3 * (to - from))};
+    for (std::size_t i = from; i < to; ++i)
       for (std::string_view what : {"state", "log", "keys"}) words.push_back(room_key(rooms[i].room, what));
     words.push_back(std::to_string(limits::kStreamEvents));
     words.push_back(forgotten_after());
-    for (std::size_t i = from; i < from + at_once; ++i)
+    for (std::size_t i = from; i < to; ++i)
       for (std::string word : {std::to_string(rooms[i].seq), std::to_string(rooms[i].epoch), rooms[i].id.text()})
         words.push_back(std::move(word));
     std::string key = words[3];

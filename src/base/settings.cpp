@@ -214,6 +214,8 @@ Result<void> check_s3(const Settings& settings) {
 
 // Redis joins hosts that share all else.
 Result<void> check_redis(const Settings& settings) {
+  if (!settings.several_hosts() && settings.ack_replicas > 0)
+    return fail_field("ACK_REPLICAS", "ACK_REPLICAS: name a Redis with REDIS_URL; without it there are no replicas");
   if (!settings.several_hosts()) return {};
   if (!settings.redis_url.empty() && !settings.redis_host.empty())
     return fail_field("REDIS_HOST", "REDIS_HOST: REDIS_URL names the host already; take one of them away");

@@ -234,6 +234,7 @@ constexpr auto kRows = std::to_array<SettingRow>({
     row(kData, "REDIS_TLS_CA", "PATH", kText<&S::redis_tls_ca>, "Who signs Redis' certificate; unset: whom the system trusts"),
     row(kData, "REDIS_TLS_CERT", "PATH", kText<&S::redis_tls_cert>, "Our certificate, for a Redis that asks for one"),
     row(kData, "REDIS_TLS_KEY", "PATH", kText<&S::redis_tls_key>, "Its key; unset: it is in the same file"),
+    row(kData, "ACK_REPLICAS", "NUMBER", kNumber<&S::ack_replicas, 0, 16>, "Replicas of Redis that have a message before it is acked; one that they have not in time is acked as pending"),
     row(kData, "DURABILITY", "MODE", {set_durability, show_durability}, "strict: synced before it is acked; relaxed: a crash may lose the last messages"),
     row(kData, "JOURNAL_SEGMENT", "SIZE", kSize<&S::journal_segment_bytes, kSegmentBytesMin, kSegmentBytesMax>, "Size of a journal file"),
     row(kFiles, "S3_ENDPOINT", "URL", kUrl<&S::s3_endpoint>, "http(s)://HOST[:PORT] of an S3; unset: AWS in S3_REGION"),

@@ -72,9 +72,15 @@ void Streams::append_ahead(HomeRoom& room, Stream& stream) {
   }
 }
 
+// With ACK_REPLICAS its maker is told no sooner than the bus says that it is kept, though it may be heard of before.
+bool Streams::waits_for_answer(const Proposed& proposed) const noexcept {
+  return p_.o.settings.ack_replicas > 0 && !proposed.answered && !proposed.pending;
+}
+
 bool Streams::append(HomeRoom& room, RoomEvent event) {
   const EventId id = event.event.id;
   auto own = proposed_.find(id);
+  if (own != proposed_.end() && waits_for_answer(own->second)) return false;
   Sequencer::Maker nobody;
   const EventKind kind = event.event.kind;
   const bool taken = p_.sequencer.append(room, std::move(event), own == proposed_.end() ? nobody : own->second.maker);
@@ -197,6 +203,7 @@ base::Task<void> Streams::propose_now(EventId id) {
   const bool taken = verdict && verdict->kind == Verdict::Kind::taken;
   // Of an epoch that has ended it is proposed again.
   if (taken && room.room.epoch == known.epoch && !streams_.find(room_id)->renewing) {
+    proposed_.at(id).answered = true;
     hold_back(*p_.rooms.find(room_id), *streams_.find(room_id), with_seq(proposed_.at(id).proposal, verdict->seq));
     co_return;
   }
@@ -207,6 +214,7 @@ base::Task<void> Streams::propose_now(EventId id) {
 
 void Streams::enqueue(EventId id) {
   const RoomId room = proposed_.at(id).room;
+  proposed_.at(id).answered = false;
   streams_.find(room)->queue.insert(id);
   with_queue_.insert(room);
 }
@@ -299,6 +307,7 @@ base::Task<bool> Streams::obey(EventId id, Verdict verdict) {
       Stream& stream = *streams_.find(room_id);
       stream.queue.erase(id);  // it may have to wait for what is before it
       if (stream.queue.empty()) with_queue_.erase(room_id);
+      proposed_.at(id).answered = true;
       hold_back(*p_.rooms.find(room_id), stream, with_seq(proposed_.at(id).proposal, verdict.seq));
       co_return true;
     }

@@ -143,6 +143,7 @@ class Streams final : public BusListener {
     Sequencer::Maker maker;
     std::uint64_t looked = 0;  // up to here the room has nothing with its key
     bool pending = false;
+    bool answered = false;     // the bus said that it is taken
     std::uint64_t ticket = 0;  // in the log, of one that is pending; 0: not yet committed
   };
   // Keys of events that the room has (Proposal::key).
@@ -174,6 +175,7 @@ class Streams final : public BusListener {
   void hold_back(HomeRoom& room, Stream& stream, RoomEvent event);
   bool append(HomeRoom& room, RoomEvent event);
   void append_ahead(HomeRoom& room, Stream& stream);
+  bool waits_for_answer(const Proposed& proposed) const noexcept;
   Proposed forget(EventId id);
 
   // streams.cpp

@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
 export class Gate {
-  // target: {host, port}, or null where nothing is behind it.
-  static async open(target = null) {
+  // target: {host, port} or {path}, or null where nothing is behind it. `address`: where it listens.
+  static async open(target = null, address = '127.0.0.1') {
     const gate = new Gate(target);
-    gate.listener.listen(0, '127.0.0.1');
+    gate.listener.listen(0, address);
     await once(gate.listener, 'listening');
     return gate;
   }
@@ -20,7 +20,7 @@ export class Gate {
   }
 
   get port() { return this.listener.address().port; }
-  get url() { return `http://127.0.0.1:${this.port}`; }
+  get url() { return `http://${this.listener.address().address}:${this.port}`; }
 
   // 'pass', 'hang', 'silent', 'refuse', or an HTTP status. Connections that are there are cut: what they were in the middle of is not known any more.
   set(mode) {

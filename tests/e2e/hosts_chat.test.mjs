@@ -1,14 +1,14 @@
-// Two hosts of one service, on one PostgreSQL and one Redis: who is at either sees the same. RINGLINE_TEST_POSTGRES and RINGLINE_TEST_REDIS: see fleet.mjs.
+// Two hosts of one service, on one PostgreSQL and one Redis: who is at either sees the same.
 import assert from 'node:assert/strict';
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Client, get, post } from './client.mjs';
-import { Fleet, kServices, redis } from './fleet.mjs';
+import { Fleet, kFleetMissing } from './fleet.mjs';
 import { prepareServer, until } from './server.mjs';
 
-const kSkip = kServices ? false : 'no services';
+const kSkip = kFleetMissing ? `no ${kFleetMissing}` : false;
 const kSlow = 20_000;  // sanitizers
 
 let fleet, one, two;
@@ -49,8 +49,9 @@ test('members at both hosts get the same messages in the same order, each once',
   }
   const again = await say(await Client.connect(two.url, { token: ann.ready.tokens.accessToken }), roomId, 'twice', 'c1');
   assert.deepEqual([again.duplicate, again.message.id], [true, answers[1].message.id]);
-  const stored = () => fleet.sql(`SELECT count(*), count(DISTINCT id) FROM messages WHERE room_id = ${roomId}`)[0].join(' of ');
-  await until(() => stored() === '100 of 100', () => `in the database: ${stored()}`);
+  let stored;
+  const query = `SELECT count(*), count(DISTINCT id) FROM messages WHERE room_id = ${roomId}`;
+  await until(async () => (stored = (await fleet.sql(query))[0].join(' of ')) === '100 of 100', () => `in the database: ${stored}`);
 });
 
 test('typing and presence are seen at the other host', { skip: kSkip }, async () => {
@@ -131,18 +132,20 @@ test('Redis is gone: each host chats on, and when it is back, empty, all have al
   const { ann, bob, roomId } = await pair();
   await say(ann, roomId, 'before');
   await until(() => texts(bob, roomId).length === 1, 'bob has it');
-  await redis('kill', 'single');
+  await fleet.redis('kill', 'single');
   try {
     await until(async () => (await component(one, 'redis')) === 'failing', 'the host says so');
     assert.equal((await get(one.url, '/readyz')).status, 200);
     await until(async () => /ringline_redis_away 2/.test((await get(one.url, '/metrics')).text), 'both of its cores know');
     const { message, pending } = await say(ann, roomId, 'pending at one', 'p1');
     assert.deepEqual([pending, message.seq], [true, null]);
+    const again = await say(ann, roomId, 'not this', 'p1');
+    assert.deepEqual([again.duplicate, again.pending, again.message.id], [true, true, message.id]);
     await say(bob, roomId, 'pending at two', 'p2');
     assert.equal((await bob.ask('leave_room', { roomId })).error.code, 'unavailable');
     await one.kill();
   } finally {
-    await redis('start', 'single');
+    await fleet.redis('start', 'single');
   }
   await one.start();
   await Promise.all([well(one), well(two)]);
@@ -163,7 +166,7 @@ test('each host has a number of its own: a copy of it is refused, and a host tha
     const started = (env) => prepareServer({ dataDir: copy, env: { ...two.options.env, ...env } }).start();
     await assert.rejects(started({}), /another process is host \d of this database/);
     await assert.rejects(started({ REDIS_URL: '' }), /another Ringline host uses this database/);
-    assert.deepEqual(fleet.sql("SELECT name FROM leases WHERE name LIKE 'host-%' ORDER BY name"), [['host-1'], ['host-2']]);
+    assert.deepEqual(await fleet.sql("SELECT name FROM leases WHERE name LIKE 'host-%' ORDER BY name"), [['host-1'], ['host-2']]);
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }

@@ -1,35 +1,25 @@
 // More than one server: a replica to read from, PgBouncer in between, and a standby that takes over without the last commits. They are this file's own
 // (scripts/services), since the last test leaves the standby as the primary.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { Client, get } from './client.mjs';
 import { startServer, until } from './server.mjs';
+import { startServices } from './services.mjs';
 
 const kSkip = existsSync('/usr/sbin/pgbouncer') && existsSync('/usr/lib/postgresql') ? false : 'no PostgreSQL and PgBouncer';
 const kEnv = { RATE_LIMIT_MESSAGES: '0', RATE_LIMIT_GUESTS: '0', BCRYPT_COST: '4' };
 delete process.env.RINGLINE_TEST_POSTGRES;  // other tests stop that one
-const kServices = fileURLToPath(new URL('../../scripts/services', import.meta.url));
 
 let services;
-const env = {};  // what the services say of themselves
+let env = {};  // what the services say of themselves
 before(async () => {
   if (kSkip) return;
-  // They end with what is written to them: also where this process is killed.
-  services = spawn(kServices, ['run', 'postgres', 'standby', 'pgbouncer', '--', 'sh', '-c', 'env && echo READY && cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
-  let output = '';
-  services.stdout.on('data', (bytes) => { output += bytes; });
-  await until(() => /^READY$/m.test(output) || services.exitCode !== null, 'the services run', 60_000);
-  for (const [, name, value] of output.matchAll(/^(\w+)=(.*)$/gm)) env[name] = value;
+  services = await startServices(['postgres', 'standby', 'pgbouncer']);
+  env = services.env;
 });
-after(async () => {
-  if (!services) return;
-  const ended = new Promise((resolve) => services.once('close', resolve));
-  services.stdin.end();
-  await ended;
-});
+after(() => services?.stop());
 
 const control = (what) => execFileSync(env.POSTGRES_CONTROL, [what], { stdio: 'pipe' });
 const sql = (url, statement) => execFileSync('psql', ['-qtAc', statement, url], { encoding: 'utf8', stdio: 'pipe' }).trim();

@@ -64,7 +64,7 @@ process.on('exit', () => {
 });
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
-// options: {cores, env, args, dataDir, descriptors (the limit on them)}
+// options: {cores, env, args, dataDir, descriptors (the limit on them), address (to listen on), within (a command that runs it)}
 export async function startServer(options = {}) {
   const server = new Server(options);
   await server.start();
@@ -82,7 +82,7 @@ class Server {
   #exited = null;  // a promise of {code, signal}
 
   constructor(options) {
-    this.options = { cores: 1, env: {}, args: [], ...options };
+    this.options = { cores: 1, env: {}, args: [], address: '127.0.0.1', within: [], ...options };
     this.dataDir = options.dataDir ?? mkdtempSync(join(process.env.RINGLINE_TEST_DIR ?? tmpdir(), 'ringline-'));
     if (!options.dataDir) folders.add(this.dataDir);
     this.port = 0;
@@ -98,7 +98,7 @@ class Server {
   command(...args) { return promisify(execFile)(kBinary, args, { env: this.environment() }); }
   // Where the data is.
   environment() { return { ...process.env, DATA_DIR: this.dataDir, ...database(this.dataDir), ...this.options.env }; }
-  get url() { return `http://127.0.0.1:${this.port}`; }
+  get url() { return `http://${this.options.address}:${this.port}`; }
   get pid() { return this.#child?.pid; }
   get running() { return this.#child !== null; }
 
@@ -113,11 +113,11 @@ class Server {
     rmSync(portFile, { force: true });  // of an earlier run
     this.#lines = [];
     this.#partial = '';
-    const { descriptors, args } = this.options;
+    const { descriptors, args, address, within } = this.options;
     const limit = descriptors ? ['prlimit', `--nofile=${descriptors}:${descriptors}`, '--'] : [];
-    const command = [...kGuard, ...limit, kBinary, ...args];
+    const command = [...kGuard, ...within, ...limit, kBinary, ...args];
     // After a restart it listens where it did, as it would in production: stock clients come back to the same address.
-    const env = { ...process.env, HOST: '127.0.0.1', PORT: String(this.port), CORES: String(this.options.cores), PIN_CORES: 'off',
+    const env = { ...process.env, HOST: address, PORT: String(this.port), CORES: String(this.options.cores), PIN_CORES: 'off',
       DATA_DIR: this.dataDir, ...database(this.dataDir), ...this.options.env };
     const child = spawn(command[0], command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;

@@ -10,6 +10,9 @@
 //
 // Who is alive is heard on the channel `global`, where each core of each host says so every kRedisHostEvery. A host that was heard of within kRedisHostLease is waited
 // for.
+//
+// With `replicas` what is taken counts as taken when so many replicas of Redis have it, too. Until then there is no answer, or none in time: it stands in the
+// stream, and others may see it.
 #pragma once
 
 #include <map>
@@ -27,7 +30,8 @@ class RedisBus final : public chat::Bus, private RedisListener {
  public:
   // `listener` outlives it. Fails as Redis::make does.
   static base::Result<std::unique_ptr<RedisBus>> make(loop::Loop& loop, loop::Workers& workers, RedisOptions options,
-                                                      unsigned host, chat::BusListener& listener);
+                                                      unsigned host, chat::BusListener& listener,
+                                                      unsigned replicas = 0);
   ~RedisBus();
 
   // Waits until it can be used: see Redis::start.
@@ -64,13 +68,15 @@ class RedisBus final : public chat::Bus, private RedisListener {
   enum class State : std::uint8_t { away, joining, putting_back, there };
   using Words = std::vector<std::string>;
 
-  RedisBus(loop::Loop& loop, unsigned host, chat::BusListener& listener);
+  RedisBus(loop::Loop& loop, unsigned host, chat::BusListener& listener, unsigned replicas);
 
   void on_message(std::string_view channel, std::string_view payload) override;
   void on_subscribed(std::string_view channel) override;
   void on_lost() override {}  // each channel is confirmed again
 
   base::Task<base::Result<Reply>> call(std::string key, Words words);
+  bool replicas_are_short() const;
+  base::Task<bool> replicas_have(std::string key, std::uint64_t losses);
   void set_state(State state);
   void say_alive(std::int64_t now_ms);
   base::Task<void> join();
@@ -95,6 +101,9 @@ class RedisBus final : public chat::Bus, private RedisListener {
   std::string name_;  // HOST:CORE
   std::string host_;
   chat::BusListener& listener_;
+  unsigned replicas_;
+  unsigned waits_ = 0;              // for replicas
+  std::int64_t replicas_short_ms_ = 0;  // when they last had not what they were asked for; 0: they had
   std::unique_ptr<Redis> redis_;
   base::json::Reader json_;
   State state_ = State::away;

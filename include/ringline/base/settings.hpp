@@ -74,6 +74,7 @@ struct Settings {
   std::string redis_tls_ca;  // files
   std::string redis_tls_cert;
   std::string redis_tls_key;
+  unsigned ack_replicas = 0;  // of Redis, that have a message before it is acked
   bool several_hosts() const noexcept { return !redis_url.empty() || !redis_host.empty(); }
   Durability durability = Durability::strict;
 

@@ -1,5 +1,7 @@
 # Of scripts/services: Redis alone, with Sentinel, and as a cluster. They share a range of ports and the script that controls them.
 
+address=${SERVICES_ADDRESS:-127.0.0.1}
+
 # Ports that nobody listens at. (Redis takes no port 0.)
 find_ports() {  # COUNT: sets `port` to the first of so many
   local tries count=$1 one
@@ -34,7 +36,7 @@ redis_server() {  # NAME PORT, and lines of configuration on the standard input
   mkdir "$home"
   echo "$2" > "$home/port"
   cat > "$home/conf" << END
-bind 127.0.0.1
+bind 127.0.0.1$([ "$address" = 127.0.0.1 ] || echo " $address")
 port $2
 dir $home
 logfile $home/log
@@ -73,8 +75,8 @@ user ringline on >of:ringline ~* &* +@all
 user limited on >of:limited ~* &* +@all -config
 END
   redis_url tls "rediss://ringline:of%3Aringline@localhost:$((port + 1))"
-  redis_url limited "redis://limited:of%3Alimited@127.0.0.1:$port"
-  redis_url single "redis://ringline:of%3Aringline@127.0.0.1:$port"
+  redis_url limited "redis://limited:of%3Alimited@$address:$port"
+  redis_url single "redis://ringline:of%3Aringline@$address:$port"
 }
 
 start_redis_sentinel() {
@@ -85,14 +87,16 @@ save ""
 requirepass secret
 masterauth secret
 repl-diskless-sync-delay 0
-$([ $i -eq 1 ] || echo "replicaof 127.0.0.1 $first")
+replica-announce-ip $address
+$([ $i -eq 1 ] || echo "replicaof $address $first")
 END
   done
   for i in 1 2 3; do
     redis_server sentinel-$i $((port + 3 + i)) << END
 requirepass secret
 sentinel sentinel-pass secret
-sentinel monitor main 127.0.0.1 $first 2
+sentinel announce-ip $address
+sentinel monitor main $address $first 2
 sentinel auth-pass main secret
 sentinel down-after-milliseconds main 500
 sentinel failover-timeout main 3000
@@ -100,7 +104,7 @@ END
     # They find each other, and notice what happens, in less time than they would by themselves. (In trouble a replica is asked for its state once a
     # second, and to be chosen it must have said it within 3 of the periods for INFO, or 5 of those for PING.)
     "$REDIS_CONTROL" cli sentinel-$i SENTINEL DEBUG PUBLISH-PERIOD 100 INFO-PERIOD 500 PING-PERIOD 300 ASK-PERIOD 100 TILT-TRIGGER 30000 > "$log"
-    list+="${list:+,}127.0.0.1:$((port + 3 + i))"
+    list+="${list:+,}$address:$((port + 3 + i))"
   done
   redis_url sentinel "redis+sentinel://:secret@$list/main?sentinel_password=secret"
   wait_sentinel
@@ -127,6 +131,7 @@ save ""
 requirepass secret
 masterauth secret
 cluster-enabled yes
+cluster-announce-ip $address
 cluster-port $((port + 10 + i))
 cluster-config-file nodes.conf
 cluster-node-timeout 1000
@@ -136,8 +141,8 @@ repl-diskless-sync-delay 0
 END
     [ $i -eq 4 ] || "$REDIS_CONTROL" cli cluster-$i CLUSTER ADDSLOTSRANGE $(((i - 1) * 5461)) $((i == 3 ? 16383 : i * 5461 - 1)) > "$log"
     "$REDIS_CONTROL" cli cluster-$i CLUSTER SET-CONFIG-EPOCH $i > "$log"
-    [ $i -eq 1 ] || "$REDIS_CONTROL" cli cluster-$i CLUSTER MEET 127.0.0.1 $((port + 7)) $((port + 11)) > "$log"
-    [ $i -eq 4 ] || list+="${list:+,}127.0.0.1:$((port + 6 + i))"
+    [ $i -eq 1 ] || "$REDIS_CONTROL" cli cluster-$i CLUSTER MEET $address $((port + 7)) $((port + 11)) > "$log"
+    [ $i -eq 4 ] || list+="${list:+,}$address:$((port + 6 + i))"
   done
   redis_url cluster "redis://:secret@$list"
   wait_cluster

@@ -1,0 +1,108 @@
+// One user at several cores and hosts: what he may send, his sessions, whether he is online and what he has not read are his, not a host's.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, get, post } from './client.mjs';
+import { Fleet, kFleetMissing } from './fleet.mjs';
+import { until } from './server.mjs';
+
+const kSkip = { skip: kFleetMissing ? `no ${kFleetMissing}` : false };
+const kLimit = 10;
+const kToldMs = 500;         // one host tells the others who is there
+const kPresenceEveryMs = 1100;  // at most once a second each is told
+
+let fleet;
+let urls = [];
+before(async () => {
+  if (kFleetMissing) return;
+  fleet = await Fleet.start({ hosts: 2, cores: 2, env: { RATE_LIMIT_MESSAGES: String(kLimit), RATE_LIMIT_WINDOW: '10m' } });
+  urls = fleet.hosts.map(({ server }) => server.url);
+});
+after(() => fleet?.stop());
+
+let names = 0;
+const name = (what) => `${what}-${++names}`;
+const person = (host, token) => Client.connect(urls[host], token ? { token } : { name: name('person') });
+const tokenOf = (client) => client.ready.tokens.accessToken;
+const statusAt = async (client, userId) => (await client.command('get_user', { userId })).user.status;
+async function join(room, ...clients) {
+  for (const client of clients) room = (await client.command('join', { room: room.id ?? room })).room;
+  return room.id;
+}
+
+test('the limit on sends is one for all of his connections', kSkip, async () => {
+  const here = await person(0);
+  const roomId = await join(name('room'), here);
+  const send = async (client) => {
+    const answer = await client.ask('send_message', { roomId, text: 'again' });
+    if (!answer.ok) assert.ok(answer.error.code === 'rate_limited' && answer.error.retryAfterMs > 0, JSON.stringify(answer));
+    return answer.ok;
+  };
+  const sent = async (client, count) => {
+    let taken = 0;
+    for (let i = 0; i < count; ++i) taken += await send(client);
+    return taken;
+  };
+  assert.equal(await sent(here, 3), 3);  // before he is anywhere else
+  const others = [await person(0, tokenOf(here)), await person(1, tokenOf(here)), await person(1, tokenOf(here))];
+  await sleep(kToldMs);
+  assert.equal(await sent(others[1], 3), 3);
+  assert.equal(await sent(others[0], 2), 2);
+  assert.equal(await sent(others[2], 4), kLimit - 8);
+  for (const client of [here, ...others]) assert.equal(await send(client), false);
+});
+
+test('a session that ends has ended at each host; its tokens are renewed at any', kSkip, async () => {
+  const password = 'a long password', username = name('user');
+  const login = async (host) => (await post(urls[host], '/api/v1/auth/login', { username, password })).body;
+  assert.equal((await post(urls[0], '/api/v1/auth/register', { username, password })).status, 201);
+  assert.equal((await post(urls[1], '/api/v1/auth/register', { username: username.toUpperCase(), password })).status, 409);
+  const first = await login(1), other = await login(0);
+  const clients = [await person(0, first.accessToken), await person(1, first.accessToken), await person(1, other.accessToken)];
+  const refresh = async (host, refreshToken) => (await post(urls[host], '/api/v1/auth/refresh', { refreshToken })).body;
+  const second = await refresh(0, first.refreshToken);
+  assert.equal((await refresh(1, first.refreshToken)).refreshToken, second.refreshToken, 'the one before the newest gets the same pair');
+  assert.equal((await post(urls[1], '/api/v1/auth/logout', undefined, second.accessToken)).status, 204);
+  for (const client of clients.slice(0, 2)) assert.equal((await client.closed).code, 4501);
+  for (const url of urls) assert.equal((await get(url, '/api/v1/rooms', second.accessToken)).body.reason, 'session_ended');
+  assert.equal((await refresh(0, second.refreshToken)).reason, 'session_ended');
+  await clients[2].command('ping', {});
+});
+
+test('he is online as long as he is at any host', kSkip, async () => {
+  const bob = await person(1), carl = await person(0);
+  const ann = [await person(0), null];
+  const id = ann[0].ready.user.id;
+  await join(name('room'), bob, carl, ann[0]);
+  ann[1] = await person(1, tokenOf(ann[0]));
+  const told = (who, status) => who.event('presence_changed', (data) => data.userId === id && data.status === status);
+  await sleep(kPresenceEveryMs);
+  for (const one of [bob, carl]) one.events = [];
+  await ann[1].close();
+  await sleep(kPresenceEveryMs);
+  for (const one of [bob, carl]) {
+    assert.equal(await statusAt(one, id), 'online');
+    assert.ok(!one.events.some(({ event, data }) => event === 'presence_changed' && data.userId === id), 'he has not gone');
+  }
+  await ann[0].close();
+  for (const one of [bob, carl]) await told(one, 'offline');
+  await until(async () => (await statusAt(bob, id)) === 'offline' && (await statusAt(carl, id)) === 'offline', 'he is offline at both');
+  await sleep(kPresenceEveryMs);
+  ann[1] = await person(1, tokenOf(ann[0]));
+  for (const one of [bob, carl]) await told(one, 'online');
+});
+
+test('what he has not read is the same wherever he looks; who types is seen at each host', kSkip, async () => {
+  const ann = await person(0), bob = await person(1);
+  const roomId = await join(name('room'), ann, bob);
+  const bobs = [bob, await person(0, tokenOf(bob))];
+  for (let i = 0; i < 5; ++i) await ann.command('send_message', { roomId, text: `${i}` });
+  for (const one of bobs) await one.event('message_created', ({ message }) => message.text === '4');
+  const unread = [];
+  for (const one of bobs) unread.push((await one.command('get_room', { roomId })).room.unread);
+  assert.deepEqual(unread, [5, 5]);
+  await ann.command('start_typing', { roomId });
+  for (const one of bobs) await one.event('typing_started', ({ userId }) => userId === ann.ready.user.id);
+  await ann.command('stop_typing', { roomId });
+  for (const one of bobs) await one.event('typing_stopped', ({ userId }) => userId === ann.ready.user.id);
+});
