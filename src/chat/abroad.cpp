@@ -1,6 +1,7 @@
 // See abroad.hpp.
 #include "chat/abroad.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 #include "chat/parts.hpp"
@@ -28,7 +29,7 @@ void Abroad::on_back() {
   p_.people.forget_sessions();
   to_say_.clear();
   said_ms_ = p_.now_ms() - kSayAgainMs;
-  tells_ = true;
+  again_ = true;
 }
 
 void Abroad::loaded(UserId user) {
@@ -52,6 +53,18 @@ base::Task<void> Abroad::share(UserId id, bool tell) {
   if (others) now->elsewhere = *others > 0;
   p_.people.show_presence(*now);
   if (tell && others && *others > 0) p_.o.bus->tell(id, kMoved, {});
+}
+
+// Rooms that he joined or left at another host while nothing was heard from there.
+base::Task<void> Abroad::read_memberships(UserId id) {
+  auto recent = co_await p_.o.bus->recent_memberships(id);
+  if (!recent || !p_.people.find(id)) co_return;
+  for (auto [room, is_in] : *recent) {
+    const auto& rooms = p_.people.find(id)->rooms;
+    const bool known = std::ranges::find(rooms, room, &HomeUser::InRoom::id) != rooms.end();
+    if (is_in && !known) p_.people.joined(id, room, 1);
+    if (!is_in) p_.people.left(id, room);
+  }
 }
 
 void Abroad::session_ended(UserId user, SessionId session) {
@@ -128,9 +141,11 @@ void Abroad::on_tick(std::int64_t now_ms) {
   for (std::size_t said = 0; said < kSaidAtOnce && !to_say_.empty(); ++said) {
     const UserId id = to_say_.back();
     to_say_.pop_back();
-    if (p_.people.find(id)) p_.o.scope.spawn(share(id, tells_));
+    if (!p_.people.find(id)) continue;
+    p_.o.scope.spawn(share(id, again_));
+    if (again_) p_.o.scope.spawn(read_memberships(id));
   }
-  if (to_say_.empty()) tells_ = false;
+  if (to_say_.empty()) again_ = false;
 }
 
 }  // namespace ringline::chat

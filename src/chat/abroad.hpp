@@ -43,11 +43,12 @@ class Abroad {
 
  private:
   base::Task<void> share(UserId user, bool tell);
+  base::Task<void> read_memberships(UserId user);
 
   Shard::Parts& p_;
   std::vector<UserId> to_say_;
   std::int64_t said_ms_ = 0;
-  bool tells_ = false;  // those who are said are told of too
+  bool again_ = false;  // all is told and asked anew
 };
 
 }  // namespace ringline::chat
