@@ -267,7 +267,7 @@ Task<Result<Rows>> PostgresStore::run_alone(Kind kind, const char* sql, SqlValue
 Task<Result<Rows>> PostgresStore::ask_for_lease(std::int64_t time_ms) {
   SqlValues values{sql_value(options_.holder), sql_value(time_ms)};
   if (const auto& host = options_.host)
-    values = {sql_value(std::to_string(host->number)), sql_value(host->holder), sql_value(host->holder),
+    values = {sql_value(std::to_string(host->number)), sql_value(host->holder), sql_value(host->former),
               sql_value(time_ms)};
   auto rows = co_await run_alone(Kind::write, options_.host ? kTakeNumber : kTakeLease, std::move(values));
   co_return rows;

@@ -87,8 +87,7 @@ bool Sequencer::answer_duplicate(HomeRoom& room, UserId sender, std::string_view
     answer(p_, to, message_answer(p_, entry.message(), true));
     return true;
   }
-  if (room.uncommitted == 0) return false;
-  for (auto pending = pending_.rbegin(); pending != pending_.rend(); ++pending) {
+  for (auto pending = pending_.rbegin(); room.uncommitted > 0 && pending != pending_.rend(); ++pending) {
     if (pending->room != &room || pending->entry.client_key != client_key) continue;
     if (!is_send(p_, pending->entry, sender, client_id)) continue;
     ++p_.o.metrics.duplicates;

@@ -139,6 +139,8 @@ test('Redis is gone: each host chats on, and when it is back, empty, all have al
     await until(async () => /ringline_redis_away 2/.test((await get(one.url, '/metrics')).text), 'both of its cores know');
     const { message, pending } = await say(ann, roomId, 'pending at one', 'p1');
     assert.deepEqual([pending, message.seq], [true, null]);
+    const again = await say(ann, roomId, 'not this', 'p1');
+    assert.deepEqual([again.duplicate, again.pending, again.message.id], [true, true, message.id]);
     await say(bob, roomId, 'pending at two', 'p2');
     assert.equal((await bob.ask('leave_room', { roomId })).error.code, 'unavailable');
     await one.kill();
