@@ -76,17 +76,28 @@ export class People {
     return `${count} of ${this.acked.size} acked messages are stored`;
   }
 
-  // Each host says the same of the last messages.
+  // Each host says the same of the last messages, as soon as it can say anything.
   async compareHosts() {
     for (const roomId of this.ids) {
       const pages = [];
       for (const { server } of this.fleet.hosts) {
-        const client = await Client.connect(server.url, { token: this.everybody[0].token });
-        const { messages } = await client.command('get_history', { roomId, limit: 100 });
-        pages.push(messages.map(({ seq, id, text }) => `${seq} ${id} ${text}`));
-        await client.close();
+        let page = null;
+        await until(async () => (page = await this.#page(server, roomId)), 'a host can say what was said', kReadyMs);
+        pages.push(page);
       }
       for (const page of pages) assert.deepEqual(page, pages[0], `room ${roomId} at two hosts`);
+    }
+  }
+  async #page(server, roomId) {
+    try {
+      const client = await Client.connect(server.url, { token: this.everybody[0].token });
+      const { messages } = await client.command('get_history', { roomId, limit: 100 });
+      await client.close();
+      return messages.map(({ seq, id, text }) => `${seq} ${id} ${text}`);
+    } catch (error) {
+      if (error.code !== 'unavailable') throw error;
+      await sleep(kAgainMs);
+      return null;
     }
   }
 
