@@ -102,7 +102,7 @@ class RedisBus final : public chat::Bus, private RedisListener {
   std::string host_;
   chat::BusListener& listener_;
   unsigned replicas_;
-  unsigned waits_ = 0;              // for replicas
+  unsigned waits_ = 0;                  // for replicas
   std::int64_t replicas_short_ms_ = 0;  // when they last had not what they were asked for; 0: they had
   std::unique_ptr<Redis> redis_;
   base::json::Reader json_;

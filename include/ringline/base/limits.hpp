@@ -96,9 +96,11 @@ inline constexpr auto kMembershipAge = 10min;  // that the store may not know of
 inline constexpr std::chrono::milliseconds kRedisHostEvery = 2s;  // a host says that it is alive
 inline constexpr std::chrono::milliseconds kRedisHostLease = 15s;
 inline constexpr std::chrono::milliseconds kRedisHostAsk = 200ms;  // whether all others have put back
-inline constexpr std::chrono::milliseconds kReplicaWait = 100ms;  // for replicas to have what is to be acked; then it is pending
-inline constexpr std::chrono::milliseconds kReplicaPause = 1s;    // until they are asked again, where they had it not
-inline constexpr unsigned kReplicaWaits = 8;  // of a core at a time: meanwhile Redis answers nothing else on the connection
+inline constexpr std::chrono::milliseconds kReplicaWait =
+    100ms;  // for replicas to have what is to be acked; then it is pending
+inline constexpr std::chrono::milliseconds kReplicaPause = 1s;  // until they are asked again, where they had it not
+inline constexpr unsigned kReplicaWaits =
+    8;  // of a core at a time: meanwhile Redis answers nothing else on the connection
 
 // PostgreSQL.
 inline constexpr unsigned kPostgresConnections = 8;
