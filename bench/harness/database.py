@@ -13,13 +13,14 @@ import urllib.parse
 import urllib.request
 
 import watch
-from scenarios import judge, rows_of, small
+from scenarios import judge, rows_of, small, spread
 from servers import BenchError
 
 STORED_PER_SECOND = 20_000
 FED_PER_SECOND = 3_000
 ANSWER_MS = 10
-WARM = 3  # the last of so many is taken
+WARM = 2  # not counted
+ASKED = 9  # then
 PLAN = re.compile(r'duration: ([\d.]+) ms  plan:\n((?:\t.*\n?)+)')
 SETTINGS = {'session_preload_libraries': 'auto_explain', 'auto_explain.log_min_duration': '0', 'auto_explain.log_analyze': 'on',
             'auto_explain.log_buffers': 'on', 'auto_explain.log_nested_statements': 'off'}
@@ -53,6 +54,10 @@ class Postgres:
             raise BenchError(f'psql: {done.stderr.strip()}')
         return done.stdout.strip()
 
+    def texts(self):
+        """How many have had their words taken in."""
+        return int(self.sql("SELECT value FROM meta WHERE name = 'text_places'"))
+
     def explain(self):
         for name, value in SETTINGS.items():
             self.sql(f"ALTER DATABASE postgres SET {name} = '{value}'")
@@ -85,22 +90,25 @@ def wait_for(server, name, seconds, to=0):
     return time.monotonic() - began
 
 
-def ingest(bench, found, server):
+def ingest(bench, found, server, postgres):
     rate, seconds = small(bench, 22_000, 500), small(bench, 60, 2)
     tool = bench.start_load(server, '--connections', small(bench, 1000, 20), '--room-size', 2, '--rate', rate, '--seconds', seconds, '--warmup',
                             small(bench, 10, 0.5), '--client-ids')
     time.sleep(small(bench, 12, 1))
-    from_count, began = watch.metrics(server)['ringline_store_events_total'], time.monotonic()
+    from_count, from_texts, began = watch.metrics(server)['ringline_store_events_total'], postgres.texts(), time.monotonic()
     time.sleep(seconds - small(bench, 3, 0.5))
-    stored = (watch.metrics(server)['ringline_store_events_total'] - from_count) / (time.monotonic() - began)
-    lag = watch.metrics(server)['ringline_store_lag_events']
+    after, texts, took = watch.metrics(server), postgres.texts(), time.monotonic() - began
+    stored, fed_beside = (after['ringline_store_events_total'] - from_count) / took, (texts - from_texts) / took
+    lag = after['ringline_store_lag_events']
     bench.finish_load(tool, server)
     caught_up = wait_for(server, 'ringline_store_lag_events', 120)
     waiting = watch.metrics(server)['ringline_text_lag_messages']
     fed = waiting / max(wait_for(server, 'ringline_text_lag_messages', 1200), 0.001)
-    row = {'sent a second': rate, 'stored a second': stored, 'waiting at the end': lag, 'caught up within, s': caught_up, 'texts waiting then': waiting}
+    row = {'sent a second': rate, 'stored a second': stored, 'texts taken in a second': fed_beside, 'waiting at the end': lag,
+           'caught up within, s': caught_up, 'texts waiting then': waiting}
     found.setdefault('parts', {})[f'ingest for {seconds} s, with a clientId each'] = rows_of({server.name: [row]})
     judge(found, 'messages stored a second', stored, STORED_PER_SECOND, at_least=True)
+    judge(found, 'texts taken in a second beside', fed_beside, FED_PER_SECOND, at_least=True)
     return fed
 
 
@@ -126,13 +134,12 @@ def answers(bench, found, server, postgres):
                        'a page of 50 in the middle': f'/rooms/{room["id"]}/messages?limit=50&before={seq + count // 2}',
                        'a rare word': '/search/messages?q=needle', 'a word in one of ten messages': '/search/messages?q=often',
                        'a pair of such words': '/search/messages?q=often+common'}.items():
-        for _ in range(WARM):
-            seen = postgres.plans(lambda: request(server, path, token))
-        if not seen:
+        asked = [postgres.plans(lambda: request(server, path, token)) for _ in range(WARM + ASKED)][WARM:]
+        if not all(asked):
             raise BenchError(f'PostgreSQL has logged no plan of {what}')
-        rows[what] = [{'at the database, ms': sum(ms for ms, _ in seen), 'statements': len(seen)}]
-        plans[what] = '\n'.join(f'{ms:.3f} ms\n{text.replace(chr(9), "")}' for ms, text in seen)
-        judge(found, f'{what}, at the database', sum(ms for ms, _ in seen), ANSWER_MS, unit='ms')
+        rows[what] = [{'at the database, ms': sum(ms for ms, _ in seen), 'statements': len(seen)} for seen in asked]
+        plans[what] = '\n'.join(f'{ms:.3f} ms\n{text.replace(chr(9), "")}' for ms, text in asked[-1])
+        judge(found, f'{what}, at the database', spread(row['at the database, ms'] for row in rows[what]), ANSWER_MS, unit='ms')
     found.setdefault('parts', {})[f'a room of {count} messages of ten words, with a warm cache'] = rows_of(rows)
     return count / max(took, 0.001)
 
@@ -140,8 +147,8 @@ def answers(bench, found, server, postgres):
 def database(bench, found):
     postgres = Postgres()
     server = bench.own(core_threads=small(bench, 2, 1), settings={'DATABASE_URL': postgres.url})
-    fed_beside = ingest(bench, found, server)
+    fed_behind = ingest(bench, found, server, postgres)
     fed = answers(bench, found, server, postgres)
     found['notes'] = ['Ringline, the load tool and PostgreSQL share the two cores.',
-                      f'Words were taken in at {fed_beside:,.0f} messages a second after the ingest and {fed:,.0f} with nothing beside.']
-    judge(found, 'texts taken in a second', fed, FED_PER_SECOND, at_least=True)
+                      f'Words were taken in at {fed_behind:,.0f} messages a second after the ingest and {fed:,.0f} with nothing beside.']
+    judge(found, 'texts taken in a second with nothing beside', fed, FED_PER_SECOND, at_least=True)

@@ -1,6 +1,8 @@
 // See event_effect.hpp.
 #include "backend/event_effect.hpp"
 
+#include <unordered_map>
+
 namespace ringline::backend {
 
 using base::Result;

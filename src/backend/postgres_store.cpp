@@ -31,7 +31,7 @@ constexpr auto kPartitionsEvery = 24h;
 constexpr auto kLeaseEvery = base::limits::kPostgresLease / 6;
 constexpr auto kLookEvery = 1s;
 constexpr std::chrono::milliseconds kFeedEvery = 1s;                     // while nothing waits
-constexpr std::chrono::milliseconds kFeedBeside = 800ms;                 // from step to step, beside other work
+constexpr std::uint64_t kFedBeside = 3500;                               // messages a second, beside other work
 constexpr std::chrono::milliseconds kReplicaTimeout = 2s;                // then the primary is asked
 constexpr std::int64_t kRewindsEveryMs = std::chrono::minutes(1) / 1ms;  // at most, for what is still missing
 constexpr unsigned kTries = 4;             // of a transaction that others were in the way of:
@@ -83,7 +83,7 @@ class PostgresStore final : public SqlDatabase {
   Task<void> keep_lease();
   Task<bool> holds_lease();
   Task<void> feed();
-  Task<bool> feed_once();
+  Task<std::uint64_t> feed_once();
   Task<void> watch();
   Task<bool> look();
   // What the database had is not all there, or not known to be: until the journals are taken in again.
@@ -303,19 +303,25 @@ Task<bool> PostgresStore::holds_lease() {
   co_return !taken_ && loop_->now_ms() < lease_ends_ms_;
 }
 
-// Words are taken in behind the messages, by one host at a time, a step in a transaction.
+// Words are taken in behind the messages, by one host at a time, a step in a transaction. Beside other work no faster than is promised: events go first.
 Task<void> PostgresStore::feed() {
   while (!stopping_) {
-    const bool more = co_await feed_once();
-    if (!more || pending_ > 0) co_await sleep(more ? kFeedBeside : kFeedEvery);
+    const std::int64_t began_ms = loop_->now_ms();
+    const std::uint64_t taken = co_await feed_once();
+    std::chrono::milliseconds pause = taken > 0 ? 0ms : kFeedEvery;
+    if (taken > 0 && pending_ > 0)
+      pause =
+          std::chrono::milliseconds(static_cast<std::int64_t>(taken * 1000 / kFedBeside) + began_ms - loop_->now_ms());
+    co_await sleep(pause);
   }
 }
 
-Task<bool> PostgresStore::feed_once() {
+// How many it took.
+Task<std::uint64_t> PostgresStore::feed_once() {
   const bool may = co_await holds_lease();
-  if (!may) co_return false;
+  if (!may) co_return 0;
   PostgresConnection* connection = co_await primary_->take();
-  if (!connection) co_return false;
+  if (!connection) co_return 0;
   connection->begin(Kind::write);
   auto fed = co_await feed_texts(*connection, text_partitions_);
   Result<void> done;
@@ -329,10 +335,10 @@ Task<bool> PostgresStore::feed_once() {
   if (!done) {
     text_partitions_ = 0;  // what was made is taken back
     base::log::warn("texts_not_fed", {{"why", done.error().message}});
-    co_return false;
+    co_return 0;
   }
   texts_waiting_ = fed->waiting;
-  co_return fed->taken > 0;
+  co_return fed->taken;
 }
 
 Task<void> PostgresStore::watch() {

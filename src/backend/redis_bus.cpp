@@ -26,6 +26,7 @@ constexpr std::string_view kGlobal = "global";
 constexpr std::string_view kRoomChannel = "chat:{";
 constexpr std::string_view kUserChannel = "user:{";
 constexpr std::size_t kPartBytes = 1024 * 1024;  // put back at once, or one event
+constexpr std::size_t kStoredAtOnce = 256;       // rooms: others wait meanwhile
 
 std::string room_key(RoomId room, std::string_view what) { return "room:{" + room.text() + "}:" + std::string(what); }
 std::string channel_of(RoomId room) { return std::string(kRoomChannel) + room.text() + "}"; }
@@ -348,14 +349,15 @@ Task<Result<void>> RedisBus::begin_epoch(RoomId room, StreamPlace base) {
 }
 
 void RedisBus::stored(std::vector<chat::StoredUpTo> rooms) {
-  const std::size_t at_once = redis_->is_cluster() ? 1 : rooms.size();
+  const std::size_t at_once = redis_->is_cluster() ? 1 : kStoredAtOnce;
   for (std::size_t from = 0; from < rooms.size(); from += at_once) {
-    Words words{"FCALL", "ringline_stored", std::to_string(3 * at_once)};
-    for (std::size_t i = from; i < from + at_once; ++i)
+    const std::size_t to = std::min(rooms.size(), from + at_once);
+    Words words{"FCALL", "ringline_stored", std::to_string(3 * (to - from))};
+    for (std::size_t i = from; i < to; ++i)
       for (std::string_view what : {"state", "log", "keys"}) words.push_back(room_key(rooms[i].room, what));
     words.push_back(std::to_string(limits::kStreamEvents));
     words.push_back(forgotten_after());
-    for (std::size_t i = from; i < from + at_once; ++i)
+    for (std::size_t i = from; i < to; ++i)
       for (std::string word : {std::to_string(rooms[i].seq), std::to_string(rooms[i].epoch), rooms[i].id.text()})
         words.push_back(std::move(word));
     std::string key = words[3];

@@ -21,6 +21,7 @@ auth_file = $data/users
 pool_mode = transaction
 max_client_conn = 100
 default_pool_size = 20
+server_login_retry = 1
 logfile = $data/log
 pidfile = $data/pid
 END

@@ -26,7 +26,7 @@ prepare_redis() {
 }
 prepare_redis_sentinel() { prepare_redis; }
 prepare_redis_cluster() { prepare_redis; }
-stop_redis() { [ ! -x "${REDIS_CONTROL:-}" ] || "$REDIS_CONTROL" end; }
+stop_redis() { end_processes "$folder"/redis/*/pid; }
 stop_redis_sentinel() { stop_redis; }
 stop_redis_cluster() { stop_redis; }
 

@@ -130,6 +130,11 @@ class RedisBusTest : public RedisFixture, public testing::WithParamInterface<con
   static constexpr unsigned kSlotsOfOne = 5461;  // of a cluster's server, see scripts/services
   unsigned replicas_ = 0;
   RoomId room_;
+  static Task<void> append_and_note(RedisBus& bus, Proposal proposal, bool& answered) {
+    auto verdict = co_await bus.append(std::move(proposal), {});
+    EXPECT_FALSE(verdict);
+    answered = true;
+  }
 
  private:
   static Task<bool> closed(RedisBus& bus) {
@@ -386,12 +391,19 @@ TEST_P(RedisBusTest, AServerThatIsStartedAgainGetsBackWhatItLost) {
   Host& two = join(2);
   ASSERT_EQ(append(one, message(11, 5, "a"), {}).kind, Kind::taken);
   for (Host* host : {&one, &two}) host->heard.told.clear();
+  // What is asked of the server as it was is answered, or not, before it is told that another is there.
+  bool answered = false, in_time = false;
+  one.heard.when_lost = [&] { in_time = answered; };
+  control("freeze " + server_of(GetParam()));
+  base::Scope asking;
+  asking.spawn(append_and_note(*one.bus, message(14, 5), answered));
   control("kill " + server_of(GetParam()));
   EXPECT_TRUE(ticking([&] { return !one.bus->is_there() && !two.bus->is_there(); }));
   control("start " + server_of(GetParam()));
   EXPECT_TRUE(ticking([&] { return one.heard.told.size() == 2 && two.heard.told.size() == 2; }));
   EXPECT_THAT(one.heard.told, testing::ElementsAre("away", "lost"));
   EXPECT_THAT(two.heard.told, testing::ElementsAre("away", "lost"));
+  EXPECT_TRUE(in_time);
   // Not before both have put back what they have.
   one.bus->have_put_back();
   EXPECT_FALSE(run(one.bus->append(message(12, 5), {.seq = 1, .id = EventId{11}})));
