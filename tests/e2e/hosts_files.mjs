@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from './server.mjs';
 
 const kEveryMs = 200;
 const kAnswerMs = 20_000;
@@ -21,7 +22,8 @@ export class Porter {
   async check() {
     const { server } = this.fleet.hosts[0];
     for (const [id, bytes] of this.completed) {
-      const response = await this.#ask(server, 'GET', `/${id}/content`);
+      let response;
+      await until(async () => (response = await this.#ask(server, 'GET', `/${id}/content`)).status !== 503, 'files are there again');
       assert.equal(response.status, 200, `file ${id}`);
       assert.deepEqual(Buffer.from(await response.arrayBuffer()), bytes, `file ${id}`);
     }

@@ -56,7 +56,7 @@ async function killRedis(fleet, pause, forgets) {
   await fleet.redis('start', 'single');
 }
 
-const mainNow = async (fleet, sentinel = 'sentinel-1') => {
+export const mainNow = async (fleet, sentinel = 'sentinel-1') => {
   const place = await fleet.redis('cli', sentinel, 'SENTINEL', 'GET-MASTER-ADDR-BY-NAME', 'main');
   return place.endsWith(await fleet.redis('port', 'main-1')) ? 'main-1' : 'main-2';
 };
@@ -70,7 +70,7 @@ async function sentinelsAreWell(fleet) {
   }
   return true;
 }
-const untilSentinelsAreWell = (fleet) => until(() => sentinelsAreWell(fleet), 'the sentinels are well', kSettleMs);
+export const untilSentinelsAreWell = (fleet) => until(() => sentinelsAreWell(fleet), 'the sentinels are well', kSettleMs);
 
 async function clusterIsWell(fleet) {
   for (const node of kNodes) {

@@ -63,7 +63,7 @@ class RedisBusTest : public RedisFixture, public testing::WithParamInterface<con
 
   Host& start(unsigned number) {
     auto host = std::make_unique<Host>();
-    auto made = RedisBus::make(loop(), workers(), options(GetParam()), number, host->heard);
+    auto made = RedisBus::make(loop(), workers(), options(GetParam()), number, host->heard, replicas_);
     EXPECT_TRUE(made) << made.error().message;
     host->bus = std::move(*made);
     hosts_.push_back(std::move(host));
@@ -128,6 +128,7 @@ class RedisBusTest : public RedisFixture, public testing::WithParamInterface<con
   }
 
   static constexpr unsigned kSlotsOfOne = 5461;  // of a cluster's server, see scripts/services
+  unsigned replicas_ = 0;
   RoomId room_;
   static Task<void> append_and_note(RedisBus& bus, Proposal proposal, bool& answered) {
     auto verdict = co_await bus.append(std::move(proposal), {});
@@ -514,6 +515,27 @@ TEST_P(RedisBusFailoverTest, IsALossAndSoIsTheWayBack) {
     EXPECT_TRUE(all_there());
     EXPECT_EQ(append(two, message(10 + seq, 5), {.seq = seq - 1, .id = EventId{9 + seq}}).seq, seq);
   }
+}
+
+TEST_P(RedisBusFailoverTest, WhereAReplicaIsWaitedForItHasWhatIsTaken) {
+  replicas_ = 1;
+  Host& one = join(1);
+  ASSERT_EQ(append(one, message(11, 5), {}).kind, Kind::taken);
+  const std::string main = master();
+  const std::string replica =
+      in_cluster() ? (main == "cluster-1" ? "cluster-4" : "cluster-1") : (main == "main-1" ? "main-2" : "main-1");
+  control("freeze " + replica);
+  auto early = run(one.bus->append(message(12, 5), {.seq = 1, .id = EventId{11}}));
+  auto next = run(one.bus->append(message(13, 5), {.seq = 1, .id = EventId{11}}));
+  control("thaw " + replica);
+  EXPECT_FALSE(early);
+  EXPECT_FALSE(next);
+  // Since then it stands in the stream, and it is told so when the replica has it.
+  EXPECT_TRUE(ticking([&] {
+    auto again = run(one.bus->append(message(12, 5), {.seq = 1, .id = EventId{11}}));
+    return again && again->kind == Kind::duplicate && again->seq == 2;
+  }));
+  EXPECT_EQ(append(one, message(13, 5), {.seq = 2, .id = EventId{12}}).seq, 3U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, RedisBusFailoverTest, testing::Values("sentinel", "cluster"));
