@@ -61,10 +61,10 @@ Task<void> answer_user(Parts& p, UserId id, UserId reader, ReplyTo to) {
   }
   auto asking = ask<Shown>(p, p.home(id), [id](Parts& there, Answer<Shown> answer) {
     HomeUser* user = there.people.find(id);
-    answer(there, user ? Shown({People::status_of(*user), user->last_seen_ms}) : std::nullopt);
+    answer(there, user ? Shown({user->status, user->last_seen_ms}) : std::nullopt);
   });
   Shown shown = co_await asking;
-  if (!shown && p.o.bus) {  // nobody here has to do with him: he may be at another host
+  if (p.o.bus && (!shown || shown->first == Status::offline)) {  // he may be at another host
     std::vector<UserId> him{id};
     auto others = co_await p.o.bus->presence_of(std::move(him));
     if (others && others->front() > 0) shown = {Status::online, account->user.last_seen_ms};

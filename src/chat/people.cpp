@@ -308,11 +308,10 @@ PassingState People::presence(UserId user, Status status, std::int64_t last_seen
   return {.of = user.value, .name = "presence_changed", .body = base::Blob::copy_of(out.view())};
 }
 
-Status People::status_of(const HomeUser& user) noexcept {
-  return user.status == Status::offline && user.elsewhere ? Status::online : user.status;
+PassingState People::presence(const HomeUser& user) {
+  const Status status = user.status == Status::offline && user.elsewhere ? Status::online : user.status;
+  return presence(user.id(), status, user.last_seen_ms);
 }
-
-PassingState People::presence(const HomeUser& user) { return presence(user.id(), status_of(user), user.last_seen_ms); }
 
 // Who is not in memory has been away for a while.
 std::vector<PassingState> People::presence_of(const std::vector<UserCard>& cards) {

@@ -115,7 +115,6 @@ class People {
 
   // presence_changed to whoever shares a room of at most limits::kPresenceRoomMembers, at most one a second.
   void show_presence(HomeUser& user);
-  static Status status_of(const HomeUser& user) noexcept;  // at all hosts
   // The presence of users whose home this is, as presence_changed tells it.
   std::vector<PassingState> presence_of(const std::vector<UserCard>& cards);
 
