@@ -8,7 +8,9 @@ import { People } from './hosts_people.mjs';
 import { mainNow, prepare, untilSentinelsAreWell } from './hosts_troubles.mjs';
 import { until } from './server.mjs';
 
-const kRate = 200;
+const kRate = 60;
+const kOnTheirWayMs = 1000;  // answers to what the replica still got
+const kFrozenMs = 500;
 const kSettleMs = 30_000;
 const kRestMs = 60_000;
 const acked = ({ counts }) => counts.acked - counts.pending;  // with a seq
@@ -19,8 +21,9 @@ async function destroy(fleet, people) {
 
   await fleet.redis('freeze', replica);
   await until(() => people.counts.pending > 0, 'messages are pending');
+  await sleep(kOnTheirWayMs);
   const had = acked(people);
-  await sleep(1000);
+  await sleep(kFrozenMs);
   assert.equal(acked(people), had, 'nothing but pending messages is acked');
   await fleet.redis('thaw', replica);
   await untilSentinelsAreWell(fleet);
