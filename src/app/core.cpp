@@ -22,7 +22,8 @@ constexpr std::uint32_t kReconnectSpreadMs = 2000;  // clients of a stopping ser
 constexpr std::chrono::milliseconds kHearing{50};   // between telling the clients and closing them
 constexpr std::chrono::milliseconds kDrainStep{5};
 constexpr std::chrono::milliseconds kRecoverAgain{500};
-constexpr std::int64_t kRestAfterMs = 25'000;  // nothing was accepted, sequenced or delivered for so long
+constexpr std::chrono::milliseconds kBusLook{50};  // at the start, whether the bus is there
+constexpr std::int64_t kRestAfterMs = 25'000;      // nothing was accepted, sequenced or delivered for so long
 
 void fail_start(Process& process, const base::Error& error) {
   if (!process.failed.exchange(true)) process.failure = error.message;
@@ -105,10 +106,18 @@ base::Task<void> Core::begin_all() {
       if (!started) base::log::warn("redis_not_reached", {{"for", "start"}, {"why", started.error().message}});
       co_await recover(false);
       recovered_ = true;
+      if (started) co_await wait_for_bus();
     }
   }
   process_.state[loop_.core()].begun.store(true);
   for (unsigned core = 0; core < process_.cores; ++core) loop_.send(core, loop::make_mail([] {}));  // they look again
+}
+
+// Who comes at once finds it there: rooms can be made. With other hosts it may have to be told first what it has lost.
+base::Task<void> Core::wait_for_bus() {
+  const std::int64_t until_ms = loop_.now_ms() + base::limits::kRedisStartWait / std::chrono::milliseconds(1);
+  while (!bus_->is_there() && loop_.now_ms() < until_ms && !process_.draining && !process_.failed)
+    co_await loop_.sleep(kBusLook);
 }
 
 // What the journals held of rooms whose home this is. Where that cannot be done now (the store is away) it is tried again, while the host is at work.

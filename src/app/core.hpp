@@ -81,6 +81,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
   void tend_store();
   void note_bus();
   base::Task<void> begin_all();
+  base::Task<void> wait_for_bus();
   base::Task<void> recover(bool again);
   void rest_if_quiet();
   void on_flush_due() {}  // the turn that the timer brings ends with a flush

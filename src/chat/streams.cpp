@@ -255,6 +255,12 @@ base::Task<bool> Streams::drain_front(RoomId room_id) {
   co_return false;
 }
 
+// Whether the event is what is proposed. (Most are not, which is seen without reading what they say.)
+bool Streams::is_same(const RoomEvent& entry, const Proposal& proposal) {
+  if (entry.client_key != proposal.entry.client_key) return false;
+  return entry.client_key == 0 ? entry.event.id == proposal.entry.event.id : key_of(p_.scratch, entry) == proposal.key;
+}
+
 // Where the room has what is proposed, beyond what was looked at before: it was taken without an answer, or somebody sent it again by another host. What the
 // stream has forgotten it takes once more. 0: nowhere.
 base::Task<Result<std::uint64_t>> Streams::find_again(EventId id) {
@@ -267,7 +273,7 @@ base::Task<Result<std::uint64_t>> Streams::find_again(EventId id) {
     if (mine.looked + 1 >= room.tail_first()) {
       const auto& entries = room.tail.entries();
       for (std::size_t i = mine.looked + 1 - room.tail_first(); i < entries.size(); ++i)
-        if (key_of(p_.scratch, entries[i]) == mine.proposal.key) co_return entries[i].event.seq;
+        if (is_same(entries[i], mine.proposal)) co_return entries[i].event.seq;
       mine.looked = room.room.last_seq;
       co_return 0U;
     }
@@ -278,7 +284,7 @@ base::Task<Result<std::uint64_t>> Streams::find_again(EventId id) {
     if (found == proposed_.end() || found->second.looked != after) continue;
     for (const StoredEvent& event : *events) {
       auto read = read_event(p_.scratch, found->second.room, event);
-      if (read && key_of(p_.scratch, *read) == found->second.proposal.key) co_return event.seq;
+      if (read && is_same(*read, found->second.proposal)) co_return event.seq;
     }
     if (!events->empty()) {
       found->second.looked = events->back().seq;

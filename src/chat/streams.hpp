@@ -184,6 +184,7 @@ class Streams final : public BusListener {
   base::Task<void> drain(RoomId id);
   base::Task<bool> drain_front(RoomId id);
   base::Task<bool> obey(EventId id, Verdict verdict);
+  bool is_same(const RoomEvent& entry, const Proposal& proposal);
   base::Task<base::Result<std::uint64_t>> find_again(EventId id);
   void check_right(EventId id);
   void keep(EventId id);
