@@ -93,6 +93,32 @@ std::optional<Verdict::Kind> verdict_kind(std::string_view name) {
   return std::nullopt;
 }
 
+// Four words each; none: it is not understood.
+std::vector<Verdict> read_verdicts(ReplyView reply) {
+  std::vector<Verdict> verdicts;
+  if (reply.size() % 4 != 0) return verdicts;
+  for (std::size_t i = 0; i < reply.size(); i += 4) {
+    auto kind = verdict_kind(reply[i].text());
+    if (!kind) return {};
+    verdicts.push_back(
+        {.kind = *kind, .seq = number(reply[i + 1]), .id = event_id(reply[i + 2]), .epoch = number(reply[i + 3])});
+  }
+  return verdicts;
+}
+
+// Whether the event is in the stream.
+bool stands(const Verdict& verdict) {
+  return verdict.kind == Verdict::Kind::taken || verdict.kind == Verdict::Kind::duplicate;
+}
+
+void add_proposal(std::vector<std::string>& words, const chat::Proposal& proposal) {
+  std::vector<std::string> parts = entry_parts(proposal);
+  for (std::string word : {proposal.key, proposal.entry.event.actor.text(), proposal.subject.text(),
+                           std::string(proposal.forced ? "1" : "0"), std::to_string(parts.size())})
+    words.push_back(std::move(word));
+  for (std::string& part : parts) words.push_back(std::move(part));
+}
+
 }  // namespace
 
 RedisBus::RedisBus(loop::Loop& loop, unsigned host, chat::BusListener& listener, unsigned replicas)
@@ -245,34 +271,31 @@ Task<bool> RedisBus::replicas_have(std::string key, std::uint64_t losses) {
   co_return enough && redis_->losses() == losses;
 }
 
-Task<Result<Verdict>> RedisBus::append(chat::Proposal proposal, StreamPlace known) {
+Task<Result<std::vector<Verdict>>> RedisBus::append_all(std::vector<chat::Proposal> proposals, StreamPlace known) {
   if (!is_there()) co_return base::fail_later(Errc::unavailable, 1000, "Redis is away");
   if (replicas_are_short()) co_return replicas_lack();
   const std::uint64_t losses = redis_->losses();
-  const chat::Event& event = proposal.entry.event;
-  Words words = of_room("ringline_append", event.room);
+  const RoomId room = proposals.front().entry.event.room;
+  Words words = of_room("ringline_append", room);
   for (std::string word :
-       {std::to_string(known.epoch), std::to_string(known.seq), known.id.text(), proposal.key, event.actor.text(),
-        proposal.subject.text(), std::string(proposal.forced ? "1" : "0"),
-        std::string(redis_->is_cluster() ? "SPUBLISH" : "PUBLISH"), channel_of(event.room), in_one(reigns_)})
+       {std::to_string(known.epoch), std::to_string(known.seq), known.id.text(),
+        std::string(redis_->is_cluster() ? "SPUBLISH" : "PUBLISH"), channel_of(room), in_one(reigns_)})
     words.push_back(std::move(word));
-  for (std::string& part : entry_parts(proposal)) words.push_back(std::move(part));
-  auto reply = co_await call(room_key(event.room, "state"), std::move(words));
+  for (const chat::Proposal& proposal : proposals) add_proposal(words, proposal);
+  auto reply = co_await call(room_key(room, "state"), std::move(words));
   if (!reply) co_return std::unexpected(reply.error());
-  const std::string_view name = (*reply)[0].text();
-  if (name == "unready") {
+  if ((*reply)[0].text() == "unready") {
     if (state_ == State::there) set_state(State::away);
     co_return base::fail_later(Errc::unavailable, 1000,
                                "Redis may have lost something: the hosts put back what they have");
   }
-  auto kind = verdict_kind(name);
-  if (!kind) co_return not_understood();
-  if (replicas_ > 0 && (*kind == Verdict::Kind::taken || *kind == Verdict::Kind::duplicate)) {
-    bool enough = co_await replicas_have(room_key(event.room, "state"), losses);
+  auto verdicts = read_verdicts(*reply);
+  if (verdicts.empty() || verdicts.size() > proposals.size()) co_return not_understood();
+  if (replicas_ > 0 && std::ranges::any_of(verdicts, stands)) {
+    bool enough = co_await replicas_have(room_key(room, "state"), losses);
     if (!enough) co_return replicas_lack();
   }
-  co_return Verdict{
-      .kind = *kind, .seq = number((*reply)[1]), .id = event_id((*reply)[2]), .epoch = number((*reply)[3])};
+  co_return verdicts;
 }
 
 Task<Result<chat::StreamPage>> RedisBus::read(RoomId room, std::uint64_t after) {

@@ -100,35 +100,52 @@ end
 
 local function verdict(kind, s) return {kind, text(s.seq), s.id, text(s.epoch)} end
 
--- KEYS state log keys; ARGV known epoch, seq and id; key; actor; subject; forced (1, 0); SPUBLISH or PUBLISH; channel; the reigns that the caller knows;
--- the entry in parts, between which the seq belongs.
-local function append(keys, args)
-  if not ready or not string.find(args[10], reign, 1, true) then return {'unready', '0', '0', '0'} end
-  local s = load(keys[1])
-  local epoch, seq, id = tonumber(args[1]), tonumber(args[2]), args[3]
-  if s.there and s.epoch > epoch then return verdict('new_epoch', s) end
-  if s.there and s.epoch < epoch then return verdict('old_epoch', s) end
-  if s.seq < seq then return verdict('behind', s) end
+-- What is in the way of a caller who is at that place.
+local function obstacle(keys, s, epoch, seq, id)
+  if s.there and s.epoch > epoch then return 'new_epoch' end
+  if s.there and s.epoch < epoch then return 'old_epoch' end
+  if s.seq < seq then return 'behind' end
   local there = id_at(keys, s, seq)
-  if id ~= '0' and there ~= '0' and id ~= there then return verdict('differs', s) end
-  if seq < s.trimmed then return verdict('gone', s) end
-  local known = redis.call('HMGET', keys[3], args[4], '@' .. args[5], '@' .. args[6])
-  if known[1] then
-    local at, its = string.match(known[1], '(%d+):(%d+)')
-    return {'duplicate', at, its, text(s.epoch)}
-  end
-  if args[7] ~= '1' then
+  if id ~= '0' and there ~= '0' and id ~= there then return 'differs' end
+  if seq < s.trimmed then return 'gone' end
+end
+
+-- What becomes of the proposal from args[at] on, and where it stands.
+local function append_one(keys, s, args, at)
+  local known = redis.call('HMGET', keys[3], args[at], '@' .. args[at + 1], '@' .. args[at + 2])
+  if known[1] then return 'duplicate', string.match(known[1], '(%d+):(%d+)') end
+  if args[at + 3] ~= '1' then
     local changed = math.max(s.all, tonumber(known[2]) or 0, tonumber(known[3]) or 0)
-    if changed > seq then return verdict('stale', s) end
+    if changed > tonumber(args[2]) then return 'stale', text(s.seq), s.id end
   end
-  if not s.there then s.epoch = epoch end
-  local entry = args[11]
-  for i = 12, #args do entry = entry .. text(s.seq + 1) .. args[i] end
+  local entry = args[at + 5]
+  for i = at + 6, at + 4 + tonumber(args[at + 4]) do entry = entry .. text(s.seq + 1) .. args[i] end
   add(keys, s, entry)
-  keep(keys, s)
-  if s.idle then expire_or_stay(keys, false) end
-  redis.call(args[8], args[9], 'E ' .. text(s.seq) .. ' ' .. entry)
-  return verdict('taken', s)
+  redis.call(args[4], args[5], 'E ' .. text(s.seq) .. ' ' .. entry)
+  return 'taken', text(s.seq), s.id
+end
+
+-- KEYS state log keys; ARGV known epoch, seq and id; SPUBLISH or PUBLISH; channel; the reigns that the caller knows; and for each proposal key; actor;
+-- subject; forced (1, 0); how many parts its entry has, and these, between which the seq belongs. Four for each verdict, up to the first that was in the way.
+local function append(keys, args)
+  if not ready or not string.find(args[6], reign, 1, true) then return {'unready', '0', '0', '0'} end
+  local s = load(keys[1])
+  local epoch = tonumber(args[1])
+  local why = obstacle(keys, s, epoch, tonumber(args[2]), args[3])
+  if why then return verdict(why, s) end
+  if not s.there then s.epoch = epoch end
+  local verdicts, before, at = {}, s.seq, 7
+  while at <= #args do
+    local kind, seq, id = append_one(keys, s, args, at)
+    for _, said in ipairs({kind, seq, id, text(s.epoch)}) do verdicts[#verdicts + 1] = said end
+    if kind == 'stale' then break end
+    at = at + 5 + tonumber(args[at + 4])
+  end
+  if s.seq > before then
+    keep(keys, s)
+    if s.idle then expire_or_stay(keys, false) end
+  end
+  return verdicts
 end
 
 -- KEYS state log keys; ARGV after, count. The place, then seq and entry in turn.

@@ -1,6 +1,10 @@
 // Accounts and sessions.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+#include <span>
+
 #include "backend/store_queries.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/limits.hpp"
@@ -232,6 +236,27 @@ Task<Result<SessionRow>> find_session(Sql& db, SessionId id) {
   if (!rows) co_return std::unexpected(rows.error());
   if (rows->empty()) co_return no_such_session();
   co_return read_session(rows->front());
+}
+
+Task<Result<std::vector<SessionId>>> ended_sessions(Sql& db, const std::vector<SessionId>& ids) {
+  constexpr std::size_t kAtOnce = 16;
+  std::vector<SessionId> ended;
+  for (std::size_t from = 0; from < ids.size(); from += kAtOnce) {
+    const std::span<const SessionId> some = std::span(ids).subspan(from, std::min(kAtOnce, ids.size() - from));
+    SqlValues values{sql_value(base::wall_ms())};
+    for (SessionId id : some) values.push_back(sql_value(id));
+    while (values.size() < 1 + kAtOnce) values.push_back(values.back());
+    auto rows = co_await db.execute(
+        "SELECT id FROM sessions WHERE expires_ms > ?1 AND id IN"
+        " (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+        std::move(values));
+    if (!rows) co_return std::unexpected(rows.error());
+    std::vector<SessionId> alive;
+    for (const Rows::Row row : *rows) alive.push_back(SessionId{row.number(0)});
+    std::ranges::copy_if(some, std::back_inserter(ended),
+                         [&](SessionId id) { return std::ranges::find(alive, id) == alive.end(); });
+  }
+  co_return ended;
 }
 
 Task<Result<std::vector<SessionRow>>> sessions_of(Sql& db, UserId user) {

@@ -69,6 +69,9 @@ class StoreClient final : public chat::Store {
   Task<Result<SessionRow>> find_session(SessionId id) override {
     return read<SessionRow>([id](Sql& db) { return backend::find_session(db, id); });
   }
+  Task<Result<std::vector<SessionId>>> ended_sessions(std::vector<SessionId> ids) override {
+    return read<std::vector<SessionId>>([ids = std::move(ids)](Sql& db) { return backend::ended_sessions(db, ids); });
+  }
   Task<Result<std::vector<SessionRow>>> sessions_of(UserId user) override {
     return read<std::vector<SessionRow>>([user](Sql& db) { return backend::sessions_of(db, user); });
   }
@@ -130,6 +133,10 @@ class StoreClient final : public chat::Store {
     return read<std::optional<Message>>([room, sender, client_id = std::move(client_id), links = links_](Sql& db) {
       return backend::find_by_client_id(db, room, sender, client_id, links);
     });
+  }
+  Task<Result<std::vector<std::uint64_t>>> find_sends(RoomId room, std::vector<chat::SendKey> sends) override {
+    return read<std::vector<std::uint64_t>>(
+        [room, sends = std::move(sends)](Sql& db) { return backend::find_sends(db, room, sends); });
   }
   Task<Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms,
                                                               std::size_t limit) override {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <span>
 
 #include "backend/store_queries.hpp"
 #include "ringline/base/clock.hpp"
@@ -22,8 +23,9 @@ namespace {
 
 constexpr std::size_t kHistoryMax = 1000;  // messages of one page, whatever is asked for
 constexpr std::uint64_t kSeqMax = INT64_MAX;
-constexpr unsigned kFileColumn = 14;  // of RINGLINE_MESSAGE_COLUMNS
-constexpr unsigned kOldRun = 1000;    // messages in a row that are too old: so are those before them
+constexpr unsigned kFileColumn = 14;      // of RINGLINE_MESSAGE_COLUMNS
+constexpr std::size_t kSendsAtOnce = 16;  // looked for by one query
+constexpr unsigned kOldRun = 1000;        // messages in a row that are too old: so are those before them
 
 #define MESSAGES "messages m JOIN users u ON u.id = m.sender_id LEFT JOIN files f ON f.id = m.file_id"
 
@@ -205,6 +207,51 @@ Task<Result<void>> add_ephemeral_keys(Sql& db, RoomId room, std::int64_t since_m
   co_return Result<void>();
 }
 
+// sender_id and client_id of kSendsAtOnce sends, from the second parameter on.
+#define SENT(sender, client) "(sender_id = " sender " AND client_id = " client ")"
+#define ANY_SENT \
+  "(" SENT("?2", "?3") " OR " SENT("?4", "?5") " OR " SENT("?6", "?7") " OR " SENT("?8", "?9") " OR "             \
+  SENT("?10", "?11") " OR " SENT("?12", "?13") " OR " SENT("?14", "?15") " OR " SENT("?16", "?17") " OR "         \
+  SENT("?18", "?19") " OR " SENT("?20", "?21") " OR " SENT("?22", "?23") " OR " SENT("?24", "?25") " OR "         \
+  SENT("?26", "?27") " OR " SENT("?28", "?29") " OR " SENT("?30", "?31") " OR " SENT("?32", "?33") ")"
+
+using SendSpan = std::span<const chat::SendKey>;
+
+// At most kSendsAtOnce; those that came with a clientId.
+Task<Result<void>> add_sent(Sql& db, RoomId room, SendSpan sends, std::span<std::uint64_t> seqs) {
+  SqlValues values{sql_value(room)};
+  for (const chat::SendKey& send : sends) {
+    values.push_back(sql_value(send.sender));
+    values.push_back(sql_value(send.client_id));
+  }
+  while (values.size() < 1 + 2 * kSendsAtOnce) values.push_back(values[values.size() - 2]);
+  for (const char* sql : {"SELECT seq, sender_id, client_id FROM messages WHERE room_id = ?1 AND " ANY_SENT,
+                          "SELECT seq, sender_id, client_id FROM ephemeral_sends WHERE room_id = ?1 AND " ANY_SENT}) {
+    auto rows = co_await db.execute(sql, values);
+    if (!rows) co_return std::unexpected(rows.error());
+    for (const Rows::Row row : *rows)
+      for (std::size_t i = 0; i < sends.size(); ++i)
+        if (sends[i].sender.value == row.number(1) && sends[i].client_id == row.text(2)) seqs[i] = row.number(0);
+  }
+  co_return Result<void>();
+}
+
+// Likewise, those without.
+Task<Result<void>> add_by_id(Sql& db, RoomId room, SendSpan sends, std::span<std::uint64_t> seqs) {
+  SqlValues values{sql_value(room)};
+  for (const chat::SendKey& send : sends) values.push_back(sql_value(send.id));
+  while (values.size() < 1 + kSendsAtOnce) values.push_back(values.back());
+  auto rows = co_await db.execute(
+      "SELECT seq, id FROM messages WHERE room_id = ?1 AND id IN"
+      " (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+      std::move(values));
+  if (!rows) co_return std::unexpected(rows.error());
+  for (const Rows::Row row : *rows)
+    for (std::size_t i = 0; i < sends.size(); ++i)
+      if (sends[i].id.value == row.number(1)) seqs[i] = row.number(0);
+  co_return Result<void>();
+}
+
 }  // namespace
 
 base::Error behind() {
@@ -303,6 +350,26 @@ Task<Result<std::optional<Message>>> find_by_client_id(Sql& db, RoomId room, Use
   if (!rows->empty()) co_return read_message(rows->front(), 0, room, links);
   auto ephemeral = co_await find_ephemeral(db, room, sender, client_id);
   co_return ephemeral;
+}
+
+Task<Result<std::vector<std::uint64_t>>> find_sends(Sql& db, RoomId room, const std::vector<chat::SendKey>& sends) {
+  std::vector<std::uint64_t> seqs(sends.size());
+  auto named = [](const chat::SendKey& send) { return !send.client_id.empty(); };
+  // Runs of one kind.
+  for (std::size_t from = 0, to = 0; from < sends.size(); from = to) {
+    to = from + 1;
+    while (to < sends.size() && to - from < kSendsAtOnce && named(sends[to]) == named(sends[from])) ++to;
+    const SendSpan some = SendSpan(sends).subspan(from, to - from);
+    const std::span<std::uint64_t> its = std::span(seqs).subspan(from, to - from);
+    Result<void> done;
+    if (named(some.front())) {
+      done = co_await add_sent(db, room, some, its);
+    } else {
+      done = co_await add_by_id(db, room, some, its);
+    }
+    if (!done) co_return std::unexpected(done.error());
+  }
+  co_return seqs;
 }
 
 // Backwards from the newest message. Their order is not quite that of time (a clock that was set, a message that waited to be sequenced).

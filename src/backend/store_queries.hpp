@@ -29,6 +29,7 @@ Task<Result<void>> set_last_seen(Sql& db, UserId id, std::int64_t at_ms);
 Task<Result<chat::IdleGuests>> remove_idle_guests(Sql& db, std::int64_t not_seen_since_ms, std::size_t limit);
 Task<Result<void>> create_session(Sql& db, const chat::SessionRow& session);
 Task<Result<chat::SessionRow>> find_session(Sql& db, SessionId id);
+Task<Result<std::vector<SessionId>>> ended_sessions(Sql& db, const std::vector<SessionId>& ids);
 Task<Result<std::vector<chat::SessionRow>>> sessions_of(Sql& db, UserId user);
 Task<Result<chat::SessionRow>> rotate_session(Sql& db, SessionId id, std::uint64_t generation, std::int64_t now_ms,
                                               std::int64_t expires_ms);
@@ -68,6 +69,7 @@ Task<Result<std::vector<chat::StoredEvent>>> events_after(Sql& db, RoomId room, 
 base::Error behind();  // the answer would lack what was seen: kBehind
 Task<Result<std::optional<chat::Message>>> find_by_client_id(Sql& db, RoomId room, UserId sender,
                                                              std::string_view client_id, const chat::FileLinks* links);
+Task<Result<std::vector<std::uint64_t>>> find_sends(Sql& db, RoomId room, const std::vector<chat::SendKey>& sends);
 Task<Result<std::vector<std::uint64_t>>> recent_client_keys(Sql& db, RoomId room, std::int64_t since_ms,
                                                             std::size_t limit);
 

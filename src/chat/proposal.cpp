@@ -90,4 +90,12 @@ Proposal propose(const RoomEvent& entry, std::uint64_t epoch, base::UserId subje
   return proposal;
 }
 
+base::Task<base::Result<Verdict>> Bus::append(Proposal proposal, StreamPlace known) {
+  std::vector<Proposal> one;
+  one.push_back(std::move(proposal));
+  auto verdicts = co_await append_all(std::move(one), known);
+  if (!verdicts) co_return std::unexpected(verdicts.error());
+  co_return verdicts->front();
+}
+
 }  // namespace ringline::chat

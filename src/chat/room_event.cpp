@@ -67,6 +67,16 @@ std::string key_of(base::json::Reader& json, const RoomEvent& entry) {
   return client_id.empty() ? entry.event.id.text() : entry.event.actor.text() + ":" + client_id;
 }
 
+std::string key_of(base::json::Reader& json, const StoredEvent& stored) {
+  const Value* body = json.parse(stored.body);
+  if (!body) return {};
+  const Value* actor = find(*body, "actor");
+  auto client_id =
+      stored.kind == EventKind::message_created ? find_string(*body, "clientId") : std::optional<std::string_view>();
+  if (actor && client_id && !client_id->empty()) return find_user(*actor, "id").text() + ":" + std::string(*client_id);
+  return std::string(find_string(*body, "id").value_or(""));
+}
+
 UserId subject_of(base::json::Reader& json, const Event& event) {
   const bool joined = event.kind == EventKind::member_joined;
   if (!joined && event.kind != EventKind::member_left && event.kind != EventKind::role_changed) return {};

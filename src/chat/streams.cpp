@@ -138,11 +138,27 @@ std::uint32_t Streams::online(RoomId id) const noexcept {
 
 // ---- What is proposed
 
+// They share the tails' bound: what is pending becomes part of one, and in a long outage of the bus the tails do not grow.
+bool Streams::takes_more() const noexcept { return p_.o.metrics.tail_bytes + proposed_bytes_ <= p_.o.tail_bytes; }
+
+void Streams::add(EventId id, Proposed proposed) {
+  const RoomEvent& entry = proposed.proposal.entry;
+  proposed.bytes = kProposedBytes + entry.event.body.size();
+  proposed_bytes_ += proposed.bytes;
+  if (entry.client_key) by_key_.emplace(entry.client_key, id);
+  ++streams_.find(proposed.room)->proposed;
+  proposed_.emplace(id, std::move(proposed));
+}
+
 Streams::Proposed Streams::forget(EventId id) {
   auto found = proposed_.find(id);
   ASSERT(found != proposed_.end());
   Proposed proposed = std::move(found->second);
   proposed_.erase(found);
+  proposed_bytes_ -= proposed.bytes;
+  auto [first, last] = by_key_.equal_range(proposed.proposal.entry.client_key);
+  const auto key = std::find_if(first, last, [id](const auto& one) { return one.second == id; });
+  if (key != last) by_key_.erase(key);
   Stream& stream = *streams_.find(proposed.room);
   --stream.proposed;
   stream.queue.erase(id);
@@ -155,18 +171,17 @@ bool Streams::propose(HomeRoom& room, RoomEvent entry, Sequencer::Maker& maker) 
   Stream& stream = *streams_.find(room.id());
   const bool is_message = entry.event.kind == EventKind::message_created;
   const bool there = p_.o.bus->is_there();
-  if (proposed_.size() >= kProposedMax || (!is_message && !there)) return false;
+  if (!takes_more() || (!is_message && !there)) return false;
   const EventId id = entry.event.id;
   const UserId subject = maker.subject ? maker.subject->id : UserId{};
   if (entry.client_key) p_.seen.add(entry.client_key, entry.event.at_ms);
   if (subject) room.changing.push_back(subject);
   if (entry.event.kind == EventKind::room_created) room.beginning = true;
-  ++stream.proposed;
-  proposed_.emplace(
-      id, Proposed{.room = room.id(),
+  add(id, Proposed{.room = room.id(),
                    .proposal = chat::propose(entry, room.room.epoch, subject, client_id_of(p_.scratch, entry)),
                    .maker = std::move(maker),
-                   .looked = room.room.last_seq});
+                   .looked = room.room.last_seq,
+                   .due_ms = p_.now_ms() + base::limits::kBusTimeout / std::chrono::milliseconds(1)});
   if (there && stream.queue.empty()) {
     p_.o.scope.spawn(propose_now(id));
     return true;
@@ -178,10 +193,11 @@ bool Streams::propose(HomeRoom& room, RoomEvent entry, Sequencer::Maker& maker) 
 
 bool Streams::answer_duplicate(HomeRoom& room, UserId sender, std::string_view client_id, std::uint64_t client_key,
                                const ReplyTo& to) {
-  for (auto& [id, proposed] : proposed_) {
+  auto [first, last] = by_key_.equal_range(client_key);
+  for (auto one = first; one != last; ++one) {
+    Proposed& proposed = proposed_.at(one->second);
     const RoomEvent& entry = proposed.proposal.entry;
-    if (proposed.room != room.id() || entry.client_key != client_key || !is_send(p_, entry, sender, client_id))
-      continue;
+    if (proposed.room != room.id() || !is_send(p_, entry, sender, client_id)) continue;
     ++p_.o.metrics.duplicates;
     if (proposed.ticket != 0) {
       answer(p_, to, message_answer(p_, entry.message(), true, true));
@@ -213,46 +229,78 @@ base::Task<void> Streams::propose_now(EventId id) {
 }
 
 void Streams::enqueue(EventId id) {
-  const RoomId room = proposed_.at(id).room;
-  proposed_.at(id).answered = false;
-  streams_.find(room)->queue.insert(id);
-  with_queue_.insert(room);
+  Proposed& mine = proposed_.at(id);
+  Stream& stream = *streams_.find(mine.room);
+  mine.answered = false;
+  if (!mine.pending) late_.emplace(mine.due_ms, id);
+  if (!stream.queue.insert(id).second) return;
+  with_queue_.insert(mine.room);
+  stream.compared = stream.queue.size() == 1 ? mine.looked : std::min(stream.compared, mine.looked);
 }
 
-// What is left when there is no answer becomes pending; the next tick begins again.
+// As far as it gets; the next tick begins again.
 base::Task<void> Streams::drain(RoomId id) {
   if (streams_.find(id)->draining) co_return;
   Hold hold(*this, id);
   streams_.find(id)->draining = true;
-  bool goes_on = true;
-  while (goes_on && !streams_.find(id)->queue.empty()) goes_on = co_await drain_front(id);
-  const std::set<EventId> left = streams_.find(id)->queue;
-  for (EventId one : left) keep(one);
+  EventId first;
+  unsigned tries = 0;
+  for (bool goes_on = true; goes_on && !streams_.find(id)->queue.empty();) {
+    const EventId now_first = *streams_.find(id)->queue.begin();
+    tries = now_first == first ? tries + 1 : 1;
+    first = now_first;
+    goes_on = tries <= kTriesMax && p_.o.bus->is_there();
+    if (goes_on) goes_on = co_await drain_some(id);
+  }
   streams_.find(id)->draining = false;
 }
 
-// Until the first of the queue is told, one way or the other. False: no answer.
-base::Task<bool> Streams::drain_front(RoomId room_id) {
-  const EventId id = *streams_.find(room_id)->queue.begin();
-  for (unsigned tries = 0; tries < kTriesMax && p_.o.bus->is_there(); ++tries) {
-    auto there = co_await find_again(id);
-    if (!proposed_.contains(id)) co_return true;
-    if (!there) co_return false;
-    if (*there != 0) {
-      co_await answer_with(id, *there);
-      co_return true;
-    }
-    const HomeRoom& room = *p_.rooms.find(room_id);
-    const StreamPlace known = place(room, *streams_.find(room_id));
-    auto verdict = co_await p_.o.bus->append(proposed_.at(id).proposal, known);
-    if (!proposed_.contains(id)) co_return true;
-    if (!verdict || streams_.find(room_id)->renewing) co_return false;
-    if (room.room.epoch != known.epoch) continue;
-    bool ok = co_await obey(id, *verdict);
-    if (!streams_.find(room_id)->queue.contains(id)) co_return true;
-    if (!ok) co_return false;
+// Several from the front of the queue, until something is in the way of one, which is done away with. False: no answer.
+base::Task<bool> Streams::drain_some(RoomId room_id) {
+  // What was taken before is committed first: the log takes so much at a time, and nothing is taken that it refuses.
+  while (!ended_ && p_.rooms.find(room_id)->uncommitted > kQueuedAtOnce) co_await streams_.find(room_id)->settled;
+  bool ok = co_await compare_queue(room_id);
+  if (!ok || ended_) co_return false;
+  if (streams_.find(room_id)->queue.empty()) co_return true;
+  const EventId first = *streams_.find(room_id)->queue.begin();
+  if (const std::uint64_t there = proposed_.at(first).there; there != 0) {
+    co_await answer_with(first, there);
+    co_return true;
   }
-  co_return false;
+  const std::vector<EventId> ids = first_of_queue(*streams_.find(room_id));
+  std::vector<Proposal> proposals;
+  for (EventId id : ids) proposals.push_back(proposed_.at(id).proposal);
+  const HomeRoom& room = *p_.rooms.find(room_id);
+  const StreamPlace known = place(room, *streams_.find(room_id));
+  const std::uint64_t losses = losses_;
+  auto verdicts = co_await p_.o.bus->append_all(std::move(proposals), known);
+  if (!verdicts || streams_.find(room_id)->renewing) co_return false;
+  // What is said of an epoch that has ended, or of a stream that is lost, says nothing any more.
+  auto holds = [&] { return room.room.epoch == known.epoch && losses_ == losses; };
+  std::vector<std::pair<EventId, Verdict>> others;
+  for (std::size_t i = 0; i < verdicts->size() && holds(); ++i)
+    if (proposed_.contains(ids[i]) && !take_if_taken(ids[i], (*verdicts)[i]))
+      others.emplace_back(ids[i], (*verdicts)[i]);
+  for (auto [id, verdict] : others) {
+    if (!holds()) break;
+    if (!streams_.find(room_id)->queue.contains(id)) continue;
+    ok = co_await obey(id, verdict);
+    if (!ok) co_return !streams_.find(room_id)->queue.contains(id);
+  }
+  co_return true;
+}
+
+// That go in one call.
+std::vector<EventId> Streams::first_of_queue(const Stream& stream) const {
+  std::vector<EventId> ids;
+  std::size_t bytes = 0;
+  for (EventId id : stream.queue) {
+    const Proposed& one = proposed_.at(id);
+    bytes += one.proposal.entry.event.body.size();
+    if (one.there != 0 || ids.size() == kQueuedAtOnce || (!ids.empty() && bytes > kQueuedBytesAtOnce)) break;
+    ids.push_back(id);
+  }
+  return ids;
 }
 
 // Whether the event is what is proposed. (Most are not, which is seen without reading what they say.)
@@ -261,62 +309,83 @@ bool Streams::is_same(const RoomEvent& entry, const Proposal& proposal) {
   return entry.client_key == 0 ? entry.event.id == proposal.entry.event.id : key_of(p_.scratch, entry) == proposal.key;
 }
 
-// Where the room has what is proposed, beyond what was looked at before: it was taken without an answer, or somebody sent it again by another host. What the
-// stream has forgotten it takes once more. 0: nowhere.
-base::Task<Result<std::uint64_t>> Streams::find_again(EventId id) {
+// An event that the room has, in a place that was not looked at for what is queued.
+void Streams::note_there(const RoomEvent& entry) {
+  if (entry.client_key == 0) {
+    if (auto own = proposed_.find(entry.event.id); own != proposed_.end()) own->second.there = entry.event.seq;
+    return;
+  }
+  auto [first, last] = by_key_.equal_range(entry.client_key);
+  for (auto one = first; one != last; ++one)
+    if (Proposed& mine = proposed_.at(one->second); mine.room == entry.event.room && is_same(entry, mine.proposal))
+      mine.there = entry.event.seq;
+}
+
+// Where the room has what is queued, beyond what was looked at before: it was taken without an answer, or somebody sent it again by another host. What the
+// stream has forgotten it takes once more. False: no answer.
+base::Task<bool> Streams::compare_queue(RoomId id) {
   for (;;) {
-    auto found = proposed_.find(id);
-    if (found == proposed_.end()) co_return 0U;
-    Proposed& mine = found->second;
-    const HomeRoom& room = *p_.rooms.find(mine.room);
-    if (mine.looked >= room.room.last_seq) co_return 0U;
-    if (mine.looked + 1 >= room.tail_first()) {
+    Stream& stream = *streams_.find(id);
+    const HomeRoom& room = *p_.rooms.find(id);
+    const std::uint64_t after = stream.compared;
+    if (stream.queue.empty() || after >= room.room.last_seq) co_return true;
+    if (after + 1 >= room.tail_first()) {
       const auto& entries = room.tail.entries();
-      for (std::size_t i = mine.looked + 1 - room.tail_first(); i < entries.size(); ++i)
-        if (is_same(entries[i], mine.proposal)) co_return entries[i].event.seq;
-      mine.looked = room.room.last_seq;
-      co_return 0U;
+      for (std::size_t i = after + 1 - room.tail_first(); i < entries.size(); ++i) note_there(entries[i]);
+      stream.compared = room.room.last_seq;
+      co_return true;
     }
-    const std::uint64_t after = mine.looked;
-    auto events = co_await stored_after(mine.room, after);
-    if (!events) co_return std::unexpected(events.error());
-    found = proposed_.find(id);
-    if (found == proposed_.end() || found->second.looked != after) continue;
-    for (const StoredEvent& event : *events) {
-      auto read = read_event(p_.scratch, found->second.room, event);
-      if (read && is_same(*read, found->second.proposal)) co_return event.seq;
+    auto events = co_await stored_after(id, after, base::limits::kFeedEvents);
+    if (!events) co_return false;
+    if (streams_.find(id)->compared != after) continue;  // more was queued
+    for (const StoredEvent& event : *events)
+      if (auto read = read_event(p_.scratch, id, event)) note_there(*read);
+    std::uint64_t compared = events->empty() ? p_.rooms.find(id)->tail_first() - 1 : events->back().seq;
+    if (events->empty()) {
+      bool found = co_await find_kept(id);
+      if (!found) co_return false;
     }
-    if (!events->empty()) {
-      found->second.looked = events->back().seq;
-      continue;
-    }
-    // What was said there is not kept; of sends it is known that they were.
-    auto kept = co_await kept_at(found->second.room, found->second.proposal.entry);
-    if (!kept || *kept != 0) co_return kept;
-    found = proposed_.find(id);
-    if (found != proposed_.end() && found->second.looked == after)
-      found->second.looked = p_.rooms.find(found->second.room)->tail_first() - 1;
+    if (streams_.find(id)->compared == after) streams_.find(id)->compared = compared;
   }
 }
 
-// False: no answer. It stays in the queue unless it is taken or its maker was told.
+// What was said there is not kept; of sends it is known that they were.
+base::Task<bool> Streams::find_kept(RoomId id) {
+  std::vector<RoomEvent> sends;
+  for (EventId one : streams_.find(id)->queue)
+    if (proposed_.at(one).proposal.entry.event.kind == EventKind::message_created)
+      sends.push_back(proposed_.at(one).proposal.entry);
+  auto seqs = co_await kept_at(id, sends);
+  if (!seqs) co_return false;
+  for (std::size_t i = 0; i < sends.size(); ++i)
+    if (auto found = proposed_.find(sends[i].event.id); found != proposed_.end() && (*seqs)[i] != 0)
+      found->second.there = (*seqs)[i];
+  co_return true;
+}
+
+// Whether the stream has the event itself, which is so in the room too as soon as it has what is before it.
+bool Streams::take_if_taken(EventId id, const Verdict& verdict) {
+  Proposed& mine = proposed_.at(id);
+  HomeRoom& room = *p_.rooms.find(mine.room);
+  // A duplicate of itself: it was taken when there was no answer.
+  const bool again = verdict.kind == Verdict::Kind::duplicate && verdict.id == id && verdict.seq >= room.next_seq;
+  if (verdict.kind != Verdict::Kind::taken && !again) return false;
+  Stream& stream = *streams_.find(mine.room);
+  stream.queue.erase(id);
+  if (stream.queue.empty()) with_queue_.erase(mine.room);
+  mine.answered = true;
+  hold_back(room, stream, with_seq(mine.proposal, verdict.seq));
+  return true;
+}
+
+// Does away with what is in its way. False: no answer. It stays in the queue unless its maker was told.
 base::Task<bool> Streams::obey(EventId id, Verdict verdict) {
   const RoomId room_id = proposed_.at(id).room;
   switch (verdict.kind) {
+    case Verdict::Kind::taken:  // see take_if_taken
     case Verdict::Kind::duplicate:
-      if (verdict.id != id || verdict.seq < p_.rooms.find(room_id)->next_seq) {
-        co_await answer_with(id, verdict.seq);
-        co_return true;
-      }
-      [[fallthrough]];  // it was taken when there was no answer
-    case Verdict::Kind::taken: {
-      Stream& stream = *streams_.find(room_id);
-      stream.queue.erase(id);  // it may have to wait for what is before it
-      if (stream.queue.empty()) with_queue_.erase(room_id);
-      proposed_.at(id).answered = true;
-      hold_back(*p_.rooms.find(room_id), stream, with_seq(proposed_.at(id).proposal, verdict.seq));
+      co_await answer_with(id, verdict.seq);
       co_return true;
-    }
     case Verdict::Kind::behind:
       co_return co_await put_back(room_id, {.epoch = verdict.epoch, .seq = verdict.seq, .id = verdict.id});
     case Verdict::Kind::differs:
@@ -364,6 +433,16 @@ void Streams::keep(EventId id) {
   Proposed gone = forget(id);
   p_.sequencer.fail(room, kind, std::move(gone.maker), Sequencer::Outcome::failed, log_refused());
   p_.sequencer.run_ready();
+}
+
+// What is in a queue for longer than an answer may take.
+void Streams::keep_late(std::int64_t now_ms) {
+  while (!late_.empty() && late_.begin()->first <= now_ms) {
+    const EventId id = late_.begin()->second;
+    late_.erase(late_.begin());
+    auto found = proposed_.find(id);
+    if (found != proposed_.end() && streams_.find(found->second.room)->queue.contains(id)) keep(id);
+  }
 }
 
 void Streams::on_pending(HomeRoom& room, std::uint64_t ticket, EventId id) {

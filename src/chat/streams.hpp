@@ -2,8 +2,9 @@
 // and more than once, is appended here in seq order, each event once. What this host makes is proposed to the stream and comes back with its seq.
 //
 //   proposed   on the way; it comes back by the answer or by the subscription, whichever is first
-//   queued     something was in its way: it and what is proposed behind it go one after the other, in the order in which they were made
-//   pending    a message that got no answer in time: it is in the journal without a seq, acked and shown as such, and stays in the queue
+//   queued     something was in its way: it and what is proposed behind it go in the order in which they were made, several in one call, which ends at what
+//              is in the way of one
+//   pending    a message that got no answer in time, on its way or queued: it is in the journal without a seq, acked and shown as such, and stays in the queue
 //
 // Where the stream ends before what this host has (the bus lost it), this host puts it back. Where it has another event in its place, histories have
 // parted: the room begins a new epoch behind what the store has, and what is not in there is proposed anew, under the same ids.
@@ -55,10 +56,13 @@ class Streams final : public BusListener {
  public:
   static constexpr std::size_t kAheadMax =
       1024;  // events of a room that wait for what is missing before them; more are read again
-  static constexpr std::size_t kProposedMax = 8192;  // of a core; more sends are `unavailable`
-  static constexpr unsigned kTriesMax =
-      16;  // of one proposal, each after the bus said what is in its way; then it is pending
+  static constexpr std::size_t kProposedBytes = 1024;  // what one takes, beside its body: see Streams::takes_more
+  static constexpr std::size_t kQueuedAtOnce = 128;    // proposed in one call
+  static constexpr std::size_t kQueuedBytesAtOnce = 256 * 1024;  // likewise, but for one
+  static constexpr unsigned kTriesMax = 16;  // of the first in a queue, each after something was in its way
   static constexpr std::size_t kPlacesAtOnce = 256;
+  static constexpr std::size_t kKeysAtOnce = 1024;          // read from the store, of what a run before left
+  static constexpr std::size_t kSendsAtOnce = 512;          // looked for in the store
   static constexpr std::int64_t kCompareEveryMs = 5000;     // with the streams, of rooms that somebody hears
   static constexpr std::int64_t kPresenceEveryMs = 30'000;  // of who is at other hosts: one may have died
   static constexpr std::int64_t kOnlineAgeMs = 30'000;      // of a host's count
@@ -128,7 +132,8 @@ class Streams final : public BusListener {
     std::int64_t claimed_ms = 0;  // when that was asked for last; 0: never
     std::uint64_t reads_begun = 0;
     std::uint64_t reads_done = 0;
-    std::set<EventId> queue;  // ids of this core are ordered by time
+    std::set<EventId> queue;     // ids of this core are ordered by time
+    std::uint64_t compared = 0;  // up to here the room was looked through for what is in the queue
     struct Online {
       std::uint32_t count;
       std::int64_t heard_ms;
@@ -142,6 +147,9 @@ class Streams final : public BusListener {
     Proposal proposal;
     Sequencer::Maker maker;
     std::uint64_t looked = 0;  // up to here the room has nothing with its key
+    std::uint64_t there = 0;   // the room has it there; 0: nowhere, as far as it was looked through
+    std::int64_t due_ms = 0;   // one that is queued is pending from then on, or did not happen
+    std::size_t bytes = 0;     // that it counts for
     bool pending = false;
     bool answered = false;     // the bus said that it is taken
     std::uint64_t ticket = 0;  // in the log, of one that is pending; 0: not yet committed
@@ -149,11 +157,12 @@ class Streams final : public BusListener {
   // Keys of events that the room has (Proposal::key).
   struct Known {
     std::unordered_set<std::string> keys;
-    // Of those from `read_to` to `end` the store cannot say what they were (it keeps nothing of what was said there, or a journal lost it): they count as
-    // known, so that nothing is proposed twice.
-    std::uint64_t read_to = 0;  // of the store
-    std::uint64_t end = 0;      // here the tail begins
-    bool has(base::json::Reader& json, const RoomEvent& entry) const;
+    std::uint64_t end = 0;  // all before it was looked at
+    // Of those from `lost_from` to before `lost_end` the store cannot say what they were (it keeps nothing of what was said there, or a journal lost it): they
+    // count as known, so that nothing is proposed twice.
+    std::uint64_t lost_from = UINT64_MAX;
+    std::uint64_t lost_end = 0;
+    bool has(const std::string& key, std::uint64_t seq) const;
   };
   // Keeps a stream, and its room, from being closed while a coroutine waits for something of it.
   class Hold {
@@ -176,18 +185,25 @@ class Streams final : public BusListener {
   bool append(HomeRoom& room, RoomEvent event);
   void append_ahead(HomeRoom& room, Stream& stream);
   bool waits_for_answer(const Proposed& proposed) const noexcept;
+  bool takes_more() const noexcept;
+  void add(EventId id, Proposed proposed);
   Proposed forget(EventId id);
 
   // streams.cpp
   base::Task<void> propose_now(EventId id);
   void enqueue(EventId id);
   base::Task<void> drain(RoomId id);
-  base::Task<bool> drain_front(RoomId id);
+  base::Task<bool> drain_some(RoomId id);
+  std::vector<EventId> first_of_queue(const Stream& stream) const;
+  bool take_if_taken(EventId id, const Verdict& verdict);
   base::Task<bool> obey(EventId id, Verdict verdict);
   bool is_same(const RoomEvent& entry, const Proposal& proposal);
-  base::Task<base::Result<std::uint64_t>> find_again(EventId id);
+  void note_there(const RoomEvent& entry);
+  base::Task<bool> compare_queue(RoomId id);
+  base::Task<bool> find_kept(RoomId id);
   void check_right(EventId id);
   void keep(EventId id);
+  void keep_late(std::int64_t now_ms);
   base::Task<void> answer_with(EventId id, std::uint64_t seq);
 
   // streams_reading.cpp
@@ -209,13 +225,14 @@ class Streams final : public BusListener {
 
   // streams_recovery.cpp
   base::Task<bool> recover(RoomId id, std::vector<RoomEvent> entries);
-  base::Task<base::Result<std::vector<StoredEvent>>> stored_after(RoomId id, std::uint64_t after);
-  base::Task<base::Result<Known>> read_keys(RoomId id, Known known);
-  base::Task<base::Result<Known>> known_from(RoomId id, std::uint64_t seq);
-  base::Task<base::Result<std::uint64_t>> kept_at(RoomId id, RoomEvent entry);
+  base::Task<base::Result<std::vector<StoredEvent>>> stored_after(RoomId id, std::uint64_t after, std::size_t count);
+  base::Task<base::Result<std::vector<std::uint64_t>>> kept_at(RoomId id, std::vector<RoomEvent> entries);
+  base::Task<base::Result<Known>> read_keys(RoomId id, Known known, std::uint64_t end);
+  base::Task<base::Result<Known>> read_on(RoomId id, Known known);
   base::Task<bool> append_all(RoomId id, std::vector<RoomEvent> entries);
   static std::uint64_t first_wanted(const HomeRoom& room, const std::vector<RoomEvent>& entries);
-  base::Task<bool> propose_all_again(RoomId id, std::vector<RoomEvent> entries);
+  base::Task<base::Result<std::vector<RoomEvent>>> without_kept(RoomId id, std::vector<RoomEvent> entries);
+  base::Task<bool> propose_all_again(RoomId id, std::vector<RoomEvent> entries, std::uint64_t looked);
 
   // streams_epoch.cpp
   base::Task<bool> renew(RoomId id);
@@ -229,8 +246,11 @@ class Streams final : public BusListener {
   Shard::Parts& p_;
   base::IdMap<RoomId, Stream> streams_;
   std::unordered_map<EventId, Proposed> proposed_;
-  std::multiset<std::uint64_t> tickets_;  // of pending messages
-  std::set<RoomId> with_ahead_;           // rooms with something in Stream::ahead
+  std::size_t proposed_bytes_ = 0;
+  std::unordered_multimap<std::uint64_t, EventId> by_key_;  // of these, the sends: by RoomEvent::client_key
+  std::set<std::pair<std::int64_t, EventId>> late_;         // likewise, those that were queued: by Proposed::due_ms
+  std::multiset<std::uint64_t> tickets_;                    // of pending messages
+  std::set<RoomId> with_ahead_;                             // rooms with something in Stream::ahead
   std::set<RoomId> with_queue_;
   Signal tick_;
   bool recovering_ = false;

@@ -67,12 +67,13 @@ base::Task<bool> Streams::reload(RoomId id, std::uint64_t least) {
   auto stored = co_await p_.o.store.load_room(id);
   if (!stored || stored->room.last_seq < least) co_return false;
   const std::uint64_t last = stored->room.last_seq;
-  auto known = co_await read_keys(id, Known{.keys = {}, .read_to = agreed, .end = last + 1});
+  auto known = co_await read_keys(id, Known{.keys = {}, .end = agreed + 1}, last + 1);
   if (!known) co_return false;
   HomeRoom& room = *p_.rooms.find(id);
   std::vector<RoomEvent> beyond(room.tail.entries().begin(), room.tail.entries().end());
-  std::erase_if(beyond,
-                [&](const RoomEvent& entry) { return entry.event.seq <= agreed || known->has(p_.scratch, entry); });
+  std::erase_if(beyond, [&](const RoomEvent& entry) {
+    return entry.event.seq <= agreed || known->has(key_of(p_.scratch, entry), entry.event.seq);
+  });
   // They stay in the log until they are there again.
   const std::uint64_t ticket = p_.ingest.first_ticket();
   p_.rooms.replace(room, std::move(*stored));
@@ -81,8 +82,10 @@ base::Task<bool> Streams::reload(RoomId id, std::uint64_t least) {
     if (proposed.room != id) continue;
     proposed.proposal.entry = chat::propose(proposed.proposal.entry, room.room.epoch, {}, "").entry;
     proposed.looked = std::min(proposed.looked, agreed);
+    proposed.there = 0;
     enqueue(event);
   }
+  streams_.find(id)->compared = std::min(streams_.find(id)->compared, agreed);
   for (const RoomEvent& entry : beyond) propose_again(room, entry, last, ticket);
   streams_.find(id)->last_id = {};
   streams_.find(id)->last_id = co_await last_id(id);
@@ -101,9 +104,8 @@ void Streams::propose_again(HomeRoom& room, const RoomEvent& entry, std::uint64_
                  .pending = true,
                  .ticket = ticket};
   again.proposal.forced = true;
-  proposed_.emplace(id, std::move(again));
+  add(id, std::move(again));
   if (ticket != 0) tickets_.insert(ticket);
-  ++streams_.find(room.id())->proposed;
   enqueue(id);
 }
 

@@ -110,7 +110,7 @@ base::Task<bool> Streams::read_page(RoomId id, bool& more) {
 base::Task<bool> Streams::read_stored(RoomId id, std::uint64_t before) {
   while (p_.rooms.find(id)->next_seq < before) {
     const std::uint64_t after = p_.rooms.find(id)->next_seq - 1;
-    auto stored = co_await stored_after(id, after);
+    auto stored = co_await stored_after(id, after, base::limits::kFeedEvents);
     if (!stored || streams_.find(id)->renewing) co_return false;
     if (stored->empty()) co_return co_await skip_to(id, before - 1);
     for (const StoredEvent& event : *stored) {
@@ -259,6 +259,7 @@ void Streams::on_back() {
 void Streams::on_tick(std::int64_t now_ms) {
   if (!on()) return;
   tick_.wake();
+  keep_late(now_ms);
   if (!p_.o.bus->is_there()) return;
   const std::set<RoomId> with_queue = with_queue_;
   for (RoomId id : with_queue) p_.o.scope.spawn(drain(id));

@@ -7,41 +7,44 @@
 
 namespace ringline::chat {
 
-bool Streams::Known::has(base::json::Reader& json, const RoomEvent& entry) const {
-  const std::uint64_t seq = entry.event.seq;
-  return keys.contains(key_of(json, entry)) || (seq > read_to && seq < end);
+bool Streams::Known::has(const std::string& key, std::uint64_t seq) const {
+  return keys.contains(key) || (seq >= lost_from && seq < lost_end);
 }
 
 // Empty: the store cannot say what followed.
-base::Task<Result<std::vector<StoredEvent>>> Streams::stored_after(RoomId id, std::uint64_t after) {
-  auto events = co_await p_.o.store.events_after(id, after, base::limits::kFeedEvents);
+base::Task<Result<std::vector<StoredEvent>>> Streams::stored_after(RoomId id, std::uint64_t after, std::size_t count) {
+  auto events = co_await p_.o.store.events_after(id, after, count);
   if (!events && events.error().code == Errc::not_found) co_return std::vector<StoredEvent>();
   co_return events;
 }
 
-// What the store has behind `known.read_to`, up to `known.end`.
-base::Task<Result<Streams::Known>> Streams::read_keys(RoomId id, Known known) {
-  while (known.read_to + 1 < known.end) {
-    auto events = co_await stored_after(id, known.read_to);
+// What the store has from `known.end` to before `end`.
+base::Task<Result<Streams::Known>> Streams::read_keys(RoomId id, Known known, std::uint64_t end) {
+  while (known.end < end) {
+    auto events = co_await stored_after(id, known.end - 1, kKeysAtOnce);
     if (!events) co_return std::unexpected(events.error());
-    if (events->empty()) break;
-    known.read_to = events->back().seq;
-    for (const StoredEvent& event : *events)
-      if (auto read = read_event(p_.scratch, id, event)) known.keys.insert(key_of(p_.scratch, *read));
+    if (events->empty()) {
+      known.lost_from = std::min(known.lost_from, known.end);
+      known.lost_end = known.end = end;
+      break;
+    }
+    known.end = events->back().seq + 1;
+    for (const StoredEvent& event : *events) known.keys.insert(key_of(p_.scratch, event));
   }
   co_return known;
 }
 
-// Of all events from `seq` on that the room has.
-base::Task<Result<Streams::Known>> Streams::known_from(RoomId id, std::uint64_t seq) {
-  Known known{.keys = {}, .read_to = seq - 1, .end = seq};
+// What the room has from `known.end` on.
+base::Task<Result<Streams::Known>> Streams::read_on(RoomId id, Known known) {
   while (known.end < p_.rooms.find(id)->tail_first()) {
-    known.end = p_.rooms.find(id)->tail_first();
-    auto more = co_await read_keys(id, std::move(known));
+    auto more = co_await read_keys(id, std::move(known), p_.rooms.find(id)->tail_first());
     if (!more) co_return more;
     known = std::move(*more);
   }
-  for (const RoomEvent& entry : p_.rooms.find(id)->tail.entries()) known.keys.insert(key_of(p_.scratch, entry));
+  const HomeRoom& room = *p_.rooms.find(id);
+  for (const RoomEvent& entry : room.tail.entries())
+    if (entry.event.seq >= known.end) known.keys.insert(key_of(p_.scratch, entry));
+  known.end = std::max(known.end, room.room.last_seq + 1);
   co_return known;
 }
 
@@ -90,20 +93,31 @@ base::Task<bool> Streams::recover(RoomId id, std::vector<RoomEvent> entries) {
   if (why == Errc::not_found) base::log::error("events_of_no_room", {{"room", id.text()}, {"events", entries.size()}});
   if (why) co_return *why == Errc::not_found;
   Hold hold(*this, id);
-  auto known = co_await known_from(id, first_wanted(*p_.rooms.find(id), entries));
+  const std::uint64_t epoch = p_.rooms.find(id)->room.epoch;
+  auto known = co_await read_on(id, {.keys = {}, .end = first_wanted(*p_.rooms.find(id), entries)});
   if (!known) co_return false;
+  std::erase_if(entries,
+                [&](const RoomEvent& entry) { return known->has(key_of(p_.scratch, entry), entry.event.seq); });
   const HomeRoom& room = *p_.rooms.find(id);
   std::vector<RoomEvent> next;
   bool parted = false;
   for (const RoomEvent& entry : entries) {
-    if (entry.event.seq == 0 || entry.event.epoch != room.room.epoch || known->has(p_.scratch, entry)) continue;
+    if (entry.event.seq == 0 || entry.event.epoch != room.room.epoch) continue;
     const bool follows = !parted && entry.event.seq == room.next_seq + next.size();
     if (follows) next.push_back(entry);
     parted = parted || !follows;
   }
   bool ok = co_await append_all(id, std::move(next));
   if (ok && parted) ok = co_await renew(id);
-  if (ok) ok = co_await propose_all_again(id, std::move(entries));
+  if (!ok) co_return false;
+  // In another epoch the room has other events in these places.
+  if (p_.rooms.find(id)->room.epoch != epoch)
+    known = Known{.keys = {}, .end = first_wanted(*p_.rooms.find(id), entries)};
+  known = co_await read_on(id, std::move(*known));
+  if (!known) co_return false;
+  std::erase_if(entries,
+                [&](const RoomEvent& entry) { return known->has(key_of(p_.scratch, entry), entry.event.seq); });
+  ok = co_await propose_all_again(id, std::move(entries), known->end - 1);
   co_return ok;
 }
 
@@ -118,54 +132,60 @@ std::uint64_t Streams::first_wanted(const HomeRoom& room, const std::vector<Room
   return first;
 }
 
-// What the room has not: in this run's log when this ends with true, and proposed.
-base::Task<bool> Streams::propose_all_again(RoomId id, std::vector<RoomEvent> entries) {
-  auto known = co_await known_from(id, first_wanted(*p_.rooms.find(id), entries));
-  if (!known) co_return false;
+// Those that the store has not: of what is pending others may have taken in what this host never heard of.
+base::Task<Result<std::vector<RoomEvent>>> Streams::without_kept(RoomId id, std::vector<RoomEvent> entries) {
+  auto seqs = co_await kept_at(id, entries);
+  if (!seqs) co_return std::unexpected(seqs.error());
+  std::vector<RoomEvent> left;
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    if ((*seqs)[i] == 0) left.push_back(std::move(entries[i]));
+  co_return left;
+}
+
+// What the room has not, up to `looked`: in this run's log when this ends with true, and proposed.
+base::Task<bool> Streams::propose_all_again(RoomId id, std::vector<RoomEvent> entries, std::uint64_t looked) {
   const std::uint64_t epoch = p_.rooms.find(id)->room.epoch;
-  const std::uint64_t looked = p_.rooms.find(id)->room.last_seq;
-  std::vector<EventId> again;
-  for (const RoomEvent& entry : entries) {
-    if (known->has(p_.scratch, entry)) continue;
-    auto kept = co_await kept_at(id, entry);
-    HomeRoom& room = *p_.rooms.find(id);
-    if (!kept || room.room.epoch != epoch || streams_.find(id)->renewing) co_return false;
-    if (*kept != 0) continue;
-    const EventId event = entry.event.id;
-    propose_again(room, entry, looked, 0);
-    again.push_back(event);
-    Sequencer::Maker nobody;
-    if (proposed_.at(event).ticket == 0 && !p_.sequencer.append(room, proposed_.at(event).proposal.entry, nobody))
-      co_return false;
-  }
+  auto left = co_await without_kept(id, std::move(entries));
+  if (!left) co_return false;
   auto is_kept = [this](EventId event) {
     auto found = proposed_.find(event);
     return found == proposed_.end() || found->second.ticket != 0;
   };
-  while (!std::ranges::all_of(again, is_kept)) {
+  for (const RoomEvent& entry : *left) {
+    const EventId event = entry.event.id;
+    for (bool first = true;; first = false) {
+      if (ended_ || p_.rooms.find(id)->room.epoch != epoch || streams_.find(id)->renewing) co_return false;
+      if (first) propose_again(*p_.rooms.find(id), entry, looked, 0);
+      Sequencer::Maker nobody;
+      if (is_kept(event) || p_.sequencer.append(*p_.rooms.find(id), proposed_.at(event).proposal.entry, nobody)) break;
+      co_await tick_;  // the log takes nothing now
+    }
+  }
+  while (!std::ranges::all_of(*left, is_kept, [](const RoomEvent& entry) { return entry.event.id; })) {
     if (ended_ || p_.rooms.find(id)->uncommitted == 0) co_return false;  // the log failed
     co_await streams_.find(id)->settled;
   }
   co_return true;
 }
 
-// The seq of a message in the store; 0: it is not there.
-base::Task<Result<std::uint64_t>> Streams::kept_at(RoomId id, RoomEvent entry) {
-  const Event& event = entry.event;
-  if (event.kind != EventKind::message_created) co_return 0U;
-  const std::string client_id = client_id_of(p_.scratch, entry);
-  if (!client_id.empty()) {
-    auto sent = co_await p_.o.store.find_by_client_id(id, event.actor, client_id);
-    if (!sent) co_return std::unexpected(sent.error());
-    co_return *sent ? (*sent)->seq : 0U;
+// The seqs of sends in the store; 0: it is not there, or is no message.
+base::Task<Result<std::vector<std::uint64_t>>> Streams::kept_at(RoomId id, std::vector<RoomEvent> entries) {
+  std::vector<std::uint64_t> seqs(entries.size());
+  for (std::size_t from = 0, to = 0; from < entries.size(); from = to) {
+    std::vector<SendKey> sends;
+    std::vector<std::size_t> places;
+    for (to = from; to < entries.size() && sends.size() < kSendsAtOnce; ++to) {
+      const Event& event = entries[to].event;
+      if (event.kind != EventKind::message_created) continue;
+      sends.push_back({.sender = event.actor, .client_id = client_id_of(p_.scratch, entries[to]), .id = event.id});
+      places.push_back(to);
+    }
+    if (sends.empty()) break;
+    auto found = co_await p_.o.store.find_sends(id, std::move(sends));
+    if (!found) co_return std::unexpected(found.error());
+    for (std::size_t i = 0; i < places.size(); ++i) seqs[places[i]] = (*found)[i];
   }
-  HistoryQuery query{.room = id, .from = HistoryQuery::From::around_id, .position = event.id.value, .limit = 1};
-  auto found = co_await p_.o.store.history(query);
-  if (!found && found.error().code != Errc::not_found) co_return std::unexpected(found.error());
-  if (found)
-    for (const Message& message : found->messages)
-      if (message.id == event.id) co_return message.seq;
-  co_return 0U;
+  co_return seqs;
 }
 
 }  // namespace ringline::chat

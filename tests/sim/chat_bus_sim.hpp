@@ -60,7 +60,7 @@ class BusServer {
   bool up = true;
   unsigned losing_percent = 0;  // answers that do not come
   std::map<RoomId, BusRoom> rooms;
-  unsigned hosts_lost_from = 0;
+  unsigned appends = 0;  // calls
 
   void attach(BusSim& bus) { clients_.push_back(&bus); }
   void detach(BusSim& bus) { std::erase(clients_, &bus); }
@@ -128,13 +128,21 @@ class BusSim final : public Bus {
 
   bool is_there() const noexcept override { return connected_ && !server_.recovering(); }
 
-  Task<Result<Verdict>> append(Proposal proposal, StreamPlace known) override {
+  Task<Result<std::vector<Verdict>>> append_all(std::vector<Proposal> proposals, StreamPlace known) override {
     if (!is_there()) co_return away();
-    auto running = run<Verdict>([this, proposal = std::move(proposal), known]() -> Result<Verdict> {
-      if (server_.recovering()) return away();
-      return take(proposal, known);
-    });
-    Result<Verdict> answer = co_await std::move(running);
+    ++server_.appends;
+    auto running =
+        run<std::vector<Verdict>>([this, proposals = std::move(proposals), known]() -> Result<std::vector<Verdict>> {
+          if (server_.recovering()) return away();
+          std::vector<Verdict> verdicts;
+          for (const Proposal& proposal : proposals) {
+            verdicts.push_back(take(proposal, known));
+            const Verdict::Kind kind = verdicts.back().kind;
+            if (kind != Verdict::Kind::taken && kind != Verdict::Kind::duplicate) break;
+          }
+          return verdicts;
+        });
+    Result<std::vector<Verdict>> answer = co_await std::move(running);
     co_return answer;
   }
 
@@ -345,7 +353,7 @@ class BusSim final : public Bus {
     post([room](BusListener& to) { to.on_following(room); });
   }
 
-  Result<Verdict> take(const Proposal& proposal, StreamPlace known) {
+  Verdict take(const Proposal& proposal, StreamPlace known) {
     using Kind = Verdict::Kind;
     const RoomId id = proposal.entry.event.room;
     BusRoom& room = server_.rooms[id];

@@ -133,6 +133,54 @@ class Round {
     return wrong_;
   }
 
+  // While the bus is away a room gets `count` messages, of one person.
+  void fall_behind(unsigned count) {
+    constexpr unsigned kAtOnce = 16;
+    roomy_ = true;
+    start(0);
+    Person& ann = *people_[0];
+    while (!ann.session) connect(ann);
+    await([&] { return ann.ready; }, "she is not let in");
+    join(ann);
+    await([&] { return !ann.points.empty(); }, "she cannot join");
+    server_.stop();
+    for (unsigned sent = 0; sent < count && wrong_.empty(); sent += kAtOnce) {
+      for (unsigned i = 0; i < kAtOnce; ++i) send_new(ann);
+      await([&] { return ann.outbox.empty(); }, "a message is refused while the bus is away");
+    }
+  }
+
+  // What is sent when it is back stands behind all of them, and is answered in time; they go many at a time, in the order in which they were made.
+  std::string run_backlog(unsigned count) {
+    fall_behind(count);
+    Person& ann = *people_[0];
+    const unsigned appends = server_.appends;
+    server_.start(100);
+    await([&] { return slots_[0].host->bus(0).is_there() && slots_[0].host->bus(1).is_there(); }, "it is not back");
+    send_new(ann);
+    const std::int64_t sent_ms = world_.now_ns() / 1'000'000;
+    await([&] { return ann.outbox.empty(); }, "there is no answer");
+    const std::int64_t answered_ms = world_.now_ns() / 1'000'000;
+    if (answered_ms - sent_ms > base::limits::kBusTimeout.count() + 2 * Shard::kTickMs)
+      fail("the answer took " + std::to_string(answered_ms - sent_ms) + " ms");
+    rest_in_order(count + 1);
+    if (server_.appends - appends > count / 8) fail(std::to_string(server_.appends - appends) + " calls for them");
+    return wrong_;
+  }
+
+  // The host ends before they are taken: when it starts again it does not ask the store for each.
+  std::string run_backlog_of_a_start(unsigned count) {
+    fall_behind(count);
+    kill(0);
+    server_.start(100);
+    const unsigned calls = db_.calls;
+    start(0);
+    await([&] { return !slots_[0].recovery; }, "it does not recover");
+    if (db_.calls - calls > 100 + count / 100) fail(std::to_string(db_.calls - calls) + " calls of the store");
+    rest_in_order(count);
+    return wrong_;
+  }
+
   void fail(std::string what) {
     if (wrong_.empty()) wrong_ = std::move(what);
   }
@@ -176,6 +224,8 @@ class Round {
                         .highest_id = db_.highest_id,
                         .starts = slot.starts,
                         .store_batch = plan_.holds ? 2U : 8000U,
+                        .segment_bytes = roomy_ ? 4U * 1024 * 1024 : 64U * 1024,
+                        .batch_bytes = roomy_ ? 1024U * 1024 : 16U * 1024,
                         .bus = &server_,
                         .number = number,
                         .settings = settings_,
@@ -290,6 +340,32 @@ class Round {
     for (Slot& slot : slots_)
       if (slot.host) all.insert(all.end(), slot.host->loops().begin(), slot.host->loops().end());
     return all;
+  }
+
+  // A minute of simulated time at most.
+  template <class So>
+  void await(So so, const char* otherwise) {
+    const std::int64_t until = world_.now_ns() + 60'000'000'000;
+    std::vector<loop::Loop*> all = loops();
+    world_.run_until(all, [&] { return !wrong_.empty() || so() || world_.now_ns() > until; });
+    if (!so()) fail(otherwise);
+  }
+
+  // All messages of one person, who sent none twice, stand in the order of their ids.
+  void rest_in_order(std::size_t count) {
+    if (wrong_.empty()) come_to_rest();
+    if (wrong_.empty()) check();
+    std::size_t messages = 0;
+    for (const auto& [id, row] : db_.rooms) {
+      EventId before;
+      for (const Event& event : row.log) {
+        if (event.kind != EventKind::message_created) continue;
+        ++messages;
+        if (event.id < before) fail("message " + event.id.text() + " stands behind " + before.text());
+        before = event.id;
+      }
+    }
+    if (wrong_.empty() && messages != count) fail(std::to_string(messages) + " messages");
   }
 
   void pass(std::uint64_t turns) {
@@ -428,15 +504,11 @@ class Round {
                  std::to_string(row.log.size());
       }
     }
+    for (const auto& [id, row] : db_.rooms)
+      for (std::size_t& read = read_of_[id]; read < row.log.size(); ++read)
+        if (auto message = db_.message_of(row.log[read])) kept_.insert(message->client_id);
     for (const auto& [key, place] : acked_)
-      if (place.seq == 0 && !kept_.contains(key)) {
-        bool there = false;
-        for (const auto& [id, row] : db_.rooms)
-          for (const Event& event : row.log)
-            if (auto message = db_.message_of(event)) there = there || message->client_id == key;
-        if (!there) return key + " is pending";
-        kept_.insert(key);
-      }
+      if (place.seq == 0 && !kept_.contains(key)) return key + " is pending";
     return {};
   }
 
@@ -477,12 +549,14 @@ class Round {
   std::vector<std::unique_ptr<Person>> people_;
   std::set<unsigned> cut_off_;
   std::optional<RoomId> held_;
-  bool lost_ = false;  // the bus lost something
-  bool away_ = false;  // a host was killed or cut off
+  bool roomy_ = false;  // the journals, as they are outside of tests
+  bool lost_ = false;   // the bus lost something
+  bool away_ = false;   // a host was killed or cut off
   std::string wrong_;
   std::map<Place, EventId> seen_;
-  std::map<std::string, Place> acked_;  // by clientId; seq 0: as pending
-  std::set<std::string> kept_;
+  std::map<std::string, Place> acked_;     // by clientId; seq 0: as pending
+  std::set<std::string> kept_;             // what the database has, by clientId
+  std::map<RoomId, std::size_t> read_of_;  // so many events of a room
   std::set<std::pair<UserId, RoomId>> left_;
   std::uint64_t last_connection_ = 0;
   std::uint64_t last_tag_ = 0;
@@ -625,6 +699,15 @@ TEST(ChatHosts, TheBusGoes) { run_rounds({.bus_goes = true}, "TheBusGoes"); }
 TEST(ChatHosts, TheBusLoses) { run_rounds({.bus_goes = true, .bus_loses = true}, "TheBusLoses"); }
 TEST(ChatHosts, HostsAreCutOff) { run_rounds({.bus_goes = true, .cuts = true}, "HostsAreCutOff"); }
 TEST(ChatHosts, HostsAreKilled) { run_rounds({.bus_goes = true, .cuts = true, .kills = true}, "HostsAreKilled"); }
+// More than a core had room for once: 8192.
+TEST(ChatHosts, ALongOutage) {
+  Totals totals;
+  EXPECT_EQ(Round(1, {}, totals).run_backlog(9600), "");
+}
+TEST(ChatHosts, AStartAfterALongOutage) {
+  Totals totals;
+  EXPECT_EQ(Round(2, {}, totals).run_backlog_of_a_start(1600), "");
+}
 TEST(ChatHosts, Everything) {
   run_rounds({.bus_goes = true, .bus_loses = true, .cuts = true, .kills = true}, "Everything");
 }

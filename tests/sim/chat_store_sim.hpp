@@ -45,6 +45,7 @@ class Database {
   bool several_hosts = false;                   // then histories may part, and it is no error to hand it another one
   std::string wrong;
   std::int64_t safe_before_ms = INT64_MAX;  // Store::safe_before_ms
+  unsigned calls = 0;                       // of any kind
   unsigned log_reads = 0;                   // of events
   unsigned name_reads = 0;                  // of rooms by name
 
@@ -167,6 +168,14 @@ class StoreSim final : public Store {
   Task<Result<SessionRow>> find_session(SessionId id) override {
     return run<SessionRow>([&db = db_, id]() -> Result<SessionRow> { return copy_of(db.sessions, id); });
   }
+  Task<Result<std::vector<SessionId>>> ended_sessions(std::vector<SessionId> ids) override {
+    return run<std::vector<SessionId>>([&db = db_, ids = std::move(ids)]() -> Result<std::vector<SessionId>> {
+      std::vector<SessionId> ended;
+      for (SessionId id : ids)
+        if (!db.sessions.contains(id)) ended.push_back(id);
+      return ended;
+    });
+  }
   Task<Result<std::vector<SessionRow>>> sessions_of(UserId /*user*/) override {
     return run<std::vector<SessionRow>>([]() -> Result<std::vector<SessionRow>> { return std::vector<SessionRow>(); });
   }
@@ -252,6 +261,24 @@ class StoreSim final : public Store {
             if (message && message->client_id == client_id) return message;
           }
           return std::optional<Message>();
+        });
+  }
+  Task<Result<std::vector<std::uint64_t>>> find_sends(RoomId room, std::vector<SendKey> sends) override {
+    return run<std::vector<std::uint64_t>>(
+        [&db = db_, room, sends = std::move(sends)]() -> Result<std::vector<std::uint64_t>> {
+          std::map<std::pair<UserId, std::string>, std::uint64_t> named;
+          std::map<EventId, std::uint64_t> by_id;
+          for (const Event& event : db.rooms.at(room).log)
+            if (auto message = db.message_of(event)) {
+              named[{event.actor, message->client_id}] = event.seq;
+              by_id[event.id] = event.seq;
+            }
+          std::vector<std::uint64_t> seqs;
+          for (const SendKey& send : sends) {
+            const bool has_name = !send.client_id.empty();
+            seqs.push_back(has_name ? named[{send.sender, send.client_id}] : by_id[send.id]);
+          }
+          return seqs;
         });
   }
   Task<Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms,
@@ -363,6 +390,7 @@ class StoreSim final : public Store {
   // `job` takes effect between two waits.
   template <class Value, class Job>
   Task<Result<Value>> run(Job job) {
+    ++db_.calls;
     co_await loop_.sleep(std::chrono::milliseconds(world_.draw(kAnswerMsMax)));
     if (down_ || world_.chance(failing_percent_))
       co_return base::fail_later(Errc::unavailable, 1000, "the store is away");

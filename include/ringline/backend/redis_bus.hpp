@@ -41,7 +41,8 @@ class RedisBus final : public chat::Bus, private RedisListener {
   RedisHealth health() const { return redis_->health(); }
 
   bool is_there() const noexcept override { return state_ == State::there && redis_->losses() == losses_; }
-  base::Task<base::Result<chat::Verdict>> append(chat::Proposal proposal, chat::StreamPlace known) override;
+  base::Task<base::Result<std::vector<chat::Verdict>>> append_all(std::vector<chat::Proposal> proposals,
+                                                                  chat::StreamPlace known) override;
   base::Task<base::Result<chat::StreamPage>> read(base::RoomId room, std::uint64_t after) override;
   base::Task<base::Result<std::vector<chat::StreamPlace>>> places(std::vector<base::RoomId> rooms) override;
   base::Task<base::Result<void>> put_back(base::RoomId room, chat::StreamPlace end, chat::StreamPlace base,

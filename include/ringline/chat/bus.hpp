@@ -106,8 +106,11 @@ class Bus {
   // False: `append` would answer `unavailable` at once.
   virtual bool is_there() const noexcept = 0;
 
-  // Gives the event a seq and tells it to all who follow the room. `known`: the caller's place; what it knows of rights is as of then.
-  virtual base::Task<base::Result<Verdict>> append(Proposal proposal, StreamPlace known) = 0;
+  // Gives events of one room their seqs, in this order, and tells them to all who follow it. `known`: the caller's place; what it knows of rights is as of
+  // then. There is a verdict on each up to the first that was neither taken nor a duplicate; nothing was done about those behind that.
+  virtual base::Task<base::Result<std::vector<Verdict>>> append_all(std::vector<Proposal> proposals,
+                                                                    StreamPlace known) = 0;
+  base::Task<base::Result<Verdict>> append(Proposal proposal, StreamPlace known);
   // Events after `after`, at most limits::kFeedEvents.
   virtual base::Task<base::Result<StreamPage>> read(base::RoomId room, std::uint64_t after) = 0;
   // Where the streams end, in the order asked for.

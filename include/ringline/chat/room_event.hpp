@@ -19,6 +19,7 @@ UserId subject_of(base::json::Reader& json, const Event& event);
 bool find_message(RoomEvent& entry);
 // Under which the stream takes the event once: see Proposal::key.
 std::string key_of(base::json::Reader& json, const RoomEvent& entry);
+std::string key_of(base::json::Reader& json, const StoredEvent& stored);  // empty: it cannot be read
 // Of a message that was sent with one; empty otherwise.
 std::string client_id_of(base::json::Reader& json, const RoomEvent& entry);
 

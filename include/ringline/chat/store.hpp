@@ -65,6 +65,13 @@ struct HistoryPage {
   bool has_after = false;
 };
 
+// How a send is known: by its clientId, or, where it came without one, by its id.
+struct SendKey {
+  UserId sender;
+  std::string client_id;
+  EventId id;
+};
+
 // Messages that have all of some words, in any of some rooms.
 struct SearchQuery {
   std::vector<std::string> words;  // each as base::words_of gives it; one at least
@@ -131,6 +138,8 @@ class Store {
   // Sessions.
   virtual base::Task<base::Result<void>> create_session(SessionRow session) = 0;
   virtual base::Task<base::Result<SessionRow>> find_session(SessionId id) = 0;  // not_found: ended or expired
+  // Those of them that have ended or expired.
+  virtual base::Task<base::Result<std::vector<SessionId>>> ended_sessions(std::vector<SessionId> ids) = 0;
   virtual base::Task<base::Result<std::vector<SessionRow>>> sessions_of(UserId user) = 0;
   // From `generation` to the next, if it is still that: `conflict` otherwise.
   virtual base::Task<base::Result<SessionRow>> rotate_session(SessionId id, std::uint64_t generation,
@@ -165,6 +174,8 @@ class Store {
   virtual base::Task<base::Result<SearchPage>> search_messages(SearchQuery query) = 0;
   virtual base::Task<base::Result<std::optional<Message>>> find_by_client_id(RoomId room, UserId sender,
                                                                              std::string client_id) = 0;
+  // Where the room has each of these sends, in the order asked for; 0: nowhere.
+  virtual base::Task<base::Result<std::vector<std::uint64_t>>> find_sends(RoomId room, std::vector<SendKey> sends) = 0;
   // client ids used in the room since `since_ms`, newest first, as (sender, clientId) hashes of chat::client_key.
   virtual base::Task<base::Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId room, std::int64_t since_ms,
                                                                                   std::size_t limit) = 0;

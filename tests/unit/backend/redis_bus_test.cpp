@@ -198,6 +198,29 @@ TEST_P(RedisBusTest, SaysWhoseRightsHaveChanged) {
   EXPECT_EQ(append(one, message(16, 6), {.seq = 2}).kind, Kind::taken);
 }
 
+TEST_P(RedisBusTest, SeveralAreTakenInOneCallUpToWhatIsInTheWay) {
+  Host& one = join(1);
+  one.bus->follow(room_);
+  ASSERT_TRUE(until([&] { return !one.heard.following.empty(); }));
+  ASSERT_EQ(append(one, message(10, 5, "a"), {}).kind, Kind::taken);
+  auto append_all = [&](std::vector<Proposal> proposals, StreamPlace known) {
+    auto verdicts = run(one.bus->append_all(std::move(proposals), known));
+    std::string said;
+    for (const Verdict& verdict : verdicts.value_or(std::vector<Verdict>()))
+      said += std::to_string(static_cast<unsigned>(verdict.kind)) + ":" + std::to_string(verdict.seq) + ":" +
+              verdict.id.text() + " ";
+    return said;
+  };
+  // A duplicate is passed over; whose rights have changed among them ends it.
+  std::vector<Proposal> several{message(11, 5), message(12, 5, "a"), message(13, 5, "b"), left(14, 6),
+                                message(15, 5), message(16, 6),      message(17, 5)};
+  EXPECT_EQ(append_all(several, {.seq = 1, .id = EventId{10}}), "0:2:11 1:1:10 0:3:13 0:4:14 0:5:15 4:5:15 ");
+  EXPECT_EQ(append_all(several, {.seq = 9}), "2:5:15 ");  // all are behind it
+  ASSERT_TRUE(until([&] { return one.heard.events.size() == 5; }));
+  EXPECT_EQ(one.heard.events.back().event.id, EventId{15});
+  EXPECT_EQ(one.heard.events[2].event.body.view(), chat::with_seq(message(13, 5, "b"), 3).event.body.view());
+}
+
 TEST_P(RedisBusTest, WhatItLostIsPutBack) {
   Host& one = join(1);
   const StreamPlace known{.seq = 42, .id = EventId{900}};

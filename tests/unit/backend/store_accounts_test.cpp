@@ -113,6 +113,21 @@ TEST_P(Sessions, AreThereUntilTheyEndOrExpire) {
   EXPECT_EQ(run(store().sessions_of(UserId{5}))->at(0).id, SessionId{21});
 }
 
+TEST_P(Sessions, ThoseOfManyThatHaveEndedAreNamed) {
+  add_user(5, "Ann");
+  std::vector<SessionId> ids;
+  for (std::uint64_t id = 20; id < 60; ++id) {
+    ASSERT_TRUE(run(store().create_session(session(id))));
+    ids.emplace_back(id);
+  }
+  ids.emplace_back(70);
+  ASSERT_TRUE(run(store().end_session(SessionId{25})));
+  auto ended = run(store().ended_sessions(ids));
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(*ended, (std::vector<SessionId>{SessionId{25}, SessionId{70}}));
+  EXPECT_TRUE(run(store().ended_sessions({}))->empty());
+}
+
 TEST_P(Sessions, ANewOneRemovesExpiredOnes) {
   add_user(5, "Ann");
   for (std::uint64_t id = 20; id < 30; ++id) ASSERT_TRUE(run(store().create_session(session(id, -1))));

@@ -144,6 +144,29 @@ TEST_P(Messages, AreFoundByClientIdOfTheirSenderInTheirRoom) {
   EXPECT_FALSE(*run(store().find_by_client_id(kLobby, ann_, "key-4")));
 }
 
+TEST_P(Messages, ManySendsAreFoundAtOnce) {
+  UserId bob = add_user(6, "bob");
+  auto page = run(store().history({.room = kRoom, .limit = 100}));
+  ASSERT_TRUE(page);
+  std::vector<chat::SendKey> sends;
+  std::vector<std::uint64_t> seqs;
+  for (int times = 0; times < 10; ++times) {  // more than one query's
+    for (const chat::Message& message : page->messages) {
+      sends.push_back({.sender = ann_, .client_id = message.client_id, .id = message.id});
+      seqs.push_back(message.seq);
+    }
+    sends.push_back({.sender = bob, .client_id = "key-4", .id = EventId{1}});
+    sends.push_back({.sender = ann_, .client_id = "key-5", .id = page->messages.front().id});
+    sends.push_back({.sender = ann_, .client_id = {}, .id = EventId{1}});
+    seqs.insert(seqs.end(), 3, 0);
+  }
+  auto found = run(store().find_sends(kRoom, sends));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(*found, seqs);
+  EXPECT_THAT(*run(store().find_sends(kLobby, sends)), testing::Each(0U));
+  EXPECT_TRUE(run(store().find_sends(kRoom, {}))->empty());
+}
+
 TEST_P(Messages, RecentKeysAreNewestFirst) {
   auto keys = run(store().recent_client_keys(kRoom, kNow + 16, 100));
   ASSERT_TRUE(keys);
