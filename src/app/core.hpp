@@ -109,6 +109,7 @@ class Core final : private chat::Surroundings, private loop::TurnHook {
       shard->on_user(user, what, body);
     }
     void on_following(base::RoomId room) override { shard->on_following(room); }
+    void on_following(base::UserId user) override { shard->on_following(user); }
     void on_lost() override { shard->on_lost(); }
     void on_away() override { shard->on_away(); }
     void on_back() override { shard->on_back(); }

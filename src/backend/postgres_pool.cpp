@@ -16,10 +16,13 @@ constexpr auto kConnectTimeout = 3000ms;
 constexpr auto kRetryFirst = 100ms;
 constexpr auto kRetryLongest = 3000ms;
 constexpr auto kStep = 50ms;  // of long waits: how soon a stop is seen
+constexpr std::int64_t kTellEveryMs = 10'000;
+constexpr std::int64_t kSteadyMs = 1000;  // a server (or what stands before it) that was open for less was not there
 
 }  // namespace
 
-PostgresPool::PostgresPool(loop::Loop& loop, Options options) : loop_(loop), options_(std::move(options)) {
+PostgresPool::PostgresPool(loop::Loop& loop, Options options)
+    : loop_(loop), options_(std::move(options)), told_ms_(options_.targets.size()) {
   for (unsigned i = 0; i < options_.connections; ++i) {
     connections_.push_back(
         std::make_unique<PostgresConnection>(loop, options_.timeout, options_.role, options_.holder));
@@ -33,7 +36,7 @@ void PostgresPool::give_back(PostgresConnection& connection) {
     trying_ = true;
     idle_.push_back(&connection);
     for (PostgresConnection* lost : std::exchange(idle_, {})) {
-      open_.fetch_sub(1);
+      if (open_.fetch_sub(1) == 1 && loop_.now_ms() - opened_ms_ >= kSteadyMs) lost_ms_ = loop_.now_ms();
       loop_.scope().spawn(keep_open(*lost));
     }
     return;
@@ -46,6 +49,15 @@ void PostgresPool::give_back(PostgresConnection& connection) {
   waiters_.pop_front();
   first->connection = &connection;
   loop_.resume(first->waiting);
+}
+
+// Of each server once when all connections are gone, and again from time to time.
+void PostgresPool::tell_not_reached(std::size_t target, std::string_view why) {
+  std::int64_t& told_ms = told_ms_[target];
+  const std::int64_t now_ms = loop_.now_ms();
+  if (told_ms != 0 && told_ms >= lost_ms_ && now_ms - told_ms < kTellEveryMs) return;
+  told_ms = now_ms;
+  base::log::warn("postgres_not_reached", {{"server", options_.targets[target].name}, {"why", why}});
 }
 
 // Where no connection is left.
@@ -75,7 +87,7 @@ base::Task<void> PostgresPool::keep_open(PostgresConnection& connection) {
     const PostgresTarget& target = targets[(first + tries) % targets.size()];
     auto opened = co_await connection.open(target, kConnectTimeout);
     if (opened) break;
-    if (open_ == 0) base::log::warn("postgres_not_reached", {{"server", target.name}, {"why", opened.error().message}});
+    if (open_ == 0) tell_not_reached((first + tries) % targets.size(), opened.error().message);
     if ((tries + 1) % targets.size() != 0) continue;
     trying_ = trying_ && open_ > 0;  // all were asked
     answer_waiters();
@@ -85,7 +97,7 @@ base::Task<void> PostgresPool::keep_open(PostgresConnection& connection) {
   }
   good_target_ = (first + tries) % targets.size();
   trying_ = false;
-  open_.fetch_add(1);
+  if (open_.fetch_add(1) == 0) opened_ms_ = loop_.now_ms();
   give_back(connection);
 }
 

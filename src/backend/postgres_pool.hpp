@@ -8,6 +8,7 @@
 #include <coroutine>
 #include <deque>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "backend/postgres_connection.hpp"
@@ -40,6 +41,7 @@ class PostgresPool {
   base::Task<void> keep_open(PostgresConnection& connection);
   base::Task<void> sleep(std::chrono::milliseconds time);
   void answer_waiters();
+  void tell_not_reached(std::size_t target, std::string_view why);
 
   loop::Loop& loop_;
   const Options options_;
@@ -47,8 +49,11 @@ class PostgresPool {
   std::vector<std::unique_ptr<PostgresConnection>> connections_;
   std::vector<PostgresConnection*> idle_;
   std::deque<Waiter*> waiters_;
-  std::size_t good_target_ = 0;  // that was reached last
-  bool trying_ = true;           // connections are being opened and none has failed yet: what waits may hope
+  std::size_t good_target_ = 0;        // that was reached last
+  std::int64_t opened_ms_ = 0;         // the first connection, after there was none
+  std::int64_t lost_ms_ = 0;           // the last one, of a server that had been there for a while
+  std::vector<std::int64_t> told_ms_;  // by target: when it was said that it is not reached; 0: never
+  bool trying_ = true;                 // connections are being opened and none has failed yet: what waits may hope
   bool stopping_ = false;
 };
 

@@ -297,39 +297,64 @@ base::Error not_answered(RedisFate fate) {
           .sys = unknown ? kRedisUnknown : kRedisNeverSent};
 }
 
-// A command of a coroutine's. It goes on from the loop, not from within the callback.
+// Commands of a coroutine's, all under way at once. It goes on when all are told of, from the loop, not from within the callback.
 class Asking {
  public:
-  // `place`: null, or the server that it is for, whatever its key.
-  Asking(Redis::Impl& redis, std::string_view key, const RedisEndpoint* place, Redis::Words words,
-         std::chrono::milliseconds timeout)
-      : redis_(redis), key_(key), place_(place), words_(words), timeout_(timeout) {}
-  bool await_ready() const noexcept { return false; }
+  struct Part {
+    std::string_view key;
+    const RedisEndpoint* place;  // null, or the server that it is for, whatever its key
+    std::vector<std::string_view> words;
+  };
+  Asking(Redis::Impl& redis, std::vector<Part> parts, std::chrono::milliseconds timeout)
+      : redis_(redis), parts_(std::move(parts)), timeout_(timeout) {}
+  bool await_ready() const noexcept { return parts_.empty(); }
   bool await_suspend(std::coroutine_handle<> waiting) {
     waiting_ = waiting;
-    return place_ ? redis_.call_at(call_, *place_, words_, timeout_) : redis_.call(call_, key_, words_, timeout_);
+    left_ = parts_.size() + 1;
+    for (const Part& part : parts_) {
+      One& one = *ones_.emplace_back(std::make_unique<One>(*this));
+      const bool taken = part.place ? redis_.call_at(one.call, *part.place, part.words, timeout_)
+                                    : redis_.call(one.call, part.key, part.words, timeout_);
+      if (!taken) --left_;
+    }
+    return --left_ > 0;
   }
-  Result<Reply> await_resume() {
-    if (fate_ == RedisFate::answered) return std::move(reply_);
-    return std::unexpected(not_answered(fate_));
+  // In the order of the parts; the error of the first that was not answered.
+  Result<std::vector<Reply>> await_resume() {
+    std::vector<Reply> replies;
+    for (const auto& one : ones_) {
+      if (one->fate != RedisFate::answered) return std::unexpected(not_answered(one->fate));
+      replies.push_back(std::move(one->reply));
+    }
+    return replies;
   }
 
  private:
-  void on_answer(RedisFate fate, Reply reply) {
-    fate_ = fate;
-    reply_ = std::move(reply);
+  struct One {
+    explicit One(Asking& of) : asking(of) {}
+    void on_answer(RedisFate how, Reply answer) {
+      fate = how;
+      reply = std::move(answer);
+      asking.on_answer();
+    }
+    Asking& asking;
+    RedisFate fate = RedisFate::never_sent;
+    Reply reply;
+    RedisCallOf<One, &One::on_answer> call{*this};
+  };
+  void on_answer() {
+    if (--left_ > 0) return;
     redis_.loop().send(redis_.loop().core(), loop::make_mail([this] { waiting_.resume(); }));
   }
   Redis::Impl& redis_;
-  std::string_view key_;
-  const RedisEndpoint* place_;
-  Redis::Words words_;
+  std::vector<Part> parts_;
   std::chrono::milliseconds timeout_;
   std::coroutine_handle<> waiting_;
-  RedisFate fate_ = RedisFate::never_sent;
-  Reply reply_;
-  RedisCallOf<Asking, &Asking::on_answer> call_{*this};
+  std::vector<std::unique_ptr<One>> ones_;
+  std::size_t left_ = 0;
 };
+
+std::vector<std::string_view> views_of(const std::vector<std::string>& words) { return {words.begin(), words.end()}; }
 
 }  // namespace
 
@@ -359,23 +384,29 @@ bool Redis::call(RedisCall& call, std::string_view key, Words words, std::chrono
 }
 
 Task<Result<Reply>> Redis::ask(std::string key, std::vector<std::string> words, std::chrono::milliseconds timeout) {
-  const std::vector<std::string_view> views(words.begin(), words.end());
-  Asking asking(*impl_, key, nullptr, views, timeout);
+  Asking asking(*impl_, {{.key = key, .place = nullptr, .words = views_of(words)}}, timeout);
   auto answer = co_await asking;
-  co_return answer;
+  if (!answer) co_return std::unexpected(answer.error());
+  co_return std::move(answer->front());
+}
+
+Task<Result<std::vector<Reply>>> Redis::ask_many(std::vector<RedisCommand> commands,
+                                                 std::chrono::milliseconds timeout) {
+  std::vector<Asking::Part> parts;
+  for (const RedisCommand& command : commands)
+    parts.push_back({.key = command.key, .place = nullptr, .words = views_of(command.words)});
+  Asking asking(*impl_, std::move(parts), timeout);
+  auto answers = co_await asking;
+  co_return answers;
 }
 
 Task<Result<std::vector<Reply>>> Redis::ask_all(std::vector<std::string> words, std::chrono::milliseconds timeout) {
-  const std::vector<std::string_view> views(words.begin(), words.end());
   const std::vector<RedisEndpoint> places = impl_->places();
-  std::vector<Reply> answers;
-  for (const RedisEndpoint& place : places) {
-    Asking asking(*impl_, {}, &place, views, timeout);
-    auto answer = co_await asking;
-    if (!answer) co_return std::unexpected(answer.error());
-    answers.push_back(std::move(*answer));
-  }
-  if (answers.empty()) co_return std::unexpected(not_answered(RedisFate::never_sent));
+  if (places.empty()) co_return std::unexpected(not_answered(RedisFate::never_sent));
+  std::vector<Asking::Part> parts;
+  for (const RedisEndpoint& place : places) parts.push_back({.key = {}, .place = &place, .words = views_of(words)});
+  Asking asking(*impl_, std::move(parts), timeout);
+  auto answers = co_await asking;
   co_return answers;
 }
 

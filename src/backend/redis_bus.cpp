@@ -47,10 +47,26 @@ std::string channel_of(UserId user) { return std::string(kUserChannel) + user.te
 std::vector<std::string> of_room(std::string function, RoomId room) {
   return {"FCALL", std::move(function), "3", room_key(room, "state"), room_key(room, "log"), room_key(room, "keys")};
 }
-std::vector<std::string> of_states(std::string function, const std::vector<RoomId>& rooms) {
-  std::vector<std::string> words{"FCALL", std::move(function), std::to_string(rooms.size())};
-  for (RoomId room : rooms) words.push_back(room_key(room, "state"));
-  return words;
+
+// A function of many keys, in a cluster called for each by itself: FCALL, its name, how many keys, the keys, and `rest`.
+std::vector<RedisCommand> of_keys(const char* function, const std::vector<std::string>& keys,
+                                  const std::vector<std::string>& rest, bool cluster) {
+  std::vector<RedisCommand> calls;
+  const std::size_t at_once = cluster ? 1 : keys.size();
+  for (std::size_t from = 0; from < keys.size(); from += at_once) {
+    RedisCommand& call = calls.emplace_back();
+    call.key = keys[from];
+    call.words = {"FCALL", function, std::to_string(at_once)};
+    call.words.insert(call.words.end(), keys.begin() + static_cast<std::ptrdiff_t>(from),
+                      keys.begin() + static_cast<std::ptrdiff_t>(from + at_once));
+    call.words.insert(call.words.end(), rest.begin(), rest.end());
+  }
+  return calls;
+}
+std::vector<std::string> states_of(const std::vector<RoomId>& rooms) {
+  std::vector<std::string> keys;
+  for (RoomId room : rooms) keys.push_back(room_key(room, "state"));
+  return keys;
 }
 
 // In seconds: a room that nothing happens in.
@@ -251,6 +267,14 @@ Task<Result<Reply>> RedisBus::call(std::string key, Words words) {
   co_return reply;
 }
 
+Task<Result<std::vector<Reply>>> RedisBus::call_all(std::vector<RedisCommand> calls) {
+  auto replies = co_await redis_->ask_many(std::move(calls), limits::kBusTimeout);
+  if (!replies) co_return replies;
+  for (const Reply& reply : *replies)
+    if (reply.is_error()) co_return refused(reply);
+  co_return replies;
+}
+
 bool RedisBus::replicas_are_short() const {
   constexpr std::int64_t kPauseMs = limits::kReplicaPause / std::chrono::milliseconds(1);
   return replicas_short_ms_ != 0 && loop_.now_ms() - replicas_short_ms_ < kPauseMs;
@@ -315,17 +339,13 @@ Task<Result<chat::StreamPage>> RedisBus::read(RoomId room, std::uint64_t after) 
 }
 
 Task<Result<std::vector<StreamPlace>>> RedisBus::places(std::vector<RoomId> rooms) {
+  auto replies = co_await call_all(of_keys("ringline_places", states_of(rooms), {}, redis_->is_cluster()));
+  if (!replies) co_return std::unexpected(replies.error());
   std::vector<StreamPlace> places;
-  const std::size_t at_once = redis_->is_cluster() ? 1 : rooms.size();
-  for (std::size_t from = 0; from < rooms.size(); from += at_once) {
-    std::vector<RoomId> some(rooms.begin() + static_cast<std::ptrdiff_t>(from),
-                             rooms.begin() + static_cast<std::ptrdiff_t>(from + at_once));
-    auto reply = co_await call(room_key(some.front(), "state"), of_states("ringline_places", some));
-    if (!reply) co_return std::unexpected(reply.error());
-    if (reply->size() != 3 * some.size()) co_return not_understood();
-    for (std::size_t i = 0; i < reply->size(); i += 3)
-      places.push_back({.epoch = number((*reply)[i + 2]), .seq = number((*reply)[i]), .id = event_id((*reply)[i + 1])});
-  }
+  for (const Reply& reply : *replies)
+    for (std::size_t i = 0; i + 2 < reply.size(); i += 3)
+      places.push_back({.epoch = number(reply[i + 2]), .seq = number(reply[i]), .id = event_id(reply[i + 1])});
+  if (places.size() != rooms.size()) co_return not_understood();
   co_return places;
 }
 
@@ -389,23 +409,17 @@ void RedisBus::stored(std::vector<chat::StoredUpTo> rooms) {
 }
 
 Task<Result<std::vector<chat::IngestClaim>>> RedisBus::claim_ingest(std::vector<RoomId> rooms) {
+  auto replies = co_await call_all(of_keys(
+      "ringline_claim", states_of(rooms), {host_, std::to_string(limits::kIngestLease.count())}, redis_->is_cluster()));
+  if (!replies) co_return std::unexpected(replies.error());
   std::vector<chat::IngestClaim> claims;
-  const std::size_t at_once = redis_->is_cluster() ? 1 : rooms.size();
-  for (std::size_t from = 0; from < rooms.size(); from += at_once) {
-    std::vector<RoomId> some(rooms.begin() + static_cast<std::ptrdiff_t>(from),
-                             rooms.begin() + static_cast<std::ptrdiff_t>(from + at_once));
-    Words words = of_states("ringline_claim", some);
-    words.push_back(host_);
-    words.push_back(std::to_string(limits::kIngestLease.count()));
-    auto reply = co_await call(room_key(some.front(), "state"), std::move(words));
-    if (!reply) co_return std::unexpected(reply.error());
-    if (reply->size() != 4 * some.size()) co_return not_understood();
-    for (std::size_t i = 0; i < reply->size(); i += 4)
-      claims.push_back({.ours = (*reply)[i].integer() == 1,
-                        .stored = number((*reply)[i + 1]),
-                        .epoch = number((*reply)[i + 2]),
-                        .id = event_id((*reply)[i + 3])});
-  }
+  for (const Reply& reply : *replies)
+    for (std::size_t i = 0; i + 3 < reply.size(); i += 4)
+      claims.push_back({.ours = reply[i].integer() == 1,
+                        .stored = number(reply[i + 1]),
+                        .epoch = number(reply[i + 2]),
+                        .id = event_id(reply[i + 3])});
+  if (claims.size() != rooms.size()) co_return not_understood();
   co_return claims;
 }
 
@@ -434,6 +448,7 @@ void RedisBus::pass(RoomId room, std::string_view name, std::string_view body) {
 
 void RedisBus::on_subscribed(std::string_view channel) {
   if (auto room = room_of(channel)) listener_.on_following(*room);
+  if (auto user = user_of(channel)) listener_.on_following(*user);
 }
 
 void RedisBus::on_message(std::string_view channel, std::string_view payload) {
@@ -510,18 +525,14 @@ Task<Result<unsigned>> RedisBus::set_presence(UserId user, bool online) {
 }
 
 Task<Result<std::vector<unsigned>>> RedisBus::presence_of(std::vector<UserId> users) {
+  std::vector<std::string> keys;
+  for (UserId user : users) keys.push_back(user_key(user, "online"));
+  auto replies = co_await call_all(of_keys("ringline_presence_of", keys, {host_}, redis_->is_cluster()));
+  if (!replies) co_return std::unexpected(replies.error());
   std::vector<unsigned> counts;
-  const std::size_t at_once = redis_->is_cluster() ? 1 : users.size();
-  for (std::size_t from = 0; from < users.size(); from += at_once) {
-    Words words{"FCALL", "ringline_presence_of", std::to_string(at_once)};
-    for (std::size_t i = from; i < from + at_once; ++i) words.push_back(user_key(users[i], "online"));
-    words.push_back(host_);
-    std::string key = words[3];
-    auto reply = co_await call(std::move(key), std::move(words));
-    if (!reply) co_return std::unexpected(reply.error());
-    if (reply->size() != at_once) co_return not_understood();
-    for (std::size_t i = 0; i < reply->size(); ++i) counts.push_back(static_cast<unsigned>((*reply)[i].integer()));
-  }
+  for (const Reply& reply : *replies)
+    for (std::size_t i = 0; i < reply.size(); ++i) counts.push_back(static_cast<unsigned>(reply[i].integer()));
+  if (counts.size() != users.size()) co_return not_understood();
   co_return counts;
 }
 

@@ -26,10 +26,47 @@ bool Abroad::hears() const noexcept { return !on() || p_.o.bus->is_there(); }
 
 // What was told meanwhile is lost, and what the bus knew of who is online may be.
 void Abroad::on_back() {
-  p_.people.forget_sessions();
+  p_.people.for_each([&](const HomeUser& user) { on_following(user.id()); });
   to_say_.clear();
   said_ms_ = p_.now_ms() - kSayAgainMs;
   again_ = true;
+}
+
+// Told before that is that a session has ended, perhaps.
+void Abroad::on_following(UserId id) {
+  HomeUser* user = p_.people.find(id);
+  if (!user || user->live_sessions.empty()) return;
+  user->doubted = true;
+  to_check_.insert(id);
+}
+
+void Abroad::check_some() {
+  if (checking_ || to_check_.empty()) return;
+  std::vector<UserId> users;
+  while (users.size() < kCheckedAtOnce && !to_check_.empty())
+    users.push_back(to_check_.extract(to_check_.begin()).value());
+  checking_ = true;
+  p_.o.scope.spawn(check_sessions(std::move(users)));
+}
+
+// Connections of a session that ended unheard are closed. Without an answer it is asked again.
+base::Task<void> Abroad::check_sessions(std::vector<UserId> users) {
+  std::vector<SessionId> sessions;
+  for (UserId id : users)
+    if (const HomeUser* user = p_.people.find(id))
+      sessions.insert(sessions.end(), user->live_sessions.begin(), user->live_sessions.end());
+  auto ended = co_await p_.o.store.ended_sessions(std::move(sessions));
+  checking_ = false;
+  if (!ended) to_check_.insert(users.begin(), users.end());
+  for (UserId id : users) {
+    HomeUser* user = p_.people.find(id);
+    if (!user) continue;
+    user->doubted = to_check_.contains(id);  // again, meanwhile
+    if (!ended) continue;
+    const std::vector<SessionId> its(user->live_sessions.begin(), user->live_sessions.end());
+    for (SessionId one : its)
+      if (std::ranges::find(*ended, one) != ended->end()) p_.people.end_session_here(id, one);
+  }
 }
 
 void Abroad::loaded(UserId user) {
@@ -132,6 +169,7 @@ void Abroad::on_user(UserId id, std::string_view what, std::string_view body) {
 
 void Abroad::on_tick(std::int64_t now_ms) {
   if (!on()) return;
+  check_some();
   if (to_say_.empty() && now_ms - said_ms_ >= kSayAgainMs) {
     said_ms_ = now_ms;
     p_.people.for_each([&](const HomeUser& user) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -18,6 +19,7 @@ class Abroad {
  public:
   static constexpr std::int64_t kSayAgainMs = 100'000;  // who is here, long before limits::kPresenceAge is over
   static constexpr std::size_t kSaidAtOnce = 256;       // in one tick
+  static constexpr std::size_t kCheckedAtOnce = 256;    // users, of whose sessions the store is asked
 
   explicit Abroad(Shard::Parts& parts) : p_(parts) {}
 
@@ -30,6 +32,7 @@ class Abroad {
   // Whether what other hosts tell comes here. If not, a session may have ended without this host's knowledge.
   bool hears() const noexcept;
   void on_back();
+  void on_following(UserId user);
   void profile_changed(const User& user);
   // By an event that was made at this host.
   void joined(UserId user, RoomId room, std::uint64_t seq);
@@ -44,9 +47,13 @@ class Abroad {
  private:
   base::Task<void> share(UserId user, bool tell);
   base::Task<void> read_memberships(UserId user);
+  base::Task<void> check_sessions(std::vector<UserId> users);
+  void check_some();
 
   Shard::Parts& p_;
   std::vector<UserId> to_say_;
+  std::set<UserId> to_check_;  // HomeUser::doubted
+  bool checking_ = false;
   std::int64_t said_ms_ = 0;
   bool again_ = false;  // all is told and asked anew
 };

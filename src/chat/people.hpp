@@ -64,6 +64,7 @@ struct HomeUser {
   Told told = Told::no;
   bool banned = false;
   bool elsewhere = false;  // he is online at another host too
+  bool doubted = false;    // one of his sessions may have ended, and this was not heard
   bool is_online() const noexcept { return !connections.empty() || elsewhere; }
 
  private:
@@ -99,8 +100,7 @@ class People {
   base::Task<base::Result<UserCard>> check(UserId user, SessionId session);
   void end_session(UserId user, SessionId session);
   void end_session_here(UserId user, SessionId session);
-  void forget_sessions() noexcept;  // which are alive is asked again
-  void changed(const User& user);   // profile
+  void changed(const User& user);  // profile
   void changed_here(const User& user);
 
   // 0, or how long to wait.

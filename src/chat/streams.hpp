@@ -110,6 +110,7 @@ class Streams final : public BusListener {
   void on_passing(RoomId room, unsigned host, std::string_view name, std::string_view body) override;
   void on_user(UserId user, std::string_view what, std::string_view body) override;
   void on_following(RoomId room) override;
+  void on_following(UserId user) override;
   void on_lost() override;
   void on_away() override;
   void on_back() override;

@@ -226,6 +226,8 @@ void Streams::on_following(RoomId room) {
   p_.o.scope.spawn(catch_up_alone(room));
 }
 
+void Streams::on_following(UserId user) { p_.abroad.on_following(user); }
+
 // What was taken and has not come, or not in its turn, may be gone: it is proposed again.
 void Streams::on_lost() {
   ++losses_;

@@ -61,6 +61,7 @@ class BusServer {
   unsigned losing_percent = 0;  // answers that do not come
   std::map<RoomId, BusRoom> rooms;
   unsigned appends = 0;  // calls
+  unsigned counts = 0;   // likewise, of take_send
 
   void attach(BusSim& bus) { clients_.push_back(&bus); }
   void detach(BusSim& bus) { std::erase(clients_, &bus); }
@@ -112,12 +113,22 @@ class BusSim final : public Bus {
   void connect() {
     if (connected_ || !server_.up || dead) return;
     connected_ = true;
-    for (RoomId room : wanted_) confirm(room);
+    subscribe_again();
     if (server_.missing_.contains({host_, loop_.core()})) {
       post([](BusListener& to) { to.on_lost(); });
     } else if (!server_.recovering()) {
       post([](BusListener& to) { to.on_back(); });
     }
+  }
+  // The subscriptions alone are lost, and made again.
+  void go_deaf() {
+    following_.clear();
+    deaf_ = true;
+  }
+  void subscribe_again() {
+    deaf_ = false;
+    for (RoomId room : wanted_) confirm(room);
+    for (UserId user : users_) confirm(user);
   }
   void recovered() {
     if (connected_) post([](BusListener& to) { to.on_back(); });
@@ -257,7 +268,10 @@ class BusSim final : public Bus {
       if (connected_) server_.pass(room, name, body, host_);
     });
   }
-  void follow(UserId user) override { users_.insert(user); }
+  void follow(UserId user) override {
+    users_.insert(user);
+    if (connected_) confirm(user);
+  }
   void unfollow(UserId user) override { users_.erase(user); }
   void tell(UserId user, std::string_view what, std::string_view body) override {
     later([this, user, what = std::string(what), body = std::string(body)] { server_.tell(user, what, body, host_); });
@@ -282,6 +296,7 @@ class BusSim final : public Bus {
   }
   Task<Result<std::uint32_t>> take_send(UserId user, unsigned limit, std::int64_t window_ms,
                                         std::vector<std::int64_t> before) override {
+    ++server_.counts;
     return run<std::uint32_t>([this, user, limit, window_ms, before = std::move(before)]() -> Result<std::uint32_t> {
       std::vector<std::int64_t>& times = server_.sends[user];
       times.insert(times.end(), before.begin(), before.end());
@@ -351,6 +366,9 @@ class BusSim final : public Bus {
   void confirm(RoomId room) {
     following_.insert(room);
     post([room](BusListener& to) { to.on_following(room); });
+  }
+  void confirm(UserId user) {
+    post([user](BusListener& to) { to.on_following(user); });
   }
 
   Verdict take(const Proposal& proposal, StreamPlace known) {
@@ -422,6 +440,7 @@ class BusSim final : public Bus {
   std::set<RoomId> wanted_;
   std::set<RoomId> following_;
   std::set<UserId> users_;
+  bool deaf_ = false;
   std::deque<std::move_only_function<void(BusListener&)>> told_;
   base::json::Reader reader_;
 };
@@ -474,7 +493,7 @@ inline void BusServer::pass(RoomId room, const std::string& name, const std::str
 
 inline void BusServer::tell(UserId user, const std::string& what, const std::string& body, unsigned from) {
   for (BusSim* client : clients_)
-    if (client->host() != from && client->users_.contains(user))
+    if (client->host() != from && client->users_.contains(user) && !client->deaf_)
       client->post([user, what, body](BusListener& to) { to.on_user(user, what, body); });
 }
 

@@ -44,6 +44,7 @@ constexpr unsigned kHosts = 3;
 constexpr unsigned kCores = 2;
 constexpr unsigned kPeople = 5;
 constexpr unsigned kRooms = 2;
+constexpr std::int64_t kSaidAgainMs = 100'000;  // Abroad::kSayAgainMs
 
 struct Totals {
   std::uint64_t acked = 0, pending = 0, duplicates = 0, seen = 0, kills = 0, losses = 0, cuts = 0, epochs = 0,
@@ -139,10 +140,7 @@ class Round {
     roomy_ = true;
     start(0);
     Person& ann = *people_[0];
-    while (!ann.session) connect(ann);
-    await([&] { return ann.ready; }, "she is not let in");
-    join(ann);
-    await([&] { return !ann.points.empty(); }, "she cannot join");
+    come_in(ann);
     server_.stop();
     for (unsigned sent = 0; sent < count && wrong_.empty(); sent += kAtOnce) {
       for (unsigned i = 0; i < kAtOnce; ++i) send_new(ann);
@@ -178,6 +176,46 @@ class Round {
     await([&] { return !slots_[0].recovery; }, "it does not recover");
     if (db_.calls - calls > 100 + count / 100) fail(std::to_string(db_.calls - calls) + " calls of the store");
     rest_in_order(count);
+    return wrong_;
+  }
+
+  // A session ends while its host hears nothing.
+  std::string run_deaf() {
+    start(0);
+    Person& ann = *people_[0];
+    come_in(ann);
+    rest(2000);  // what follows from her coming
+    for (unsigned core = 0; core < kCores; ++core) slots_[0].host->bus(core).go_deaf();
+    db_.sessions.erase(ann.session->session);
+    rest(1000);
+    if (ann.gone) fail("it is known at once");
+    for (unsigned core = 0; core < kCores; ++core) slots_[0].host->bus(core).subscribe_again();
+    await([&] { return ann.gone; }, "she stays");
+    return wrong_;
+  }
+
+  // Somebody is at two hosts, and one ends.
+  std::string run_alone_again() {
+    settings_.rate_limit_messages = 100;
+    for (unsigned host : {0U, 1U}) start(host);
+    Person& ann = *people_[0];
+    come_in(ann);
+    const unsigned other = 1 - ann.host;
+    people_[1]->token = ann.token;
+    while (people_[1]->host != other) connect(*people_[1]);
+    await([&] { return people_[1]->ready; }, "she is not let in twice");
+    rest(1000);
+    auto counted = [&] {
+      const unsigned before = server_.counts;
+      send_new(ann);
+      await([&] { return ann.outbox.empty(); }, "there is no answer");
+      return server_.counts > before;
+    };
+    if (!counted()) fail("what she sends is not counted for both");
+    kill(other);
+    server_.online[ann.id].erase(other);  // as limits::kPresenceAge after it
+    rest(kSaidAgainMs + 1000);
+    if (counted()) fail("what she sends is counted for both for ever");
     return wrong_;
   }
 
@@ -312,9 +350,7 @@ class Round {
   }
   // Then nothing of it is stored, and all of the others.
   void check_held() {
-    const std::int64_t until = world_.now_ns() + 20'000'000'000;
-    std::vector<loop::Loop*> all = loops();
-    world_.run_until(all, [&] { return !wrong_.empty() || world_.now_ns() > until; });
+    rest(20'000);
     for (const auto& [id, room] : server_.rooms)
       if (id != held_ && db_.rooms.at(id).log.size() < room.last())
         fail("room " + id.text() + " waits for one that another host takes in");
@@ -340,6 +376,19 @@ class Round {
     for (Slot& slot : slots_)
       if (slot.host) all.insert(all.end(), slot.host->loops().begin(), slot.host->loops().end());
     return all;
+  }
+
+  void come_in(Person& person) {
+    while (!person.session) connect(person);
+    await([&] { return person.ready; }, "she is not let in");
+    join(person);
+    await([&] { return !person.points.empty(); }, "she cannot join");
+  }
+
+  void rest(std::int64_t ms) {
+    const std::int64_t until = world_.now_ns() + ms * 1'000'000;
+    std::vector<loop::Loop*> all = loops();
+    world_.run_until(all, [&] { return !wrong_.empty() || world_.now_ns() > until; });
   }
 
   // A minute of simulated time at most.
@@ -478,9 +527,7 @@ class Round {
         if (!person->session) connect(*person);
         if (person->ready) send_again(*person);
       }
-      const std::int64_t until = world_.now_ns() + 500'000'000;
-      std::vector<loop::Loop*> all = loops();
-      world_.run_until(all, [&] { return !wrong_.empty() || world_.now_ns() > until; });
+      rest(500);
       why = unrest();
       if (why.empty()) return;
     }
@@ -707,6 +754,14 @@ TEST(ChatHosts, ALongOutage) {
 TEST(ChatHosts, AStartAfterALongOutage) {
   Totals totals;
   EXPECT_EQ(Round(2, {}, totals).run_backlog_of_a_start(1600), "");
+}
+TEST(ChatHosts, ASessionThatEndsUnheard) {
+  Totals totals;
+  EXPECT_EQ(Round(3, {}, totals).run_deaf(), "");
+}
+TEST(ChatHosts, WhoIsAloneAgainIsCountedHere) {
+  Totals totals;
+  EXPECT_EQ(Round(4, {}, totals).run_alone_again(), "");
 }
 TEST(ChatHosts, Everything) {
   run_rounds({.bus_goes = true, .bus_loses = true, .cuts = true, .kills = true}, "Everything");

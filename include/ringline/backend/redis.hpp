@@ -182,6 +182,11 @@ struct RedisHealth {
   RedisCounters counters;
 };
 
+struct RedisCommand {
+  std::string key;  // as of Redis::call
+  std::vector<std::string> words;
+};
+
 class Redis {
  public:
   using Words = std::span<const std::string_view>;
@@ -204,8 +209,10 @@ class Redis {
   // The same for a coroutine. The reply may be an error of Redis'; what was not answered is `unavailable`, and `sys` says which way.
   base::Task<base::Result<Reply>> ask(std::string key, std::vector<std::string> words,
                                       std::chrono::milliseconds timeout = limits::kRedisTimeout);
-  // The same at each server that has slots (in a cluster; else at the one), in turn: for what every process keeps for itself. The first that does not
-  // answer ends it.
+  // The same for several, which are sent at once. What was not answered of any is the error.
+  base::Task<base::Result<std::vector<Reply>>> ask_many(std::vector<RedisCommand> commands,
+                                                        std::chrono::milliseconds timeout = limits::kRedisTimeout);
+  // The same at each server that has slots (in a cluster; else at the one): for what every process keeps for itself.
   base::Task<base::Result<std::vector<Reply>>> ask_all(std::vector<std::string> words,
                                                        std::chrono::milliseconds timeout = limits::kRedisTimeout);
   // PUBLISH, in a cluster SPUBLISH. Refused too if the payload is larger than subscribers take.

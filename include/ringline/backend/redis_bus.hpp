@@ -76,6 +76,7 @@ class RedisBus final : public chat::Bus, private RedisListener {
   void on_lost() override {}  // each channel is confirmed again
 
   base::Task<base::Result<Reply>> call(std::string key, Words words);
+  base::Task<base::Result<std::vector<Reply>>> call_all(std::vector<RedisCommand> calls);
   bool replicas_are_short() const;
   base::Task<bool> replicas_have(std::string key, std::uint64_t losses);
   void set_state(State state);

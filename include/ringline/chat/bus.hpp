@@ -90,6 +90,7 @@ class BusListener {
   virtual void on_user(base::UserId user, std::string_view what, std::string_view body) = 0;
   // From now on nothing of the room is missed, until `on_away`. Told after each (re)subscription: what came before it is to be read.
   virtual void on_following(base::RoomId room) = 0;
+  virtual void on_following(base::UserId user) = 0;  // likewise, of what is told of him: what was before it is lost
   // The bus lost what it had, or may have: each room's events since its last in the store are to be put back, then `Bus::have_put_back` is called.
   virtual void on_lost() = 0;
   virtual void on_away() = 0;  // no connection, or none that may be used yet

@@ -24,6 +24,7 @@ struct HeardOfBus final : chat::BusListener {
   std::vector<RoomEvent> events;
   std::vector<std::string> passing;
   std::vector<RoomId> following;
+  std::vector<UserId> users;  // likewise
   std::vector<std::string> told;
   std::function<void()> when_lost = [] {};
   void on_event(RoomEvent event) override { events.push_back(std::move(event)); }
@@ -34,6 +35,7 @@ struct HeardOfBus final : chat::BusListener {
     passing.push_back(user.text() + " " + std::string(what) + " " + std::string(body));
   }
   void on_following(RoomId room) override { following.push_back(room); }
+  void on_following(UserId user) override { users.push_back(user); }
   void on_lost() override {
     told.emplace_back("lost");
     when_lost();
@@ -41,6 +43,13 @@ struct HeardOfBus final : chat::BusListener {
   void on_away() override { told.emplace_back("away"); }
   void on_back() override { told.emplace_back("back"); }
 };
+
+// The servers that the parameter stands for, and of them the one that has the room.
+std::vector<std::string> servers(std::string_view which) {
+  if (which == "single") return {"single"};
+  return {"cluster-1", "cluster-2", "cluster-3"};
+}
+std::string server_of(std::string_view which) { return servers(which).back(); }
 
 class RedisBusTest : public RedisFixture, public testing::WithParamInterface<const char*> {
  protected:
@@ -385,6 +394,18 @@ TEST_P(RedisBusTest, AUserIsOneAtAllHosts) {
               testing::UnorderedElementsAre(std::pair(room_, true), std::pair(RoomId{4}, false)));
 }
 
+// Where the connection of subscriptions alone is lost nothing else tells that something was missed.
+TEST_P(RedisBusTest, ItIsToldOfEachUserThatHeIsFollowedAgain) {
+  Host& one = join(1);
+  const UserId user{room_.value};
+  one.bus->follow(user);
+  ASSERT_TRUE(until([&] { return one.heard.users.size() == 1; }));
+  cli(server_of(GetParam()) + " CLIENT KILL TYPE pubsub");
+  EXPECT_TRUE(until([&] { return one.heard.users.size() > 1; }));
+  EXPECT_EQ(one.heard.users.back(), user);
+  EXPECT_TRUE(all_there());
+}
+
 TEST_P(RedisBusTest, SendsAreCountedTogether) {
   Host& one = join(1);
   Host& two = join(2);
@@ -401,13 +422,6 @@ TEST_P(RedisBusTest, SendsAreCountedTogether) {
   EXPECT_GT(wait, 1U);
   EXPECT_LE(wait, kWindowMs);
 }
-
-// The servers that the parameter stands for, and of them the one that has the room.
-std::vector<std::string> servers(std::string_view which) {
-  if (which == "single") return {"single"};
-  return {"cluster-1", "cluster-2", "cluster-3"};
-}
-std::string server_of(std::string_view which) { return servers(which).back(); }
 
 TEST_P(RedisBusTest, AServerThatIsStartedAgainGetsBackWhatItLost) {
   Host& one = join(1);
