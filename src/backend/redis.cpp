@@ -181,6 +181,17 @@ bool Redis::Impl::is_connected() const noexcept {
   return any;
 }
 
+// A server that nothing was asked of yet is connected to when something is.
+bool Redis::Impl::reaches(std::string_view key) const noexcept {
+  const RedisServer* server = server_of(kind_ == Kind::cluster ? slot_of(key) : std::uint16_t{0});
+  return server && (!server->node.running() || server->node.is_open()) &&
+         (!server->feed.running() || server->feed.is_open());
+}
+
+bool Redis::Impl::reaches_any() const noexcept {
+  return std::ranges::any_of(servers_, [](const auto& server) { return server->node.is_open(); });
+}
+
 const base::Error* Redis::Impl::failure() const noexcept {
   if (failure_) return &*failure_;
   for (const auto& server : servers_) {
@@ -213,7 +224,7 @@ RedisServer* Redis::Impl::any_server() noexcept {
   return servers_.empty() ? nullptr : servers_.front().get();
 }
 
-RedisServer* Redis::Impl::server_of(std::uint16_t slot) noexcept {
+RedisServer* Redis::Impl::server_of(std::uint16_t slot) const noexcept {
   if (kind_ != Kind::cluster) return servers_.empty() ? nullptr : servers_.front().get();
   return owners_.empty() ? nullptr : owners_[slot];
 }
@@ -422,6 +433,8 @@ void Redis::unsubscribe(std::string_view channel) { impl_->subscriber().unsubscr
 void Redis::subscribe_again() { impl_->subscribe_again(); }
 bool Redis::is_cluster() const noexcept { return impl_->is_cluster(); }
 bool Redis::is_connected() const noexcept { return impl_->is_connected(); }
+bool Redis::reaches(std::string_view key) const noexcept { return impl_->reaches(key); }
+bool Redis::reaches_any() const noexcept { return impl_->reaches_any(); }
 std::uint64_t Redis::losses() const noexcept { return impl_->losses(); }
 RedisHealth Redis::health() const { return impl_->health(); }
 

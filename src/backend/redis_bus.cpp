@@ -174,7 +174,8 @@ Task<void> RedisBus::close() {
 void RedisBus::set_state(State state) {
   if (state == state_) return;
   const State was = std::exchange(state_, state);
-  if (state == State::away && was != State::joining) listener_.on_away();
+  const bool told = std::exchange(partly_away_, false);
+  if (state == State::away && was != State::joining && !told) listener_.on_away();
   if (state == State::putting_back) listener_.on_lost();
   if (state == State::there) listener_.on_back();
 }
@@ -182,13 +183,27 @@ void RedisBus::set_state(State state) {
 void RedisBus::on_tick(std::int64_t now_ms) {
   if (closing_) return;
   const bool connected = redis_->is_connected();
-  if (!connected || redis_->losses() != losses_) set_state(State::away);
-  if (connected) say_alive(now_ms);
-  if (!connected || state_ != State::away || busy_) return;
+  if (!connected || redis_->losses() != losses_) lose_some_or_all();
+  if (connected || state_ == State::there) say_alive(now_ms);
+  if (!connected || busy_ || (state_ != State::away && !partly_away_)) return;
   busy_ = true;
   losses_ = redis_->losses();
-  set_state(State::joining);
+  if (!partly_away_) set_state(State::joining);
   scope_.spawn(join());
+}
+
+// A server of a cluster that is lost takes its rooms away with it, the others go on. It joins anew when all can be reached again, by itself or by the replica
+// that has taken over: until then it takes nothing that it was not told the reign for.
+void RedisBus::lose_some_or_all() {
+  if (state_ != State::there || !redis_->is_cluster() || !redis_->reaches_any()) return set_state(State::away);
+  if (!std::exchange(partly_away_, true)) listener_.on_away();
+}
+
+bool RedisBus::is_there(RoomId room) const noexcept {
+  return is_there() && (!redis_->is_cluster() || redis_->reaches(channel_of(room)));
+}
+bool RedisBus::is_there(UserId user) const noexcept {
+  return is_there() && (!redis_->is_cluster() || redis_->reaches(channel_of(user)));
 }
 
 void RedisBus::say_alive(std::int64_t now_ms) {
@@ -220,14 +235,20 @@ Task<Result<RedisBus::Welcome>> RedisBus::hello(std::string done_in) {
 
 void RedisBus::enter(Reigns reigns) {
   reigns_ = there_in_ = std::move(reigns);
+  const bool whole = std::exchange(partly_away_, false);
+  if (whole) listener_.on_back();
   set_state(State::there);
 }
 
 // In a reign that began without this host, which was there before, what it had may be lost.
 Task<void> RedisBus::join() {
+  const State from = state_;  // joining; or there, partly
   auto welcome = co_await hello({});
   busy_ = false;
-  if (!welcome || closing_ || state_ != State::joining || redis_->losses() != losses_) co_return set_state(State::away);
+  if (!welcome || closing_ || state_ != from || redis_->losses() != losses_) {
+    if (from == State::joining) set_state(State::away);
+    co_return;
+  }
   if (welcome->ready && (there_in_.empty() || all_known(welcome->reigns, there_in_)))
     co_return enter(std::move(welcome->reigns));
   reigns_ = std::move(welcome->reigns);
@@ -296,10 +317,10 @@ Task<bool> RedisBus::replicas_have(std::string key, std::uint64_t losses) {
 }
 
 Task<Result<std::vector<Verdict>>> RedisBus::append_all(std::vector<chat::Proposal> proposals, StreamPlace known) {
-  if (!is_there()) co_return base::fail_later(Errc::unavailable, 1000, "Redis is away");
+  const RoomId room = proposals.front().entry.event.room;
+  if (!is_there(room)) co_return base::fail_later(Errc::unavailable, 1000, "Redis is away");
   if (replicas_are_short()) co_return replicas_lack();
   const std::uint64_t losses = redis_->losses();
-  const RoomId room = proposals.front().entry.event.room;
   Words words = of_room("ringline_append", room);
   for (std::string word :
        {std::to_string(known.epoch), std::to_string(known.seq), known.id.text(),

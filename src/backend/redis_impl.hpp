@@ -39,6 +39,8 @@ struct Redis::Impl final : RedisHost, loop::TurnHook, RedisFeeds {
   std::vector<RedisEndpoint> places() const;  // of the servers that have what is kept
   bool is_cluster() const noexcept { return kind_ == Kind::cluster; }
   bool is_connected() const noexcept;
+  bool reaches(std::string_view key) const noexcept;
+  bool reaches_any() const noexcept;
   std::uint64_t losses() const noexcept { return context_.losses; }
   void subscribe_again();
   const RedisOptions& options() const noexcept { return options_; }
@@ -81,7 +83,7 @@ struct Redis::Impl final : RedisHost, loop::TurnHook, RedisFeeds {
   std::vector<RedisEndpoint> candidates() const;
   bool send(RedisCall& call, RedisServer* server, Words words, std::chrono::milliseconds timeout);
   RedisServer* find_or_add(const RedisEndpoint& endpoint);
-  RedisServer* server_of(std::uint16_t slot) noexcept;
+  RedisServer* server_of(std::uint16_t slot) const noexcept;
   RedisServer* any_server() noexcept;
   const base::Error* failure() const noexcept;
   void use(RedisServer& server);

@@ -22,7 +22,7 @@ constexpr std::string_view kLeft = "left";      // "ROOM"
 
 bool Abroad::on() const noexcept { return p_.o.bus != nullptr; }
 
-bool Abroad::hears() const noexcept { return !on() || p_.o.bus->is_there(); }
+bool Abroad::hears(UserId user) const noexcept { return !on() || p_.o.bus->is_there(user); }
 
 // What was told meanwhile is lost, and what the bus knew of who is online may be.
 void Abroad::on_back() {

@@ -29,8 +29,8 @@ class Abroad {
   // He came or went here. Shows his presence when it is known how he is altogether.
   void changed(HomeUser& user);
   void session_ended(UserId user, SessionId session);
-  // Whether what other hosts tell comes here. If not, a session may have ended without this host's knowledge.
-  bool hears() const noexcept;
+  // Whether what other hosts tell of him comes here. If not, a session may have ended without this host's knowledge.
+  bool hears(UserId user) const noexcept;
   void on_back();
   void on_following(UserId user);
   void profile_changed(const User& user);

@@ -142,7 +142,7 @@ base::Task<base::Result<UserCard>> People::check(UserId id, SessionId session) {
   (*user)->idle_since_s = seconds(p_.now_ms());
   if ((*user)->banned) co_return base::fail_auth("banned", "this account is banned");
   bool alive = !session || std::ranges::find((*user)->live_sessions, session) != (*user)->live_sessions.end();
-  if (alive && !(*user)->doubted && p_.abroad.hears()) co_return (*user)->card;
+  if (alive && !(*user)->doubted && p_.abroad.hears(id)) co_return (*user)->card;
   auto stored = co_await p_.o.store.find_session(session);
   if (!stored && stored.error().code != Errc::not_found) co_return std::unexpected(stored.error());
   HomeUser* again = find(id);

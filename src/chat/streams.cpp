@@ -170,7 +170,7 @@ Streams::Proposed Streams::forget(EventId id) {
 bool Streams::propose(HomeRoom& room, RoomEvent entry, Sequencer::Maker& maker) {
   Stream& stream = *streams_.find(room.id());
   const bool is_message = entry.event.kind == EventKind::message_created;
-  const bool there = p_.o.bus->is_there();
+  const bool there = p_.o.bus->is_there(room.id());
   if (!takes_more() || (!is_message && !there)) return false;
   const EventId id = entry.event.id;
   const UserId subject = maker.subject ? maker.subject->id : UserId{};
@@ -249,7 +249,7 @@ base::Task<void> Streams::drain(RoomId id) {
     const EventId now_first = *streams_.find(id)->queue.begin();
     tries = now_first == first ? tries + 1 : 1;
     first = now_first;
-    goes_on = tries <= kTriesMax && p_.o.bus->is_there();
+    goes_on = tries <= kTriesMax && p_.o.bus->is_there(id);
     if (goes_on) goes_on = co_await drain_some(id);
   }
   streams_.find(id)->draining = false;

@@ -61,6 +61,7 @@ class Streams final : public BusListener {
   static constexpr std::size_t kQueuedBytesAtOnce = 256 * 1024;  // likewise, but for one
   static constexpr unsigned kTriesMax = 16;  // of the first in a queue, each after something was in its way
   static constexpr std::size_t kPlacesAtOnce = 256;
+  static constexpr std::size_t kRecoveredAtOnce = 8;        // rooms; each waits for the store most of the time
   static constexpr std::size_t kKeysAtOnce = 1024;          // read from the store, of what a run before left
   static constexpr std::size_t kSendsAtOnce = 512;          // looked for in the store
   static constexpr std::int64_t kCompareEveryMs = 5000;     // with the streams, of rooms that somebody hears
@@ -225,6 +226,13 @@ class Streams final : public BusListener {
   void take_stored(HomeRoom& room, std::uint64_t seq, EventId id);
 
   // streams_recovery.cpp
+  struct Recovering {
+    std::map<RoomId, std::vector<RoomEvent>> rooms;  // that are left
+    std::size_t running = 0;
+    bool ok = true;
+    Signal done;  // one of those that are running
+  };
+  base::Task<void> recover_some(Recovering& all);
   base::Task<bool> recover(RoomId id, std::vector<RoomEvent> entries);
   base::Task<base::Result<std::vector<StoredEvent>>> stored_after(RoomId id, std::uint64_t after, std::size_t count);
   base::Task<base::Result<std::vector<std::uint64_t>>> kept_at(RoomId id, std::vector<RoomEvent> entries);

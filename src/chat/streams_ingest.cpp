@@ -22,7 +22,7 @@ std::vector<RoomId> Streams::to_claim(std::int64_t now_ms) const {
   for (const Stream& stream : streams_) {
     const HomeRoom& room = *p_.rooms.find(stream.id());
     const bool due = stream.claimed_ms == 0 || now_ms - stream.claimed_ms >= (stream.ours ? kRenewMs : kClaimEveryMs);
-    if (due && room.stored_seq < room.room.last_seq) rooms.push_back(stream.id());
+    if (due && room.stored_seq < room.room.last_seq && p_.o.bus->is_there(stream.id())) rooms.push_back(stream.id());
   }
   return rooms;
 }

@@ -17,7 +17,7 @@ base::Task<void> Streams::open(RoomId id) {
   const HomeRoom& room = *p_.rooms.find(id);
   if (room.room.last_seq == room.stored_seq) streams_.find(id)->last_id = last;  // else something has come meanwhile
   co_await read_presence(id, true);
-  while (!ended_ && p_.o.bus->is_there() && streams_.find(id)->reads_done == 0) co_await streams_.find(id)->read;
+  while (!ended_ && p_.o.bus->is_there(id) && streams_.find(id)->reads_done == 0) co_await streams_.find(id)->read;
 }
 
 // Of the last event that the store has; 0: it has none, or not its content (ephemeral rooms).
@@ -51,7 +51,7 @@ base::Task<bool> Streams::catch_up(RoomId id) {
   // A reading that has begun already may have missed what this call is about.
   const std::uint64_t wanted = streams_.find(id)->reads_begun + 1;
   while (streams_.find(id)->reads_done < wanted) {
-    if (ended_ || !p_.o.bus->is_there()) co_return false;
+    if (ended_ || !p_.o.bus->is_there(id)) co_return false;
     if (streams_.find(id)->reading) {
       co_await streams_.find(id)->read;
     } else {
@@ -283,6 +283,7 @@ void Streams::on_tick(std::int64_t now_ms) {
   compared_ms_ = now_ms;
   std::vector<RoomId> heard;
   for (const Stream& stream : streams_) {
+    if (!p_.o.bus->is_there(stream.id())) continue;
     const HomeRoom& room = *p_.rooms.find(stream.id());
     const bool here = std::ranges::any_of(room.listeners, [](std::uint32_t count) { return count > 0; });
     if (here || room.room.last_seq > room.stored_seq) heard.push_back(stream.id());

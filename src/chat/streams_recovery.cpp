@@ -68,7 +68,8 @@ base::Task<bool> Streams::append_all(RoomId id, std::vector<RoomEvent> entries) 
 
 base::Task<bool> Streams::recover_all(std::vector<Event> events) {
   recovering_ = true;
-  std::map<RoomId, std::vector<RoomEvent>> rooms;
+  Recovering all;
+  std::map<RoomId, std::vector<RoomEvent>>& rooms = all.rooms;
   std::map<RoomId, std::vector<RoomEvent>> pending;
   for (Event& event : events) {
     const RoomId room = event.room;
@@ -76,11 +77,21 @@ base::Task<bool> Streams::recover_all(std::vector<Event> events) {
     (has_seq ? rooms : pending)[room].push_back(room_event(p_.scratch, std::move(event)));
   }
   for (auto& [room, entries] : pending) std::ranges::move(entries, std::back_inserter(rooms[room]));
-  for (auto& [room, entries] : rooms) {
-    bool done = co_await recover(room, std::move(entries));
-    if (!done) co_return false;
+  all.running = std::min(kRecoveredAtOnce, rooms.size());
+  for (std::size_t left = all.running; left > 0; --left) p_.o.scope.spawn(recover_some(all));
+  while (all.running > 0) co_await all.done;
+  co_return all.ok;
+}
+
+// One room after the other, while there are any.
+base::Task<void> Streams::recover_some(Recovering& all) {
+  while (all.ok && !all.rooms.empty()) {
+    auto next = all.rooms.extract(all.rooms.begin());
+    bool done = co_await recover(next.key(), std::move(next.mapped()));
+    all.ok = all.ok && done;
   }
-  co_return true;
+  --all.running;
+  all.done.wake();
 }
 
 base::Task<bool> Streams::recover(RoomId id, std::vector<RoomEvent> entries) {

@@ -60,6 +60,7 @@ class BusServer {
   bool up = true;
   unsigned losing_percent = 0;  // answers that do not come
   std::map<RoomId, BusRoom> rooms;
+  RoomId away;           // its server alone: calls about it are not answered. 0: none
   unsigned appends = 0;  // calls
   unsigned counts = 0;   // likewise, of take_send
 
@@ -138,9 +139,11 @@ class BusSim final : public Bus {
   bool dead = false;  // its host is killed
 
   bool is_there() const noexcept override { return connected_ && !server_.recovering(); }
+  bool is_there(RoomId room) const noexcept override { return is_there() && room != server_.away; }
+  bool is_there(UserId /*user*/) const noexcept override { return is_there(); }
 
   Task<Result<std::vector<Verdict>>> append_all(std::vector<Proposal> proposals, StreamPlace known) override {
-    if (!is_there()) co_return away();
+    if (!is_there(proposals.front().entry.event.room)) co_return away();
     ++server_.appends;
     auto running =
         run<std::vector<Verdict>>([this, proposals = std::move(proposals), known]() -> Result<std::vector<Verdict>> {

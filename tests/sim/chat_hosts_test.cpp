@@ -179,6 +179,31 @@ class Round {
     return wrong_;
   }
 
+  // What one room has on the bus is away, as a server of several.
+  std::string run_part() {
+    start(0);
+    Person& ann = *people_[0];
+    come_in(ann);
+    for (int tries = 0; tries < 100 && ann.points.size() < kRooms; ++tries) {
+      join(ann);
+      await([&] { return ann.requests.empty(); }, "there is no answer");
+    }
+    server_.away = ann.points.begin()->first;
+    for (int times = 0; times < 5; ++times)
+      for (const auto& [room, point] : ann.points) {
+        const std::string key = "to-" + room.text() + "-" + std::to_string(times);
+        send(ann, key, ann.outbox.emplace(key, Person::Send{.room = room}).first->second);
+      }
+    await([&] { return ann.outbox.empty(); }, "there is no answer");
+    for (const auto& [key, place] : acked_)
+      if ((place.seq == 0) != (place.room == server_.away))
+        fail(key + " is answered with seq " + std::to_string(place.seq));
+    server_.away = {};
+    come_to_rest();
+    if (wrong_.empty()) check();
+    return wrong_;
+  }
+
   // A session ends while its host hears nothing.
   std::string run_deaf() {
     start(0);
@@ -754,6 +779,10 @@ TEST(ChatHosts, ALongOutage) {
 TEST(ChatHosts, AStartAfterALongOutage) {
   Totals totals;
   EXPECT_EQ(Round(2, {}, totals).run_backlog_of_a_start(1600), "");
+}
+TEST(ChatHosts, OneRoomIsAway) {
+  Totals totals;
+  EXPECT_EQ(Round(5, {}, totals).run_part(), "");
 }
 TEST(ChatHosts, ASessionThatEndsUnheard) {
   Totals totals;

@@ -227,7 +227,9 @@ class Redis {
 
   // Whether it is a cluster, where functions publish by SPUBLISH. Known once `start` has succeeded.
   bool is_cluster() const noexcept;
-  bool is_connected() const noexcept;     // as RedisHealth says
+  bool is_connected() const noexcept;                 // as RedisHealth says
+  bool reaches(std::string_view key) const noexcept;  // the server that has it, as far as was tried
+  bool reaches_any() const noexcept;                  // one of the servers
   std::uint64_t losses() const noexcept;  // of connections for commands: behind each the server may be another
   RedisHealth health() const;
 

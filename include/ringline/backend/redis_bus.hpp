@@ -40,7 +40,11 @@ class RedisBus final : public chat::Bus, private RedisListener {
   void on_tick(std::int64_t now_ms);  // a few times a second
   RedisHealth health() const { return redis_->health(); }
 
-  bool is_there() const noexcept override { return state_ == State::there && redis_->losses() == losses_; }
+  bool is_there() const noexcept override {
+    return state_ == State::there && (redis_->is_cluster() || redis_->losses() == losses_);
+  }
+  bool is_there(base::RoomId room) const noexcept override;
+  bool is_there(base::UserId user) const noexcept override;
   base::Task<base::Result<std::vector<chat::Verdict>>> append_all(std::vector<chat::Proposal> proposals,
                                                                   chat::StreamPlace known) override;
   base::Task<base::Result<chat::StreamPage>> read(base::RoomId room, std::uint64_t after) override;
@@ -80,6 +84,7 @@ class RedisBus final : public chat::Bus, private RedisListener {
   bool replicas_are_short() const;
   base::Task<bool> replicas_have(std::string key, std::uint64_t losses);
   void set_state(State state);
+  void lose_some_or_all();
   void say_alive(std::int64_t now_ms);
   base::Task<void> join();
   base::Task<void> wait_for_others();
@@ -110,6 +115,7 @@ class RedisBus final : public chat::Bus, private RedisListener {
   base::json::Reader json_;
   State state_ = State::away;
   bool busy_ = false;         // joining, or waiting for others
+  bool partly_away_ = false;  // there, but for what some servers of a cluster have; or they were away for a moment
   std::uint64_t losses_ = 0;  // of connections, when it joined
   Reigns reigns_;             // in which it joined
   Reigns there_in_;           // in which it was there last

@@ -93,8 +93,9 @@ class BusListener {
   virtual void on_following(base::UserId user) = 0;  // likewise, of what is told of him: what was before it is lost
   // The bus lost what it had, or may have: each room's events since its last in the store are to be put back, then `Bus::have_put_back` is called.
   virtual void on_lost() = 0;
-  virtual void on_away() = 0;  // no connection, or none that may be used yet
-  virtual void on_back() = 0;
+  virtual void
+  on_away() = 0;  // no connection, or none that may be used yet, for some rooms at least: Bus::is_there says which
+  virtual void on_back() = 0;  // for all
 
  protected:
   ~BusListener() = default;
@@ -104,8 +105,10 @@ class Bus {
  public:
   virtual ~Bus() = default;
 
-  // False: `append` would answer `unavailable` at once.
+  // False: calls would be answered `unavailable` at once. Of a room or a user: those about it; the bus may be several servers, of which one is away.
   virtual bool is_there() const noexcept = 0;
+  virtual bool is_there(base::RoomId room) const noexcept = 0;
+  virtual bool is_there(base::UserId user) const noexcept = 0;
 
   // Gives events of one room their seqs, in this order, and tells them to all who follow it. `known`: the caller's place; what it knows of rights is as of
   // then. There is a verdict on each up to the first that was neither taken nor a duplicate; nothing was done about those behind that.

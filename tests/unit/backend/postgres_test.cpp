@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "backend/postgres_open.hpp"
+#include "backend/postgres_pool.hpp"
 #include "store_support.hpp"
 
 namespace ringline::backend::test {
@@ -36,6 +37,32 @@ TEST(PostgresPartitions, AreOfThisMonthAndTheNextTwo) {
       partition_statements(kDecember2020),
       ElementsAre(HasSubstr("messages_2020_12 "), HasSubstr("messages_2021_01 "), HasSubstr("messages_2021_02 ")));
   EXPECT_THAT(partition_statements(base::kIdEpochMs).front(), HasSubstr("FROM (0) TO (11234023833600000)"));
+}
+
+// However often they are tried.
+TEST(PostgresServers, ThatAreNotReachedAreNamedOnce) {
+  using namespace std::chrono_literals;
+  auto ring = loop::Ring::open({.entries = 256, .receive_buffers = 64, .receive_buffer_bytes = 4096});
+  ASSERT_TRUE(ring);
+  loop::Mailboxes mailboxes(1);
+  loop::Loop loop(0, mailboxes, std::move(*ring));
+  loop::Loop* const peers[] = {&loop};
+  loop.set_peers(peers);
+  testing::internal::CaptureStderr();
+  PostgresPool pool(
+      loop,
+      {.targets = *read_postgres_url("postgresql://u@127.0.0.1:1,127.0.0.1:2/d"), .connections = 4, .timeout = 1s});
+  for (const std::int64_t until_ms = base::monotonic_ms() + 500; base::monotonic_ms() < until_ms;) loop.turn(true);
+  pool.stop();
+  while (loop.scope().running() > 0) loop.turn(true);
+  loop.scope().spawn(pool.close());
+  while (loop.scope().running() > 0) loop.turn(true);
+  const std::string said = testing::internal::GetCapturedStderr();
+  for (const char* server : {R"("server":"127.0.0.1:1")", R"("server":"127.0.0.1:2")"}) {
+    const std::size_t first = said.find(server);
+    EXPECT_NE(first, said.npos) << said;
+    EXPECT_EQ(said.find(server, first + 1), said.npos) << said;
+  }
 }
 
 class Postgres : public StoreFixture {

@@ -435,7 +435,7 @@ TEST_P(RedisBusTest, AServerThatIsStartedAgainGetsBackWhatItLost) {
   base::Scope asking;
   asking.spawn(append_and_note(*one.bus, message(14, 5), answered));
   control("kill " + server_of(GetParam()));
-  EXPECT_TRUE(ticking([&] { return !one.bus->is_there() && !two.bus->is_there(); }));
+  EXPECT_TRUE(ticking([&] { return !one.bus->is_there(room_) && !two.bus->is_there(room_); }));
   control("start " + server_of(GetParam()));
   EXPECT_TRUE(ticking([&] { return one.heard.told.size() == 2 && two.heard.told.size() == 2; }));
   EXPECT_THAT(one.heard.told, testing::ElementsAre("away", "lost"));
@@ -445,7 +445,7 @@ TEST_P(RedisBusTest, AServerThatIsStartedAgainGetsBackWhatItLost) {
   one.bus->have_put_back();
   EXPECT_FALSE(run(one.bus->append(message(12, 5), {.seq = 1, .id = EventId{11}})));
   EXPECT_TRUE(run(one.bus->put_back(room_, {}, {}, {chat::with_seq(message(11, 5, "a"), 1)})));
-  EXPECT_FALSE(one.bus->is_there());
+  EXPECT_FALSE(one.bus->is_there(room_));
   two.bus->have_put_back();
   EXPECT_TRUE(ticking([&] { return one.bus->is_there() && two.bus->is_there(); }));
   EXPECT_EQ(append(two, message(12, 5, "a"), {.seq = 1, .id = EventId{11}}).kind, Kind::duplicate);
@@ -503,6 +503,31 @@ TEST_P(RedisBusTest, NothingOfBeforeComesAfterALoss) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, RedisBusTest, testing::Values("single", "cluster"));
+
+// A server of several that does not answer any more, and then does.
+using RedisBusPartTest = RedisBusTest;
+TEST_P(RedisBusPartTest, AServerThatIsAwayIsSoForItsRoomsAlone) {
+  Host& one = join(1);
+  RoomId other = room_;
+  do ++other.value;
+  while (slot_of("{" + other.text() + "}") / kSlotsOfOne != 1);
+  one.bus->follow(other);
+  ASSERT_TRUE(until([&] { return !one.heard.following.empty(); }));
+  one.heard.told.clear();
+  one.heard.following.clear();
+  control("freeze cluster-2");
+  EXPECT_TRUE(ticking([&] { return !one.bus->is_there(other); }));
+  EXPECT_TRUE(one.bus->is_there(room_));
+  EXPECT_TRUE(one.bus->is_there());
+  EXPECT_EQ(append(one, message(11, 5), {}).kind, Kind::taken);
+  EXPECT_THAT(one.heard.told, testing::ElementsAre("away"));
+  control("thaw cluster-2");
+  EXPECT_TRUE(ticking([&] { return one.heard.told.size() == 2; }));
+  EXPECT_THAT(one.heard.told, testing::ElementsAre("away", "back"));
+  EXPECT_TRUE(one.bus->is_there(other));
+  EXPECT_EQ(append(one, message(12, 5), {.seq = 1, .id = EventId{11}}).seq, 2U);
+}
+INSTANTIATE_TEST_SUITE_P(Of, RedisBusPartTest, testing::Values("cluster"));
 
 // A replica takes over, and gives way again.
 class RedisBusFailoverTest : public RedisBusTest {
