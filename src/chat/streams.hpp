@@ -210,6 +210,7 @@ class Streams final : public BusListener {
 
   // streams_reading.cpp
   base::Task<EventId> last_id(RoomId id);
+  base::Task<EventId> stored_id(RoomId id, std::uint64_t seq);
   base::Task<void> read_presence(RoomId id, bool all);
   base::Task<bool> catch_up(RoomId id);
   base::Task<void> read_all(RoomId id);

@@ -22,10 +22,14 @@ base::Task<void> Streams::open(RoomId id) {
 
 // Of the last event that the store has; 0: it has none, or not its content (ephemeral rooms).
 base::Task<EventId> Streams::last_id(RoomId id) {
-  const std::uint64_t last = p_.rooms.find(id)->stored_seq;
-  if (last == 0) co_return EventId{};
-  auto events = co_await p_.o.store.events_after(id, last - 1, 1);
-  if (!events || events->empty() || events->front().seq != last) co_return EventId{};
+  const EventId last = co_await stored_id(id, p_.rooms.find(id)->stored_seq);
+  co_return last;
+}
+
+base::Task<EventId> Streams::stored_id(RoomId id, std::uint64_t seq) {
+  if (seq == 0) co_return EventId{};
+  auto events = co_await p_.o.store.events_after(id, seq - 1, 1);
+  if (!events || events->empty() || events->front().seq != seq) co_return EventId{};
   auto event = read_event(p_.scratch, id, events->front());
   co_return event ? event->event.id : EventId{};
 }
@@ -106,8 +110,14 @@ base::Task<bool> Streams::read_page(RoomId id, bool& more) {
   co_return !more || room->next_seq > after + 1;  // else the log refuses
 }
 
-// Takes in what the stream has trimmed: the store has it.
+// Takes in what the stream has trimmed: the store has it. Where the last that is here is another there, histories have parted.
 base::Task<bool> Streams::read_stored(RoomId id, std::uint64_t before) {
+  if (const HomeRoom& room = *p_.rooms.find(id); !room.tail.empty() && room.room.last_seq > room.stored_seq) {
+    const std::uint64_t last = room.room.last_seq;
+    const EventId here = room.tail.entries().back().event.id;
+    const EventId there = co_await stored_id(id, last);
+    if (there && there != here) co_return co_await renew(id);
+  }
   while (p_.rooms.find(id)->next_seq < before) {
     const std::uint64_t after = p_.rooms.find(id)->next_seq - 1;
     auto stored = co_await stored_after(id, after, base::limits::kFeedEvents);
@@ -136,6 +146,12 @@ base::Task<bool> Streams::put_back(RoomId id, StreamPlace end) {
     if (end.seq >= room.room.last_seq || streams_.find(id)->renewing) co_return true;
     const std::uint64_t first = room.tail_first();
     StreamPlace base{.epoch = room.room.epoch, .seq = end.seq, .id = end.id};
+    if (end.seq != 0 && end.seq + 1 < first) {
+      // Where it ends the store has the event, not the tail.
+      const EventId there = co_await stored_id(id, end.seq);
+      if (there && end.id && there != end.id) co_return co_await renew(id);
+      if (streams_.find(id)->renewing || p_.rooms.find(id)->tail_first() != first) co_return true;  // tried again
+    }
     if (end.seq + 1 < first) base = {.epoch = room.room.epoch, .seq = first - 1, .id = {}};
     const auto& entries = room.tail.entries();
     if (end.seq >= first && end.id && entries[end.seq - first].event.id != end.id) co_return co_await renew(id);

@@ -107,13 +107,14 @@ base::Task<bool> Streams::recover(RoomId id, std::vector<RoomEvent> entries) {
   const std::uint64_t epoch = p_.rooms.find(id)->room.epoch;
   auto known = co_await read_on(id, {.keys = {}, .end = first_wanted(*p_.rooms.find(id), entries)});
   if (!known) co_return false;
-  std::erase_if(entries,
-                [&](const RoomEvent& entry) { return known->has(key_of(p_.scratch, entry), entry.event.seq); });
+  std::vector<std::string> keys;
+  for (const RoomEvent& entry : entries) keys.push_back(key_of(p_.scratch, entry));
   const HomeRoom& room = *p_.rooms.find(id);
   std::vector<RoomEvent> next;
   bool parted = false;
-  for (const RoomEvent& entry : entries) {
-    if (entry.event.seq == 0 || entry.event.epoch != room.room.epoch) continue;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const RoomEvent& entry = entries[i];
+    if (entry.event.seq == 0 || entry.event.epoch != room.room.epoch || known->has(keys[i], entry.event.seq)) continue;
     const bool follows = !parted && entry.event.seq == room.next_seq + next.size();
     if (follows) next.push_back(entry);
     parted = parted || !follows;
@@ -126,9 +127,10 @@ base::Task<bool> Streams::recover(RoomId id, std::vector<RoomEvent> entries) {
     known = Known{.keys = {}, .end = first_wanted(*p_.rooms.find(id), entries)};
   known = co_await read_on(id, std::move(*known));
   if (!known) co_return false;
-  std::erase_if(entries,
-                [&](const RoomEvent& entry) { return known->has(key_of(p_.scratch, entry), entry.event.seq); });
-  ok = co_await propose_all_again(id, std::move(entries), known->end - 1);
+  std::vector<RoomEvent> left;
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    if (!known->has(keys[i], entries[i].event.seq)) left.push_back(std::move(entries[i]));
+  ok = co_await propose_all_again(id, std::move(left), known->end - 1);
   co_return ok;
 }
 

@@ -23,6 +23,7 @@
 
 #include "chat_bus_sim.hpp"
 #include "chat_host_sim.hpp"
+#include "chat_hosts_scenes.hpp"
 #include "chat_store_sim.hpp"
 #include "ringline/backend/journal_recovery.hpp"
 #include "ringline/base/log.hpp"
@@ -44,7 +45,6 @@ constexpr unsigned kHosts = 3;
 constexpr unsigned kCores = 2;
 constexpr unsigned kPeople = 5;
 constexpr unsigned kRooms = 2;
-constexpr std::int64_t kSaidAgainMs = 100'000;  // Abroad::kSayAgainMs
 
 struct Totals {
   std::uint64_t acked = 0, pending = 0, duplicates = 0, seen = 0, kills = 0, losses = 0, cuts = 0, epochs = 0,
@@ -134,116 +134,6 @@ class Round {
     return wrong_;
   }
 
-  // While the bus is away a room gets `count` messages, of one person.
-  void fall_behind(unsigned count) {
-    constexpr unsigned kAtOnce = 16;
-    roomy_ = true;
-    start(0);
-    Person& ann = *people_[0];
-    come_in(ann);
-    server_.stop();
-    for (unsigned sent = 0; sent < count && wrong_.empty(); sent += kAtOnce) {
-      for (unsigned i = 0; i < kAtOnce; ++i) send_new(ann);
-      await([&] { return ann.outbox.empty(); }, "a message is refused while the bus is away");
-    }
-  }
-
-  // What is sent when it is back stands behind all of them, and is answered in time; they go many at a time, in the order in which they were made.
-  std::string run_backlog(unsigned count) {
-    fall_behind(count);
-    Person& ann = *people_[0];
-    const unsigned appends = server_.appends;
-    server_.start(100);
-    await([&] { return slots_[0].host->bus(0).is_there() && slots_[0].host->bus(1).is_there(); }, "it is not back");
-    send_new(ann);
-    const std::int64_t sent_ms = world_.now_ns() / 1'000'000;
-    await([&] { return ann.outbox.empty(); }, "there is no answer");
-    const std::int64_t answered_ms = world_.now_ns() / 1'000'000;
-    if (answered_ms - sent_ms > base::limits::kBusTimeout.count() + 2 * Shard::kTickMs)
-      fail("the answer took " + std::to_string(answered_ms - sent_ms) + " ms");
-    rest_in_order(count + 1);
-    if (server_.appends - appends > count / 8) fail(std::to_string(server_.appends - appends) + " calls for them");
-    return wrong_;
-  }
-
-  // The host ends before they are taken: when it starts again it does not ask the store for each.
-  std::string run_backlog_of_a_start(unsigned count) {
-    fall_behind(count);
-    kill(0);
-    server_.start(100);
-    const unsigned calls = db_.calls;
-    start(0);
-    await([&] { return !slots_[0].recovery; }, "it does not recover");
-    if (db_.calls - calls > 100 + count / 100) fail(std::to_string(db_.calls - calls) + " calls of the store");
-    rest_in_order(count);
-    return wrong_;
-  }
-
-  // What one room has on the bus is away, as a server of several.
-  std::string run_part() {
-    start(0);
-    Person& ann = *people_[0];
-    come_in(ann);
-    for (int tries = 0; tries < 100 && ann.points.size() < kRooms; ++tries) {
-      join(ann);
-      await([&] { return ann.requests.empty(); }, "there is no answer");
-    }
-    server_.away = ann.points.begin()->first;
-    for (int times = 0; times < 5; ++times)
-      for (const auto& [room, point] : ann.points) {
-        const std::string key = "to-" + room.text() + "-" + std::to_string(times);
-        send(ann, key, ann.outbox.emplace(key, Person::Send{.room = room}).first->second);
-      }
-    await([&] { return ann.outbox.empty(); }, "there is no answer");
-    for (const auto& [key, place] : acked_)
-      if ((place.seq == 0) != (place.room == server_.away))
-        fail(key + " is answered with seq " + std::to_string(place.seq));
-    server_.away = {};
-    come_to_rest();
-    if (wrong_.empty()) check();
-    return wrong_;
-  }
-
-  // A session ends while its host hears nothing.
-  std::string run_deaf() {
-    start(0);
-    Person& ann = *people_[0];
-    come_in(ann);
-    rest(2000);  // what follows from her coming
-    for (unsigned core = 0; core < kCores; ++core) slots_[0].host->bus(core).go_deaf();
-    db_.sessions.erase(ann.session->session);
-    rest(1000);
-    if (ann.gone) fail("it is known at once");
-    for (unsigned core = 0; core < kCores; ++core) slots_[0].host->bus(core).subscribe_again();
-    await([&] { return ann.gone; }, "she stays");
-    return wrong_;
-  }
-
-  // Somebody is at two hosts, and one ends.
-  std::string run_alone_again() {
-    settings_.rate_limit_messages = 100;
-    for (unsigned host : {0U, 1U}) start(host);
-    Person& ann = *people_[0];
-    come_in(ann);
-    const unsigned other = 1 - ann.host;
-    people_[1]->token = ann.token;
-    while (people_[1]->host != other) connect(*people_[1]);
-    await([&] { return people_[1]->ready; }, "she is not let in twice");
-    rest(1000);
-    auto counted = [&] {
-      const unsigned before = server_.counts;
-      send_new(ann);
-      await([&] { return ann.outbox.empty(); }, "there is no answer");
-      return server_.counts > before;
-    };
-    if (!counted()) fail("what she sends is not counted for both");
-    kill(other);
-    server_.online[ann.id].erase(other);  // as limits::kPresenceAge after it
-    rest(kSaidAgainMs + 1000);
-    if (counted()) fail("what she sends is counted for both for ever");
-    return wrong_;
-  }
-
   void fail(std::string what) {
     if (wrong_.empty()) wrong_ = std::move(what);
   }
@@ -253,6 +143,8 @@ class Round {
   void on_event(Person& person, std::string_view name, std::string_view body);
 
  private:
+  template <class>
+  friend class test::Scenes;
   struct Slot {
     std::unique_ptr<Host> host;
     std::vector<backend::JournalStart> starts;
@@ -403,13 +295,6 @@ class Round {
     return all;
   }
 
-  void come_in(Person& person) {
-    while (!person.session) connect(person);
-    await([&] { return person.ready; }, "she is not let in");
-    join(person);
-    await([&] { return !person.points.empty(); }, "she cannot join");
-  }
-
   void rest(std::int64_t ms) {
     const std::int64_t until = world_.now_ns() + ms * 1'000'000;
     std::vector<loop::Loop*> all = loops();
@@ -423,23 +308,6 @@ class Round {
     std::vector<loop::Loop*> all = loops();
     world_.run_until(all, [&] { return !wrong_.empty() || so() || world_.now_ns() > until; });
     if (!so()) fail(otherwise);
-  }
-
-  // All messages of one person, who sent none twice, stand in the order of their ids.
-  void rest_in_order(std::size_t count) {
-    if (wrong_.empty()) come_to_rest();
-    if (wrong_.empty()) check();
-    std::size_t messages = 0;
-    for (const auto& [id, row] : db_.rooms) {
-      EventId before;
-      for (const Event& event : row.log) {
-        if (event.kind != EventKind::message_created) continue;
-        ++messages;
-        if (event.id < before) fail("message " + event.id.text() + " stands behind " + before.text());
-        before = event.id;
-      }
-    }
-    if (wrong_.empty() && messages != count) fail(std::to_string(messages) + " messages");
   }
 
   void pass(std::uint64_t turns) {
@@ -771,27 +639,16 @@ TEST(ChatHosts, TheBusGoes) { run_rounds({.bus_goes = true}, "TheBusGoes"); }
 TEST(ChatHosts, TheBusLoses) { run_rounds({.bus_goes = true, .bus_loses = true}, "TheBusLoses"); }
 TEST(ChatHosts, HostsAreCutOff) { run_rounds({.bus_goes = true, .cuts = true}, "HostsAreCutOff"); }
 TEST(ChatHosts, HostsAreKilled) { run_rounds({.bus_goes = true, .cuts = true, .kills = true}, "HostsAreKilled"); }
-// More than a core had room for once: 8192.
-TEST(ChatHosts, ALongOutage) {
+std::string play(std::string (Scenes<Round>::*scene)()) {
   Totals totals;
-  EXPECT_EQ(Round(1, {}, totals).run_backlog(9600), "");
+  Round round(1, {}, totals);
+  return (Scenes<Round>(round).*scene)();
 }
-TEST(ChatHosts, AStartAfterALongOutage) {
-  Totals totals;
-  EXPECT_EQ(Round(2, {}, totals).run_backlog_of_a_start(1600), "");
-}
-TEST(ChatHosts, OneRoomIsAway) {
-  Totals totals;
-  EXPECT_EQ(Round(5, {}, totals).run_part(), "");
-}
-TEST(ChatHosts, ASessionThatEndsUnheard) {
-  Totals totals;
-  EXPECT_EQ(Round(3, {}, totals).run_deaf(), "");
-}
-TEST(ChatHosts, WhoIsAloneAgainIsCountedHere) {
-  Totals totals;
-  EXPECT_EQ(Round(4, {}, totals).run_alone_again(), "");
-}
+TEST(ChatHosts, ALongOutage) { EXPECT_EQ(play(&Scenes<Round>::long_outage), ""); }
+TEST(ChatHosts, AStartAfterALongOutage) { EXPECT_EQ(play(&Scenes<Round>::start_after_outage), ""); }
+TEST(ChatHosts, OneRoomIsAway) { EXPECT_EQ(play(&Scenes<Round>::one_room_away), ""); }
+TEST(ChatHosts, ASessionThatEndsUnheard) { EXPECT_EQ(play(&Scenes<Round>::session_ends_unheard), ""); }
+TEST(ChatHosts, WhoIsAloneAgainIsCountedHere) { EXPECT_EQ(play(&Scenes<Round>::alone_again), ""); }
 TEST(ChatHosts, Everything) {
   run_rounds({.bus_goes = true, .bus_loses = true, .cuts = true, .kills = true}, "Everything");
 }
