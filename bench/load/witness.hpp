@@ -151,6 +151,7 @@ class Witness {
     std::int64_t unseen = 0;  // acked, and nobody has got it
   };
 
+  Sent& sent_of(const Marker& marker) { return people_[marker.sender].sent[marker.counter - 1]; }
   void take_message(std::uint32_t person, std::uint32_t room, const Event& event, std::int64_t now_ns);
   void place(Sent& sent, Room& room, const Event& event);
   void time(Histogram Latencies::* which, std::int64_t intended_ns, std::int64_t now_ns);

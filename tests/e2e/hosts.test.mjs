@@ -25,6 +25,7 @@ const kKinds = ['single', 'sentinel', 'cluster'];  // of Redis, by the seed
 const kWindows = 3;       // of trouble, in a round
 const kPeople = 8;
 const kRooms = 4;         // everybody is in each
+const kQuietMs = 1000;    // before the first, for the latencies of quiet times
 const kBetweenMs = 1000;  // two windows
 const kRestMs = 120_000;
 const kNoise = /postgres_not_reached|database is away/;
@@ -41,13 +42,13 @@ function generator(seed) {  // mulberry32
 
 async function trouble(fleet, load, random, say) {
   const windows = kGiven ? kGiven.map((name) => [name]) : draw(fleet, random, kWindows);
+  await sleep(kQuietMs);
+  load.say('trouble');  // its traces are there until the end
   for (const names of windows) {
     await sleep(kBetweenMs);
     const pairs = names.map((name) => [kTroubles[name], fleet.hosts[Math.floor(random() * fleet.hosts.length)]]);
     say(pairs.map(([, { number }], i) => `${names[i]} (host ${number})`).join(', while '));
-    load.say('trouble');
     await Promise.all(pairs.map(([one, host]) => one.run(fleet, host, () => sleep(kSeconds * 1000))));
-    load.say('quiet');
   }
   await sleep(kBetweenMs);
   return windows;
