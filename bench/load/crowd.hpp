@@ -76,8 +76,8 @@ class Crowd {
   std::vector<std::string> room_ids_;
   std::deque<std::uint32_t> to_open_;
   std::vector<Place> joined_at_;  // where connections are to come back
-  std::string text_;           // scratch
-  std::string payload_;        // scratch
+  std::string text_;              // scratch
+  std::string payload_;           // scratch
   std::string first_failure_;
   std::uint64_t round_ = 0;
   std::uint64_t until_sample_ = 1;

@@ -57,7 +57,8 @@ void Driver::turn(std::int64_t due_ns) {
   loop_.turn(sleep);
   const std::int64_t now_ns = base::monotonic_ns();
   // Of a turn that slept only what followed the waking counts.
-  if (crowd_.wires().activity() != activity) busy_ns_ += now_ns - (sleep ? std::max(loop_.now_ns(), started_ns) : started_ns);
+  if (crowd_.wires().activity() != activity)
+    busy_ns_ += now_ns - (sleep ? std::max(loop_.now_ns(), started_ns) : started_ns);
   if (now_ns >= next_progress_ns_) progress(now_ns);
 }
 

@@ -26,7 +26,7 @@ struct Heard {
   Taken taken;
   std::string_view text;  // of the message
 
-  Event event;            // `message` is left out
+  Event event;             // `message` is left out
   std::string_view token;  // of `ready`
   Point point;             // of `room_reset`
   struct Room {

@@ -26,7 +26,7 @@ constexpr int kUsage = 2;
 constexpr std::int64_t kMilli = 1'000'000;
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kSetUpNs = 60 * kSecond;
-constexpr std::int64_t kLookEvery = 20 * kMilli;   // at people, and at standard input
+constexpr std::int64_t kLookEvery = 20 * kMilli;    // at people, and at standard input
 constexpr std::int64_t kJudgeEvery = 100 * kMilli;  // whether all is at rest
 constexpr std::size_t kLineMax = 64;
 

@@ -119,7 +119,9 @@ void add_hosts(CLI::App& app, Options& o) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str()
       ->group("--hosts");
-  app.add_option("--seed", o.seed, "Of who goes where, and sends to which room")->capture_default_str()->group("--hosts");
+  app.add_option("--seed", o.seed, "Of who goes where, and sends to which room")
+      ->capture_default_str()
+      ->group("--hosts");
   app.add_option("--record", o.record, "A file for what was acked and what was seen, to be compared with the database")
       ->group("--hosts");
 }
@@ -190,7 +192,8 @@ constexpr ModeFlag kModes[] = {
     {Mode::burst, "--burst", "One message at a time, its deliveries taken after the server is done with it"},
     {Mode::storm, "--storm", "All connections once more, Ringline's with their tokens: set-up cost"},
     {Mode::resume, "--resume", "Ringline: all clients of a server that is stopped and started again come back at once"},
-    {Mode::hosts, "--hosts", "Ringline: people at several hosts (--at), who go from one to another while --rate is sent"},
+    {Mode::hosts, "--hosts",
+     "Ringline: people at several hosts (--at), who go from one to another while --rate is sent"},
 };
 
 void add_modes(CLI::App& app, bool* chosen) {

@@ -29,7 +29,7 @@ enum class Mode : std::uint8_t {
   burst,    // one message at a time, everybody's deliveries taken only after the server is done with it
   storm,    // all connections once more, with the tokens of the first time
   resume,   // all clients of a server that was stopped come back at once, and each shows that it got what it missed
-  hosts,    // several hosts of one service: people go from one to the other, and what they are told is held against each other
+  hosts,  // several hosts of one service: people go from one to the other, and what they are told is held against each other
 };
 
 inline constexpr unsigned kConnectionsMax = 19'900;  // a process may have 20,000 descriptors where nothing was set up

@@ -69,7 +69,7 @@ class Roamer final : public WireOwner {
   std::uint32_t joined_ = 0;
   std::int64_t due_ns_ = 0;  // away: when he sets out; arriving: until when
   std::string token_;
-  std::map<std::uint32_t, bool> outbox_;  // counter -> an answer is awaited on this connection
+  std::map<std::uint32_t, bool> outbox_;                       // counter -> an answer is awaited on this connection
   std::vector<std::pair<std::int64_t, std::uint32_t>> again_;  // when, counter
   Wire wire_;
 };

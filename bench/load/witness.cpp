@@ -110,8 +110,8 @@ void Witness::on_event(std::uint32_t person, std::uint32_t room, const Event& ev
 
 void Witness::take_message(std::uint32_t person, std::uint32_t room, const Event& event, std::int64_t now_ns) {
   const Marker& marker = *event.message;
-  const bool known = marker.sender < people_.size() && marker.counter > 0 &&
-                     marker.counter <= people_[marker.sender].sent.size();
+  const bool known =
+      marker.sender < people_.size() && marker.counter > 0 && marker.counter <= people_[marker.sender].sent.size();
   if (!known || sent_of(marker).marker != marker || marker.room != room)
     return fail(fmt::format("{} is a message that nobody has sent there", text_of(room, event.at)));
   Sent& sent = sent_of(marker);

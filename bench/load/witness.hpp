@@ -132,12 +132,12 @@ class Witness {
 
  private:
   struct Place {  // of a person in a room
-    Point at;                         // seq 0: he has got nothing yet
+    Point at;     // seq 0: he has got nothing yet
     // While he resumes: it may be a room that he is to load anew. Where that is not said he begins once more from before it.
     std::optional<std::string> hole;
     Point before_hole;
-    bool heard = false;               // while he resumes
-    bool claimed = false;             // he has said where he was
+    bool heard = false;    // while he resumes
+    bool claimed = false;  // he has said where he was
   };
   struct Person {
     std::vector<Sent> sent;
@@ -147,7 +147,7 @@ class Witness {
   };
   struct Room {
     std::map<Point, std::uint64_t> seen;
-    bool reloaded = false;  // by somebody: not all has come to everybody
+    bool reloaded = false;    // by somebody: not all has come to everybody
     std::int64_t unseen = 0;  // acked, and nobody has got it
   };
 

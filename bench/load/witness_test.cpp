@@ -43,7 +43,8 @@ class WitnessTest : public testing::Test {
   }
   void come_back(std::uint32_t person) { witness.on_connected(person, 1, true); }
   void resumed(std::uint32_t person, Point to, bool complete = true) {
-    witness.on_resumed(person, {{.room = 0, .to = to, .complete = complete}, {.room = 1, .to = {1, 1}, .complete = true}});
+    witness.on_resumed(person,
+                       {{.room = 0, .to = to, .complete = complete}, {.room = 1, .to = {1, 1}, .complete = true}});
   }
   // What is wrong, and nothing else is.
   std::string wrong() {
@@ -349,7 +350,8 @@ TEST(HeardTest, RoomEventsAreReadWhereverTheirFieldsStand) {
     EXPECT_EQ(heard.event.at, (Point{4, 3}));
     EXPECT_EQ(heard.event.id, 56U);
   }
-  const Heard pending = ear.hear(R"({"event":"message_created","data":{"roomId":"12","seq":null,"epoch":4,"id":"56"}})");
+  const Heard pending =
+      ear.hear(R"({"event":"message_created","data":{"roomId":"12","seq":null,"epoch":4,"id":"56"}})");
   EXPECT_EQ(pending.kind, Heard::Kind::event);
   EXPECT_EQ(pending.event.at.seq, 0U);
 }
@@ -364,7 +366,8 @@ TEST(HeardTest, Answers) {
   EXPECT_EQ(taken.taken.id, 56U);
   EXPECT_EQ(taken.taken.seq, 7U);
   EXPECT_EQ(taken.text, "hello");
-  const Heard refused = ear.hear(R"({"id":9,"ok":false,"error":{"code":"unavailable","message":"m","retryAfterMs":30}})");
+  const Heard refused =
+      ear.hear(R"({"id":9,"ok":false,"error":{"code":"unavailable","message":"m","retryAfterMs":30}})");
   EXPECT_FALSE(refused.ok);
   EXPECT_EQ(refused.code, "unavailable");
   EXPECT_EQ(refused.retry_after_ms, 30);
@@ -372,8 +375,8 @@ TEST(HeardTest, Answers) {
 
 TEST(HeardTest, WhatIsSaidOfRooms) {
   Ear ear;
-  const Heard resumed =
-      ear.hear(R"({"event":"resumed","data":{"rooms":{"12":{"from":1,"to":7,"epoch":2,"complete":true},"13":{"to":0}}}})");
+  const Heard resumed = ear.hear(
+      R"({"event":"resumed","data":{"rooms":{"12":{"from":1,"to":7,"epoch":2,"complete":true},"13":{"to":0}}}})");
   EXPECT_EQ(resumed.kind, Heard::Kind::resumed);
   ASSERT_EQ(resumed.rooms.size(), 2U);
   EXPECT_EQ(resumed.rooms[0].room, 12U);

@@ -72,6 +72,13 @@ async function sentinelsAreWell(fleet) {
 }
 export const untilSentinelsAreWell = (fleet) => until(() => sentinelsAreWell(fleet), 'the sentinels are well', kSettleMs);
 
+// What changes where a replica takes over, of itself too: a server that gets no processor for a while counts as gone.
+export async function reigns(fleet) {
+  if (isSingle(fleet)) return '';
+  const master = isSentinel(fleet) ? await mainNow(fleet) : await masterOfPair(fleet);
+  return /^master_replid:(\w+)/m.exec(await fleet.redis('cli', master, 'INFO', 'replication'))[1];
+}
+
 async function clusterIsWell(fleet) {
   for (const node of kNodes) {
     const info = await fleet.redis('cli', node, 'CLUSTER', 'INFO').catch(() => '');
@@ -267,4 +274,5 @@ export function draw(fleet, random, windows) {
 }
 
 // Whether histories may part: Redis lost something while a host was away that knew it.
-export const mayPart = (names) => names.some((name) => kTroubles[name].loses) && names.some((name) => kTroubles[name].parts);
+// `unasked`: a replica took over that was not told to, whenever that was.
+export const mayPart = (names, unasked) => (unasked || names.some((name) => kTroubles[name].loses)) && names.some((name) => kTroubles[name].parts);
