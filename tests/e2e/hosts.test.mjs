@@ -78,6 +78,7 @@ async function round(fleet, seed, random, say) {
   const addresses = fleet.hosts.map(({ server }) => new URL(server.url).host);
   const load = await Load.start({ addresses, people: kPeople, rooms: kRooms, rate: kRate, seed, restMs: kRestMs });
   try {
+    fleet.rooms = load.rooms;
     const reign = await reigns(fleet);
     const { windows, porter, record } = await workThrough(fleet, load, random, generator(~seed), say);
     const unasked = (await reigns(fleet)) !== reign && !windows.flat().some((name) => kTroubles[name].loses);

@@ -202,8 +202,7 @@ export const kTroubles = {
   'slots of a cluster are moved': {
     of: 'Redis', needs: isCluster,
     async run(fleet, host, pause) {
-      const rooms = await fleet.sql('SELECT id FROM rooms ORDER BY id');
-      for (const [id] of rooms) await moveSlot(fleet, Number(await fleet.redis('cli', kNodes[0], 'CLUSTER', 'KEYSLOT', `{${id}}`)));
+      for (const id of fleet.rooms) await moveSlot(fleet, Number(await fleet.redis('cli', kNodes[0], 'CLUSTER', 'KEYSLOT', `{${id}}`)));
       await pause();
       await untilClusterIsWell(fleet);
     },
