@@ -263,6 +263,7 @@ base::Result<void> HostsRun::write_json() const {
   write_histogram(out, "late", lag_);
   write_latencies(out, "quiet", witness.quiet());
   write_latencies(out, "all", witness.all());
+  out.key("lastTrouble").string(people_.last_trouble());
   out.key("wrongCount").unsigned_integer(witness.wrong_count()).key("wrong").begin_array();
   for (const std::string& what : witness.wrong()) out.string(what);
   out.end_array().end_object();

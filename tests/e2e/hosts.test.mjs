@@ -71,7 +71,14 @@ async function workThrough(fleet, load, random, chance, say) {
   return { windows, porter, record };
 }
 
-const medians = ({ answer, sameHost, otherHost }) => [answer, sameHost, otherHost].map(({ p50Ms, p99Ms }) => `${p50Ms.toFixed(1)}/${p99Ms.toFixed(1)}`).join(' ');
+const kCounts = ['sent', 'acked', 'pending', 'duplicates', 'refused', 'skipped', 'events', 'arrivals', 'resumed', 'reloads'];
+const kLatencies = ['answer', 'sameHost', 'otherHost'];
+// What the load tool reports, in one line.
+function told(found) {
+  const of = (latencies) => kLatencies.map((name) => `${name} ${latencies[name].p50Ms.toFixed(1)}/${latencies[name].p99Ms.toFixed(1)}`).join(' ');
+  return `${Math.round(found.messagesPerSecond)} of ${kRate} messages a second; ${kCounts.map((name) => `${name} ${found[name]}`).join(', ')}; ` +
+    `median/p99 ms in quiet times ${of(found.quiet)}, over all ${of(found.all)}; the last who could not come: ${found.lastTrouble || 'nobody'}`;
+}
 
 async function round(fleet, seed, random, say) {
   await prepare(fleet);
@@ -84,12 +91,8 @@ async function round(fleet, seed, random, say) {
     const unasked = (await reigns(fleet)) !== reign && !windows.flat().some((name) => kTroubles[name].loses);
     if (unasked) say('a replica of Redis took over that was not told to');
     const newEpochs = await audit(fleet, record);
-    const { found } = record;
-    const counts = ['sent', 'acked', 'pending', 'duplicates', 'refused', 'skipped', 'events', 'arrivals', 'resumed', 'reloads'].map((name) => `${name} ${found[name]}`);
-    say(`seed ${seed}: ${fleet.hosts.length} hosts, Redis ${fleet.redisKind}${fleet.links.length > 0 ? ', in namespaces' : ''}, ` +
-      `${Math.round(found.messagesPerSecond)} of ${kRate} messages a second; ${counts.join(', ')}, new epochs ${newEpochs}` +
-      `${fleet.files ? `, files ${porter.completed.size} (${porter.refused} times refused)` : ''}; ` +
-      `median/p99 ms of answers, deliveries at the same host, at another: quiet ${medians(found.quiet)}, all ${medians(found.all)}`);
+    say(`seed ${seed}: ${fleet.hosts.length} hosts, Redis ${fleet.redisKind}${fleet.links.length > 0 ? ', in namespaces' : ''}, ${told(record.found)}; ` +
+      `new epochs ${newEpochs}${fleet.files ? `, files ${porter.completed.size} (${porter.refused} times refused)` : ''}`);
     if (!windows.some((names) => mayPart(names, unasked))) assert.equal(newEpochs, 0, 'a new epoch without cause');
   } finally {
     await load.close();
