@@ -73,7 +73,9 @@ void Witness::on_connected(std::uint32_t person, std::uint32_t host, bool resume
   one.resuming = resumes;
   for (Place& place : one.places) {
     if (place.hole) place.at = place.before_hole;
-    place = {.at = place.at, .hole = {}, .before_hole = {}, .heard = false, .claimed = place.at.seq > 0};
+    place.hole.reset();
+    place.heard = false;
+    place.claimed = place.at.seq > 0;
   }
 }
 
@@ -149,13 +151,13 @@ void Witness::judge(const Sent& sent) {
     fail(fmt::format("{} was acked as {}, and has come as {}", client_id(sent.marker), sent.id, sent.event));
 }
 
-void Witness::reload(std::uint32_t room) noexcept {
+void Witness::reload(std::uint32_t person, std::uint32_t room) noexcept {
   ++counts_.reloads;
-  rooms_[room].reloaded = true;
+  if (!std::exchange(people_[person].places[room].reloaded, true)) ++rooms_[room].reloaded;
 }
 
 void Witness::on_reset(std::uint32_t person, std::uint32_t room, Point point) {
-  reload(room);
+  reload(person, room);
   people_[person].places[room].at = point;
 }
 
@@ -167,7 +169,7 @@ void Witness::on_resumed(std::uint32_t person, const std::vector<Resumed>& rooms
     ++counts_.resumed;
     place.claimed = false;
     if (!room.complete) {
-      reload(room.room);
+      reload(person, room.room);
       place.hole.reset();
       if (!place.heard) place.at = room.to;
       continue;
@@ -210,7 +212,7 @@ std::string Witness::unrest() const {
         return fmt::format("room {}: person 0 is at epoch {}, seq {}, person {} at epoch {}, seq {}", room, first.epoch,
                            first.seq, i, at.epoch, at.seq);
     }
-    if (!rooms_[room].reloaded && rooms_[room].unseen > 0)
+    if (is_whole(room) && rooms_[room].unseen > 0)
       return fmt::format("room {}: {} that were acked have come to nobody", room, rooms_[room].unseen);
   }
   return {};
@@ -218,7 +220,7 @@ std::string Witness::unrest() const {
 
 void Witness::conclude() {
   each_sent([this](const Sent& sent) {
-    if (rooms_[sent.marker.room].reloaded || !sent.acked) return;
+    if (!is_whole(sent.marker.room) || !sent.acked) return;
     const std::string name = client_id(sent.marker);
     if (sent.event == 0) return fail(fmt::format("{} was acked as {}, and has come to nobody", name, sent.id));
     if (sent.seq != 0 && sent.seq != sent.at.seq)

@@ -136,8 +136,9 @@ class Witness {
     // While he resumes: it may be a room that he is to load anew. Where that is not said he begins once more from before it.
     std::optional<std::string> hole;
     Point before_hole;
-    bool heard = false;    // while he resumes
-    bool claimed = false;  // he has said where he was
+    bool heard = false;     // while he resumes
+    bool claimed = false;   // he has said where he was
+    bool reloaded = false;  // once at least: not all has come to him
   };
   struct Person {
     std::vector<Sent> sent;
@@ -147,7 +148,7 @@ class Witness {
   };
   struct Room {
     std::map<Point, std::uint64_t> seen;
-    bool reloaded = false;    // by somebody: not all has come to everybody
+    unsigned reloaded = 0;    // people
     std::int64_t unseen = 0;  // acked, and nobody has got it
   };
 
@@ -155,7 +156,9 @@ class Witness {
   void take_message(std::uint32_t person, std::uint32_t room, const Event& event, std::int64_t now_ns);
   void place(Sent& sent, Room& room, const Event& event);
   void time(Histogram Latencies::* which, std::int64_t intended_ns, std::int64_t now_ns);
-  void reload(std::uint32_t room) noexcept;
+  void reload(std::uint32_t person, std::uint32_t room) noexcept;
+  // Somebody has got all of it, in one epoch.
+  bool is_whole(std::uint32_t room) const noexcept { return rooms_[room].reloaded < people_.size(); }
   std::string text_of(std::uint32_t room, Point at) const;
   void judge(const Sent& sent);
 

@@ -205,6 +205,15 @@ TEST_F(WitnessTest, WhatWasAckedAndComesToNobodyIsUnrestAndFound) {
   is_wrong("was acked as 200, and has come to nobody");
 }
 
+TEST_F(WitnessTest, WhatWasAckedMayBeMissingWhereEverybodyWasToldToReload) {
+  answer(say(0), {.id = 200, .seq = 2});
+  for (std::uint32_t person = 0; person < kPeople; ++person) {
+    EXPECT_NE(witness.unrest(), "") << person;
+    witness.on_reset(person, 0, {2, 7});
+  }
+  is_well();
+}
+
 TEST_F(WitnessTest, AnAnswerWithAnotherTextOrWithoutAnIdIsFound) {
   answer(say(0), {.id = 200, .pending = true, .same_text = false});
   answer(say(0), {.id = 0, .seq = 2});
