@@ -22,6 +22,7 @@ MEMBERS = (5, 50)  # of a room at a host
 ROOMS = 4
 SLICES = 3
 WATCHED_SECONDS = 5
+DELIVERED = 'ringline_redis_messages_total'
 APPENDS = 'FCALL ringline_append'
 SECRET = 'a secret that both hosts of this run have'
 CALL = re.compile(r'^(\d+\.\d+) \[\d+ (?!lua)\S+\] "([^"]*)"(?: "([^"]*)")?')  # a client's, in what MONITOR says
@@ -46,11 +47,16 @@ class People:
         self.tool = bench.start_load(self.server, '--hosts', *at, '--connections', 2 * members, '--rooms', ROOMS, '--rate', bench.options.rate,
                                      '--move-every', 0, '--seconds', 600, *flags, text=subprocess.PIPE, commands=subprocess.PIPE)
         self._line('ready')
-        self.say('trouble')
+        self.mark('trouble')
 
     def say(self, word):
         self.tool.stdin.write(f'{word}\n')
         self.tool.stdin.flush()
+
+    def mark(self, word):
+        """`quiet` and `trouble` begin and end what is measured: how many messages were sent so far."""
+        self.say(word)
+        return int(self._line('sent').split()[1])
 
     def _line(self, beginning):
         for line in self.tool.stdout:
@@ -58,12 +64,8 @@ class People:
                 return line
         raise BenchError(f'the load tool ended with {self.tool.wait()} before it said `{beginning}`')
 
-    def rest(self):
-        """Nobody sends any more, and all has come to everybody: how many messages were sent."""
-        self.say('stop')
-        return int(self._line('at rest').split()[2])
-
     def end(self):
+        """When all has come to everybody."""
         self.say('end')
         self.tool.stdout.read()
         return self.bench.finish_load(self.tool, self.server)
@@ -72,14 +74,12 @@ class People:
 def measure(bench, servers, members):
     """One slice: latencies, and what Redis and each host have counted for a message."""
     people = People(bench, servers, members)
-    commands, hosts = calls_by_command(), [watch.metrics(server) for server in servers]
     time.sleep(warmup(bench))
-    people.say('quiet')
+    commands, hosts_before, sent = calls_by_command(), [watch.metrics(server) for server in servers], people.mark('quiet')
     time.sleep(bench.options.seconds)
-    people.say('trouble')
-    messages = people.rest()
-    commands = calls_by_command() - commands
-    told = [watch.metrics(server)['ringline_redis_messages_total'] - before['ringline_redis_messages_total'] for server, before in zip(servers, hosts)]
+    messages = people.mark('trouble') - sent
+    hosts_after, commands = [watch.metrics(server) for server in servers], calls_by_command() - commands
+    told = [after[DELIVERED] - before[DELIVERED] for after, before in zip(hosts_after, hosts_before)]
     result = people.end()
     same, other = (result['quiet'][where] for where in ('sameHost', 'otherHost'))
     return {'same host p50, ms': same['p50Ms'], 'other host p50, ms': other['p50Ms'], 'added, ms': other['p50Ms'] - same['p50Ms'],
@@ -90,26 +90,27 @@ def measure(bench, servers, members):
 def client_calls(bench, servers, members):
     """What hosts ask of Redis for a message, by command and function. Watched apart, since Redis is slower meanwhile."""
     with tempfile.TemporaryFile('w+') as said:
+        people = People(bench, servers, members)
         monitor = subprocess.Popen(cli('MONITOR'), stdout=said)
         try:
-            people = People(bench, servers, members)
-            began = time.time()
+            time.sleep(warmup(bench))
+            sent, began = people.mark('quiet'), time.time()
             time.sleep(small(bench, WATCHED_SECONDS, 1))
-            messages = people.rest()
+            messages, ended = people.mark('trouble') - sent, time.time()
             people.end()
         finally:
             monitor.terminate()
             monitor.wait()
         said.seek(0)
-        return {name: count / messages for name, count in client_calls_in(said, began).most_common()}
+        return {name: count / messages for name, count in client_calls_in(said, began, ended).most_common()}
 
 
-def client_calls_in(lines, began):
-    """Of what MONITOR says from a time on: the calls of clients, and not what functions run."""
+def client_calls_in(lines, began, ended):
+    """Of what MONITOR says of a time: the calls of clients, and not what functions run."""
     found = collections.Counter()
     for line in lines:
         call = CALL.match(line)
-        if call and float(call.group(1)) >= began:
+        if call and began <= float(call.group(1)) <= ended:
             name, function = call.group(2).upper(), call.group(3)
             found[f'{name} {function}' if name == 'FCALL' else name] += 1
     return found

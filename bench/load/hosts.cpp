@@ -33,6 +33,11 @@ constexpr std::size_t kLineMax = 64;
 std::int64_t ns_of(double seconds) { return static_cast<std::int64_t>(seconds * static_cast<double>(kSecond)); }
 double seconds_of(std::int64_t ns) { return static_cast<double>(ns) / static_cast<double>(kSecond); }
 
+void say_count(std::string_view what, std::uint64_t count) {
+  fmt::print("{} {}\n", what, count);
+  std::fflush(stdout);
+}
+
 // Lines of standard input, without waiting for them.
 class Commands {
  public:
@@ -72,8 +77,7 @@ class HostsRun {
     if (!set_up()) return;
     chat();
     if (stopping_ && come_to_rest()) {
-      fmt::print("at rest {}\n", people_.witness().counts().acked);
-      std::fflush(stdout);
+      say_count("at rest", people_.witness().counts().acked);
       while (!ending_ && !interrupted()) turn();
     }
     if (restless_.empty()) come_to_rest();
@@ -94,6 +98,7 @@ class HostsRun {
   bool come_to_rest();
   void turn();
   void look(std::int64_t now_ns);
+  void obey(std::string_view command, std::int64_t now_ns);
   void send_due(std::int64_t now_ns);
   double per_second() const {
     return sending_ns_ == 0 ? 0 : static_cast<double>(people_.witness().counts().sent) / seconds_of(sending_ns_);
@@ -128,13 +133,17 @@ void HostsRun::turn() {
 void HostsRun::look(std::int64_t now_ns) {
   looked_ns_ = now_ns;
   people_.tick(now_ns);
-  for (std::string line = commands_.next(); !line.empty(); line = commands_.next()) {
-    if (line == "quiet" || line == "trouble")
-      people_.witness().set_quiet(line == "quiet", now_ns);
-    else if (line == "stop" || line == "end")
-      (line == "stop" ? stopping_ : ending_) = true;
-    else
-      fmt::print(stderr, "ringline-load: no such command: {}\n", line);
+  for (std::string line = commands_.next(); !line.empty(); line = commands_.next()) obey(line, now_ns);
+}
+
+void HostsRun::obey(std::string_view command, std::int64_t now_ns) {
+  if (command == "stop" || command == "end") {
+    (command == "stop" ? stopping_ : ending_) = true;
+  } else if (command == "quiet" || command == "trouble") {
+    people_.witness().set_quiet(command == "quiet", now_ns);
+    say_count("sent", people_.witness().counts().sent);
+  } else {
+    fmt::print(stderr, "ringline-load: no such command: {}\n", command);
   }
 }
 
