@@ -16,6 +16,7 @@ from scenarios import judge, rows_of, small, warmup
 from servers import BenchError
 
 ADDED_MS = 2
+CALLS = 1.005  # of functions: one, and what falls on the edges of the time that is watched
 OTHER_CALLS = 0.2
 DELIVERIES = 1.05  # of messages, and the little that hosts tell each other besides
 MEMBERS = (5, 50)  # of a room at a host
@@ -136,7 +137,7 @@ def hosts(bench, found):
     few, many = (f'{members} members a room a host' for members in MEMBERS)
     judge(found, 'cross-host: median added latency', rows[few]['added, ms'], ADDED_MS, unit='ms')
     for who in (few, many):
-        judge(found, f'function calls a message, {who}', calls[who].get(APPENDS, 0), 1)
+        judge(found, f'function calls a message, {who}', calls[who].get(APPENDS, 0), CALLS)
         judge(found, f'other calls a message, {who}', sum(count for name, count in calls[who].items() if name != APPENDS), OTHER_CALLS)
         judge(found, f'deliveries a host a message, {who}', rows[who]['deliveries a host a message'], DELIVERIES)
     found['notes'] = ['Both hosts, the load tool, Redis and PostgreSQL share the two cores. Latencies count from when a message should have been sent, which '
