@@ -26,6 +26,7 @@ constexpr int kUsage = 2;
 constexpr std::int64_t kMilli = 1'000'000;
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kSetUpNs = 60 * kSecond;
+constexpr std::int64_t kEndNs = 300 * kSecond;      // from `at rest` to `end`
 constexpr std::int64_t kLookEvery = 20 * kMilli;    // at people, and at standard input
 constexpr std::int64_t kJudgeEvery = 100 * kMilli;  // whether all is at rest
 constexpr std::size_t kLineMax = 64;
@@ -78,7 +79,8 @@ class HostsRun {
     chat();
     if (stopping_ && come_to_rest()) {
       say_count("at rest", people_.witness().counts().acked);
-      while (!ending_ && !interrupted()) turn();
+      const std::int64_t until_ns = base::monotonic_ns() + kEndNs;
+      while (!ending_ && !interrupted() && base::monotonic_ns() < until_ns) turn();
     }
     if (restless_.empty()) come_to_rest();
     people_.witness().conclude();

@@ -63,13 +63,13 @@ void Roamer::set_out(std::int64_t now_ns) {
 
 void Roamer::on_open() {
   const std::string resume = claim();
-  resumes_ = !token_.empty() && !resume.empty();
+  const bool resumes = !token_.empty() && !resume.empty();
   if (token_.empty())
     say(fmt::format(R"({{"cmd":"connect","id":{},"data":{{"name":"{:08x}-{}"}}}})", kConnectId, all_.run_, number_));
   else
     say(fmt::format(R"({{"cmd":"connect","id":{},"data":{{"token":"{}"{}{}}}}})", kConnectId, token_,
-                    resumes_ ? R"(,"resume":)" : "", resume));
-  all_.witness_.on_connected(number_, host_, resumes_);
+                    resumes ? R"(,"resume":)" : "", resume));
+  all_.witness_.on_connected(number_, host_, resumes);
 }
 
 // JSON: where he was in each room; empty: nowhere.
@@ -113,6 +113,7 @@ void Roamer::on_lost(std::string why) {
 
 void Roamer::on_closed() {
   state_ = State::away;
+  all_.witness_.on_left(number_);
   for (auto& [counter, awaited] : outbox_) awaited = false;
   host_ = all_.another_host(host_);
   const std::int64_t pause_ns = kPauseNs + all_.chance(2 * kPauseNs / kMilli) * kMilli;

@@ -64,7 +64,6 @@ class Roamer final : public WireOwner {
   State state_ = State::away;
   bool connected_ = false;  // `connect` was answered
   bool ready_ = false;      // `ready` has come
-  bool resumes_ = false;    // `connect` said where he was
   bool met_ = false;        // he was there on this connection: the next attempt need not wait
   std::uint32_t joined_ = 0;
   std::int64_t due_ns_ = 0;  // away: when he sets out; arriving: until when

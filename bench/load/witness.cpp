@@ -72,11 +72,14 @@ void Witness::on_connected(std::uint32_t person, std::uint32_t host, bool resume
   one.host = host;
   one.resuming = resumes;
   for (Place& place : one.places) {
-    if (place.hole) place.at = place.before_hole;
-    place.hole.reset();
     place.heard = false;
     place.claimed = place.at.seq > 0;
   }
+}
+
+void Witness::on_left(std::uint32_t person) {
+  for (Place& place : people_[person].places)
+    if (std::exchange(place.hole, {})) place.at = place.before_hole;
 }
 
 std::optional<Point> Witness::point(std::uint32_t person, std::uint32_t room) const {

@@ -97,6 +97,8 @@ class Witness {
 
   // A person's connection. `host`: where he is now.
   void on_connected(std::uint32_t person, std::uint32_t host, bool resumes);
+  // He is to say `point` when he comes back, and not what he knew before.
+  void on_left(std::uint32_t person);
   void on_event(std::uint32_t person, std::uint32_t room, const Event& event, std::int64_t now_ns);
   void on_reset(std::uint32_t person, std::uint32_t room, Point point);
   void on_resumed(std::uint32_t person, const std::vector<Resumed>& rooms);
@@ -133,7 +135,7 @@ class Witness {
  private:
   struct Place {  // of a person in a room
     Point at;     // seq 0: he has got nothing yet
-    // While he resumes: it may be a room that he is to load anew. Where that is not said he begins once more from before it.
+    // While he resumes: it may be a room that he is to load anew. Who leaves before that is said begins once more from before it.
     std::optional<std::string> hole;
     Point before_hole;
     bool heard = false;     // while he resumes

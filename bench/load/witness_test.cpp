@@ -165,8 +165,9 @@ TEST_F(WitnessTest, WhoIsToldToReloadAndGetsNothingGoesOnFromTheEnd) {
 TEST_F(WitnessTest, AHoleIsNotForgottenByAConnectionThatIsLostBeforeItIsJudged) {
   come_back(2);
   get(2, 0, {1, 3}, 201);
-  come_back(2);
+  witness.on_left(2);
   EXPECT_EQ(witness.point(2, 0), (Point{1, 1}));
+  come_back(2);
   get(2, 0, {1, 3}, 201);
   resumed(2, {1, 3});
   is_wrong("person 2: room 0, epoch 1, seq 3 after epoch 1, seq 1");
