@@ -34,8 +34,8 @@ constexpr std::size_t kLineMax = 64;
 std::int64_t ns_of(double seconds) { return static_cast<std::int64_t>(seconds * static_cast<double>(kSecond)); }
 double seconds_of(std::int64_t ns) { return static_cast<double>(ns) / static_cast<double>(kSecond); }
 
-void say_count(std::string_view what, std::uint64_t count) {
-  fmt::print("{} {}\n", what, count);
+void say(std::string_view line) {
+  fmt::print("{}\n", line);
   std::fflush(stdout);
 }
 
@@ -78,7 +78,8 @@ class HostsRun {
     if (!set_up()) return;
     chat();
     if (stopping_ && come_to_rest()) {
-      say_count("at rest", people_.witness().counts().acked);
+      if (!write_record()) return;
+      say("at rest");
       const std::int64_t until_ns = base::monotonic_ns() + kEndNs;
       while (!ending_ && !interrupted() && base::monotonic_ns() < until_ns) turn();
     }
@@ -141,12 +142,16 @@ void HostsRun::look(std::int64_t now_ns) {
 void HostsRun::obey(std::string_view command, std::int64_t now_ns) {
   if (command == "stop" || command == "end") {
     (command == "stop" ? stopping_ : ending_) = true;
-  } else if (command == "quiet" || command == "trouble") {
-    people_.witness().set_quiet(command == "quiet", now_ns);
-    say_count("sent", people_.witness().counts().sent);
-  } else {
-    fmt::print(stderr, "ringline-load: no such command: {}\n", command);
+    return;
   }
+  if (command == "quiet" || command == "trouble")
+    people_.witness().set_quiet(command == "quiet", now_ns);
+  else if (command == "forget")
+    people_.witness().forget_pending();
+  else if (command != "count")
+    return fmt::print(stderr, "ringline-load: no such command: {}\n", command);
+  const Counts& counts = people_.witness().counts();
+  say(fmt::format("sent {} acked {} pending {}", counts.sent, counts.acked, counts.pending));
 }
 
 bool HostsRun::set_up() {
@@ -160,8 +165,7 @@ bool HostsRun::set_up() {
   }
   std::string rooms;
   for (const std::uint64_t id : people_.rooms()) rooms += fmt::format(" {}", id);
-  fmt::print("ready{}\n", rooms);
-  std::fflush(stdout);
+  say("ready" + rooms);
   return true;
 }
 
@@ -281,13 +285,14 @@ base::Result<void> HostsRun::write_json() const {
   return write_file(options_.json, out.view());
 }
 
-// `acked CLIENT_ID ROOM ID pending|- certain|-` and `seen ROOM EPOCH SEQ ID`, a line each.
+// What is to be found in the database: `acked CLIENT_ID ROOM ID pending|- certain|-` and `seen ROOM EPOCH SEQ ID`, a line each.
 base::Result<void> HostsRun::write_record() const {
+  if (options_.record.empty()) return {};
   std::string text;
   const auto to = std::back_inserter(text);
   const Witness& witness = people_.witness();
   witness.each_sent([&](const Sent& sent) {
-    if (!sent.acked) return;
+    if (!sent.acked || sent.forgotten) return;
     fmt::format_to(to, "acked {} {} {} {} {}\n", witness.client_id(sent.marker), people_.rooms()[sent.marker.room],
                    sent.id, sent.pending ? "pending" : "-", sent.certain() ? "certain" : "-");
   });
@@ -328,7 +333,7 @@ int run_hosts(const Options& options) {
   run.run();
   run.tear_down();
   run.print();
-  auto written = options.record.empty() ? base::Result<void>{} : run.write_record();
+  auto written = run.write_record();
   if (written && !options.json.empty()) written = run.write_json();
   if (!written) {
     fmt::print(stderr, "ringline-load: {}\n", written.error().message);

@@ -60,6 +60,16 @@ void Witness::on_taken(std::uint32_t person, std::uint32_t counter, const Taken&
   judge(sent);
 }
 
+void Witness::forget_pending() {
+  for (Person& person : people_) {
+    for (Sent& sent : person.sent) {
+      if (!sent.pending || sent.forgotten) continue;
+      sent.forgotten = true;
+      if (sent.event == 0) --rooms_[sent.marker.room].unseen;
+    }
+  }
+}
+
 void Witness::on_refused(std::string_view error, bool again) {
   ++counts_.refused;
   if (!again) fail(fmt::format("a send was answered: {}", error));
@@ -137,7 +147,7 @@ void Witness::place(Sent& sent, Room& room, const Event& event) {
   if (sent.event == 0) {
     sent.event = event.id;
     sent.at = event.at;
-    if (sent.acked) --room.unseen;
+    if (sent.acked && !sent.forgotten) --room.unseen;
     judge(sent);
     return;
   }
@@ -150,7 +160,8 @@ void Witness::place(Sent& sent, Room& room, const Event& event) {
 
 // Of an answer and an event: the same id. Seqs may differ where epochs do, which is known in the end.
 void Witness::judge(const Sent& sent) {
-  if (sent.acked && sent.event != 0 && sent.certain() && sent.id != sent.event)
+  const bool both = sent.acked && !sent.forgotten && sent.event != 0;
+  if (both && sent.certain() && sent.id != sent.event)
     fail(fmt::format("{} was acked as {}, and has come as {}", client_id(sent.marker), sent.id, sent.event));
 }
 
@@ -223,7 +234,7 @@ std::string Witness::unrest() const {
 
 void Witness::conclude() {
   each_sent([this](const Sent& sent) {
-    if (!is_whole(sent.marker.room) || !sent.acked) return;
+    if (!is_whole(sent.marker.room) || !sent.acked || sent.forgotten) return;
     const std::string name = client_id(sent.marker);
     if (sent.event == 0) return fail(fmt::format("{} was acked as {}, and has come to nobody", name, sent.id));
     if (sent.seq != 0 && sent.seq != sent.at.seq)

@@ -56,6 +56,7 @@ struct Sent {
   std::uint32_t host = 0;   // asked last
   bool acked = false;
   bool pending = false;     // acked so
+  bool forgotten = false;   // acked as pending at a host that is no more
   std::uint64_t id = 0;     // as acked; 0: not acked
   std::uint64_t seq = 0;    // likewise
   std::uint64_t shown = 0;  // the id under which it came as pending
@@ -92,6 +93,8 @@ class Witness {
   const Sent& sent(std::uint32_t person, std::uint32_t counter) const { return people_[person].sent[counter - 1]; }
   void on_asked(std::uint32_t person, std::uint32_t counter, std::uint32_t host);
   void on_taken(std::uint32_t person, std::uint32_t counter, const Taken& answer, std::int64_t now_ns);
+  // What was acked as pending so far may be lost: the host that had it is, with its disk.
+  void forget_pending();
   void on_refused(std::string_view error, bool again);
   bool full() const noexcept { return counts_.sent >= kSentMax || seen_ >= kSeenMax; }
 

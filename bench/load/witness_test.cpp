@@ -321,6 +321,20 @@ TEST_F(WitnessTest, OfAPendingOneThatTwoHostsWereAskedEitherIdMayWin) {
   is_well();
 }
 
+TEST_F(WitnessTest, WhatIsForgottenMayComeOrNot) {
+  const Sent lost = say(0);
+  const Sent kept = say(0);
+  const Sent later = say(0);
+  answer(lost, {.id = 200, .pending = true});
+  answer(kept, {.id = 201, .pending = true});
+  witness.forget_pending();
+  all_get(kept, {1, 2}, 301);
+  answer(later, {.id = 202, .pending = true});
+  EXPECT_EQ(witness.unrest(), "room 0: 1 that were acked have come to nobody");
+  all_get(later, {1, 3}, 202);
+  is_well();
+}
+
 // Times.
 
 TEST_F(WitnessTest, LatenciesAreOfTheHostAndOfQuietTimes) {

@@ -63,8 +63,8 @@ async function workThrough(fleet, load, random, chance, say) {
   working.catch(() => {});  // it is waited for below
   const windows = await trouble(fleet, load, random, say).finally(() => { over = true; });
   await working;
-  const acked = await load.rest(kRestMs + kBetweenMs);
-  if (acked !== undefined) await untilStored(fleet, acked, kRestMs);
+  const rested = await load.rest(kRestMs + kBetweenMs);
+  if (rested) await untilStored(fleet, rested, kRestMs);
   const record = await load.finish();
   await compareHosts(fleet, load.rooms, token);
   await porter.check();

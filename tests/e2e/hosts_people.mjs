@@ -16,15 +16,15 @@ export async function reader(fleet, roomIds) {
   return client.ready.tokens.accessToken;
 }
 
-// Only those of the load tool have a clientId, and each of these has an answer.
-export async function untilStored(fleet, acked, ms) {
+export async function untilStored(fleet, { acked }, ms) {
   let count;
   await until(async () => {
     [[count]] = await fleet.sql('SELECT count(client_id) FROM messages');
-    if (Number(count) >= acked) return true;
+    const stored = Number(count) < acked.length ? null : new Set((await fleet.sql('SELECT client_id FROM messages')).flat());
+    if (stored && acked.every(({ clientId }) => stored.has(clientId))) return true;
     await sleep(kAgainMs);
     return false;
-  }, () => `of ${acked} that were acked ${count} are stored`, ms);
+  }, () => `${count} messages are stored, of ${acked.length} acked ones not all`, ms);
 }
 
 // Each host says the same of the last messages, soon: where nobody listened to the room it is read first.
