@@ -106,7 +106,6 @@ class Witness {
   void on_reset(std::uint32_t person, std::uint32_t room, Point point);
   void on_resumed(std::uint32_t person, const std::vector<Resumed>& rooms);
   std::optional<Point> point(std::uint32_t person, std::uint32_t room) const;
-  bool resuming(std::uint32_t person) const noexcept { return people_[person].resuming; }
 
   // Latencies of what is sent and comes from now on are those of quiet times, or not.
   void set_quiet(bool quiet, std::int64_t now_ns) noexcept;
