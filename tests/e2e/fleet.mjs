@@ -48,7 +48,7 @@ export class Fleet {
 
   // `rooms`: ids of those that are worked in.
   constructor(services, redisKind, files) {
-    Object.assign(this, { services, redisKind, files, hosts: [], links: [], primary: 'postgres', rooms: [] });
+    Object.assign(this, { services, redisKind, files, hosts: [], links: [], primary: 'postgres', failedOver: null, rooms: [] });
   }
 
   // A host: its server, the gates before what is behind it, and the ways there.

@@ -40,11 +40,18 @@ async function troubleFiles(fleet, mode, pause) {
 const kStop = { postgres: 'stop', standby: 'stop-standby' };
 const kStart = { postgres: 'start', standby: 'start-standby' };
 
-async function failOver(fleet, pause) {
+// `lagMs`: how much the standby misses, at least. What is committed from `since` on may go with the old server.
+async function failOver(fleet, pause, lagMs = 0) {
+  const since = Date.now();
+  fleet.failedOver = { since, until: Infinity };
+  await fleet.untilStandbyHasAll();
+  if (lagMs > 0) await fleet.postgres('cut');
+  await sleep(lagMs);
   await fleet.postgres('stop');
   await pause();
   await fleet.postgres('promote');
   fleet.primary = 'standby';
+  fleet.failedOver = { since, until: Date.now() };
 }
 
 // ---- Redis
@@ -162,11 +169,7 @@ export const kTroubles = {
   'PostgreSQL fails over': { of: 'PostgreSQL', once: 'failover', run: (fleet, host, pause) => failOver(fleet, pause) },
   'PostgreSQL fails over to a standby that lacks the last commits': {
     of: 'PostgreSQL', once: 'failover',
-    async run(fleet, host, pause) {
-      await fleet.postgres('cut');
-      await sleep(kLagMs);
-      await failOver(fleet, pause);
-    },
+    run: (fleet, host, pause) => failOver(fleet, pause, kLagMs),
   },
   'Redis is frozen': {
     of: 'Redis', needs: isSingle,
