@@ -42,13 +42,22 @@ def calls_by_command():
 class People:
     """The load tool with its people in; `end` when they are to stop."""
 
-    def __init__(self, bench, servers, members, *flags):
+    def __init__(self, bench, servers, members):
         self.bench, self.server = bench, servers[0]
         at = [word for server in servers for word in ('--at', f'127.0.0.1:{server.port}')]
         self.tool = bench.start_load(self.server, '--hosts', *at, '--connections', 2 * members, '--rooms', ROOMS, '--rate', bench.options.rate,
-                                     '--move-every', 0, '--seconds', 600, *flags, text=subprocess.PIPE, commands=subprocess.PIPE)
+                                     '--move-every', 0, '--seconds', 600, text=subprocess.PIPE, commands=subprocess.PIPE)
+
+    def __enter__(self):
         self._line('ready')
         self.mark('trouble')
+        return self
+
+    def __exit__(self, *_):
+        self.tool.kill()  # where something has failed; else it has ended
+        self.tool.wait()
+        self.tool.stdin.close()
+        self.tool.stdout.close()
 
     def say(self, word):
         self.tool.stdin.write(f'{word}\n')
@@ -74,14 +83,14 @@ class People:
 
 def measure(bench, servers, members):
     """One slice: latencies, and what Redis and each host have counted for a message."""
-    people = People(bench, servers, members)
-    time.sleep(warmup(bench))
-    commands, hosts_before, sent = calls_by_command(), [watch.metrics(server) for server in servers], people.mark('quiet')
-    time.sleep(bench.options.seconds)
-    messages = people.mark('trouble') - sent
-    hosts_after, commands = [watch.metrics(server) for server in servers], calls_by_command() - commands
+    with People(bench, servers, members) as people:
+        time.sleep(warmup(bench))
+        commands, hosts_before, sent = calls_by_command(), [watch.metrics(server) for server in servers], people.mark('quiet')
+        time.sleep(bench.options.seconds)
+        messages = people.mark('trouble') - sent
+        hosts_after, commands = [watch.metrics(server) for server in servers], calls_by_command() - commands
+        result = people.end()
     told = [after[DELIVERED] - before[DELIVERED] for after, before in zip(hosts_after, hosts_before)]
-    result = people.end()
     same, other = (result['quiet'][where] for where in ('sameHost', 'otherHost'))
     return {'same host p50, ms': same['p50Ms'], 'other host p50, ms': other['p50Ms'], 'added, ms': other['p50Ms'] - same['p50Ms'],
             'same host p99, ms': same['p99Ms'], 'other host p99, ms': other['p99Ms'], 'messages/s': result['messagesPerSecond'],
@@ -90,8 +99,7 @@ def measure(bench, servers, members):
 
 def client_calls(bench, servers, members):
     """What hosts ask of Redis for a message, by command and function. Watched apart, since Redis is slower meanwhile."""
-    with tempfile.TemporaryFile('w+') as said:
-        people = People(bench, servers, members)
+    with tempfile.TemporaryFile('w+') as said, People(bench, servers, members) as people:
         monitor = subprocess.Popen(cli('MONITOR'), stdout=said)
         try:
             time.sleep(warmup(bench))
