@@ -9,6 +9,7 @@ import unittest.mock
 import xml.etree.ElementTree
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import hosts  # noqa: E402
 import plots  # noqa: E402
 import report  # noqa: E402
 import scenarios  # noqa: E402
@@ -98,6 +99,14 @@ class Machine(unittest.TestCase):
         with unittest.mock.patch.object(watch, 'machine_memory', return_value=4 * 2**30):
             scenarios.hold(bench, found)
         self.assertEqual(found['notes'], ['Skipped: this machine has 4.0 GiB of memory, and 8 GiB are needed.'])
+
+
+class Hosts(unittest.TestCase):
+    def test_calls_of_clients_are_told_from_what_functions_run(self):
+        said = ['OK\n', '9.5 [0 127.0.0.1:1] "FCALL" "ringline_append" "3" "room:{1}:state"\n', '10.5 [0 127.0.0.1:1] "fcall" "ringline_append" "3"\n',
+                '10.6 [0 lua] "HMGET" "room:{1}:state" "epoch"\n', '10.7 [0 unix:/x] "PING"\n', '10.8 [0 [::1]:9] "FCALL" "ringline_claim" "0"\n',
+                '20.1 [0 127.0.0.1:1] "PING"\n']
+        self.assertEqual(hosts.client_calls_in(said, 10, 20), {'FCALL ringline_append': 1, 'PING': 1, 'FCALL ringline_claim': 1})
 
 
 class Profiles(unittest.TestCase):

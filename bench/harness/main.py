@@ -15,6 +15,7 @@ import tempfile
 import time
 
 import database
+import hosts
 import machine
 import outage
 import report
@@ -26,7 +27,9 @@ scenarios.ALL['database'] = scenarios.Scenario(
     database.database)
 scenarios.ALL['outage'] = scenarios.Scenario(
     'PostgreSQL away for a minute', 'PostgreSQL away while people chat: latency, and when all is stored; likewise with scripts/services', outage.outage)
-OF_A_DATABASE = ('database', 'outage')
+scenarios.ALL['hosts'] = scenarios.Scenario(
+    'Two hosts on one Redis', "the way to members at another host, and what Redis does for a message: scripts/services run postgres redis -- …", hosts.hosts)
+OF_SERVICES = ('database', 'outage', 'hosts')
 CLEAN_EXITS = (0, 1)  # of ringline-load: all well; something was lost or wrong
 
 
@@ -39,7 +42,7 @@ def arguments():
                'Results: build/bench/report.html, report.md and results.json. Bounds are printed beside the figures and not asserted; the exit status is 1\n'
                'if a delivery was lost, came twice or out of order. An interrupted run reports what it has.')
     parser.add_argument('--scenario', default='fanout,pairs,room10k,ack,idle,storm,history,resume,fairness,hold',
-                        help='with commas, or all but database and outage (default: %(default)s)')
+                        help='with commas, or all but database, outage and hosts (default: %(default)s)')
     parser.add_argument('--peers', default='socketio', help='profiles of bench/peers, or paths of others, with commas; empty: none (%(default)s)')
     parser.add_argument('--protocol', default='ringline', choices=['ringline', 'socketio'], help="which of Ringline's doors (%(default)s)")
     parser.add_argument('--compare', nargs=2, metavar=('A', 'B'), help='two ringline binaries in turn instead of peers')
@@ -63,7 +66,7 @@ def arguments():
     options = parser.parse_args()
     if options.quick:
         options.pairs, options.seconds, options.searches, options.step_seconds, options.rate, options.soak_seconds = 1, 1.5, 1, 0.5, 200, 4
-    options.scenario = [name for name in scenarios.ALL if name not in OF_A_DATABASE] if options.scenario == 'all' else [name for name in options.scenario.split(',') if name]
+    options.scenario = [name for name in scenarios.ALL if name not in OF_SERVICES] if options.scenario == 'all' else [name for name in options.scenario.split(',') if name]
     unknown = [name for name in options.scenario if name not in scenarios.ALL]
     if unknown:
         parser.error(f'no scenario {unknown[0]}: there are {", ".join(scenarios.ALL)}')
@@ -125,10 +128,10 @@ class Bench:
             words += ['--server-pid', str(pid)]
         return [*words, *(str(flag) for flag in flags)]
 
-    def start_load(self, server, *flags, text=subprocess.DEVNULL, show=True):
-        """The load tool, running; its JSON is in `.found` when it has ended."""
+    def start_load(self, server, *flags, text=subprocess.DEVNULL, show=True, commands=subprocess.DEVNULL):
+        """The load tool, running; its JSON is in `.found` when it has ended. `text`, `commands`: its standard output and input."""
         file = tempfile.NamedTemporaryFile(suffix='.json')
-        process = subprocess.Popen([*self.command(server, *flags), '--json', file.name], stdout=text, text=True,
+        process = subprocess.Popen([*self.command(server, *flags), '--json', file.name], stdin=commands, stdout=text, text=True,
                                    stderr=None if show and sys.stderr.isatty() else subprocess.DEVNULL)
         process.found = file
         return process

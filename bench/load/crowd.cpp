@@ -39,17 +39,16 @@ int bind_source(loop::Fd socket, std::uint32_t first, std::uint32_t index) {
 
 Crowd::Crowd(const Options& options, loop::Loop& loop, const loop::Address& address, std::uint32_t run)
     : options_(options),
-      loop_(loop),
       address_(address),
+      wires_(loop),
       dialect_(options, run),
       ledger_(run, options.connections, options.room_size),
       room_ids_(options.rooms()) {
   for (std::uint32_t i = 0; i < options.connections; ++i) {
-    clients_.emplace_back(*this, i);
+    clients_.emplace_back(*this, wires_, i);
     to_open_.push_back(i);
   }
   if (options.returning()) joined_at_.resize(options.connections);
-  loop_.add_hook(*this);
 }
 
 // Setting up.
@@ -179,11 +178,6 @@ void Crowd::send_from(std::uint32_t sender, std::int64_t intended_ns) {
   payload_.clear();
   dialect_.send(payload_, room_ids_[marker.room], text_, id, sender, marker.counter);
   client.say_message(payload_, id, intended_ns);
-}
-
-void Crowd::on_turn_end() {
-  for (std::size_t i = 0; i < dirty_.size(); ++i) dirty_[i]->flush();
-  dirty_.clear();
 }
 
 // Receiving.

@@ -15,7 +15,7 @@
 
 namespace ringline::bench {
 
-class Crowd final : public loop::TurnHook {
+class Crowd {
  public:
   Crowd(const Options& options, loop::Loop& loop, const loop::Address& address, std::uint32_t run);
 
@@ -53,16 +53,10 @@ class Crowd final : public loop::TurnHook {
 
   Ledger& ledger() noexcept { return ledger_; }
   const Dialect& dialect() const noexcept { return dialect_; }
-  // Completions handled so far: turns in which it does not move were idle.
-  std::uint64_t activity() const noexcept { return activity_; }
-
-  void on_turn_end() override;  // flushes
-  bool has_unsent() const noexcept { return !dirty_.empty(); }
+  const Wires& wires() const noexcept { return wires_; }
 
  private:
   friend class Client;
-  loop::Ring& ring() noexcept { return loop_.ring(); }
-  void mark_dirty(Client& client) { dirty_.push_back(&client); }
   void on_joined(Client& client, const Said& answer);
   void on_failed(Client& client, std::string why);
   void on_resumed(bool complete);
@@ -74,21 +68,18 @@ class Crowd final : public loop::TurnHook {
   void sample(std::string_view payload);
 
   const Options& options_;
-  loop::Loop& loop_;
   const loop::Address& address_;
+  Wires wires_;
   Dialect dialect_;
   Ledger ledger_;
   std::deque<Client> clients_;
   std::vector<std::string> room_ids_;
   std::deque<std::uint32_t> to_open_;
   std::vector<Place> joined_at_;  // where connections are to come back
-  std::vector<Client*> dirty_;
-  std::string text_;           // scratch
-  std::string payload_;        // scratch
-  std::string joined_pieces_;  // scratch: a cut frame with what follows it
+  std::string text_;              // scratch
+  std::string payload_;           // scratch
   std::string first_failure_;
   std::uint64_t round_ = 0;
-  std::uint64_t activity_ = 0;
   std::uint64_t until_sample_ = 1;
   unsigned setting_up_ = 0;
   unsigned open_ = 0;

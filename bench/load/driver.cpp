@@ -51,13 +51,14 @@ void Driver::turn(std::int64_t due_ns) {
   // Timers tick in milliseconds: what is due within two is polled for, so that no message leaves late.
   const std::int64_t rest_ns = std::min(due_ns - started_ns, kSleepMax);
   // What was said since the last turn leaves at the end of this one: it must not wait for a sleep to end.
-  const bool sleep = !options_.busy_poll && rest_ns > 2 * kMilli && !crowd_.has_unsent();
+  const bool sleep = !options_.busy_poll && rest_ns > 2 * kMilli && !crowd_.wires().has_unsent();
   if (sleep) loop_.timers().arm(wake_, (started_ns + rest_ns) / kMilli - 1);
-  const std::uint64_t activity = crowd_.activity();
+  const std::uint64_t activity = crowd_.wires().activity();
   loop_.turn(sleep);
   const std::int64_t now_ns = base::monotonic_ns();
   // Of a turn that slept only what followed the waking counts.
-  if (crowd_.activity() != activity) busy_ns_ += now_ns - (sleep ? std::max(loop_.now_ns(), started_ns) : started_ns);
+  if (crowd_.wires().activity() != activity)
+    busy_ns_ += now_ns - (sleep ? std::max(loop_.now_ns(), started_ns) : started_ns);
   if (now_ns >= next_progress_ns_) progress(now_ns);
 }
 

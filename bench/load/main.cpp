@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "driver.hpp"
+#include "hosts.hpp"
 #include "modes.hpp"
 #include "options.hpp"
 #include "report.hpp"
@@ -53,5 +54,7 @@ int run(const Options& options) {
 
 int main(int argc, char** argv) {
   const auto options = ringline::bench::parse_options(argc, argv);
-  return options ? ringline::bench::run(*options) : options.error();
+  if (!options) return options.error();
+  return options->mode == ringline::bench::Mode::hosts ? ringline::bench::run_hosts(*options)
+                                                       : ringline::bench::run(*options);
 }

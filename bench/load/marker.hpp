@@ -25,6 +25,7 @@ struct Marker {
 
   // One number for one message: the order of a room is a list of them.
   std::uint64_t key() const noexcept { return std::uint64_t{sender} << 32 | counter; }
+  bool operator==(const Marker&) const = default;
 };
 
 // Appends a text of `size` bytes: marker and filling.

@@ -172,6 +172,8 @@ void run_mode(const Options& options, Driver& driver, Crowd& crowd, const Server
     case Mode::resume:
       resume_all(options, driver, crowd, report);
       break;
+    case Mode::hosts:  // has no crowd: hosts.hpp
+      break;
   }
   if (report.failure.empty()) report.failure = crowd.first_failure();
 }

@@ -1,5 +1,7 @@
 #include "options.hpp"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iterator>
@@ -30,6 +32,8 @@ constexpr const char* kExamples =
     "back\n"
     "  ringline-load --resume --connections 19000                   then stop and start the server when it says so\n"
     "  ringline-load --burst --connections 10000 --room-size 10000  one message to a room of 10,000\n"
+    "  ringline-load --hosts --at 10.0.0.1:3080 --at 10.0.0.2:3080 --connections 8 --seconds 60 --json found.json\n"
+    "                                                               several hosts, which may go and come meanwhile\n"
     "  ringline-load --protocol socketio-peer --port 3000           a Socket.IO server: join(room), send(text) -> "
     "message(text)\n"
     "  ringline-load --profile my.json --port 3000                  any WebSocket server: bench/peers/README.md\n"
@@ -105,6 +109,23 @@ void add_crowd(CLI::App& app, Options& o) {
       ->group("Crowd");
 }
 
+void add_hosts(CLI::App& app, Options& o) {
+  app.add_option("--at", o.addresses, "A host of the service, HOST:PORT; once for each")->group("--hosts");
+  app.add_option("--rooms", o.rooms_of_all, "Rooms, everybody being in each")
+      ->check(CLI::Range(1U, kRoomsOfAllMax))
+      ->capture_default_str()
+      ->group("--hosts");
+  app.add_option("--move-every", o.move_every, "Seconds until somebody moves to another host without need; 0: never")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group("--hosts");
+  app.add_option("--seed", o.seed, "Of who goes where, and sends to which room")
+      ->capture_default_str()
+      ->group("--hosts");
+  app.add_option("--record", o.record, "A file for what was acked and what was seen, to be compared with the database")
+      ->group("--hosts");
+}
+
 void add_run(CLI::App& app, Options& o) {
   const auto positive = CLI::PositiveNumber;
   app.add_option("--rate", o.rate, "Messages a second over all rooms; with --search: where to begin")
@@ -171,6 +192,8 @@ constexpr ModeFlag kModes[] = {
     {Mode::burst, "--burst", "One message at a time, its deliveries taken after the server is done with it"},
     {Mode::storm, "--storm", "All connections once more, Ringline's with their tokens: set-up cost"},
     {Mode::resume, "--resume", "Ringline: all clients of a server that is stopped and started again come back at once"},
+    {Mode::hosts, "--hosts",
+     "Ringline: people at several hosts (--at), who go from one to another while --rate is sent"},
 };
 
 void add_modes(CLI::App& app, bool* chosen) {
@@ -192,6 +215,10 @@ void check(Options& o) {
   if (ours_only && o.protocol != Protocol::ringline)
     throw CLI::ValidationError("--history, --resume and --churn", "need --protocol ringline");
   if (o.mode == Mode::resume && o.senders == 0) o.senders = 1;
+  if (o.mode == Mode::hosts && (o.addresses.empty() || o.protocol != Protocol::ringline))
+    throw CLI::ValidationError("--hosts", "needs --at HOST:PORT for each host, and --protocol ringline");
+  if (o.mode == Mode::hosts && o.seconds > kHostsSecondsMax)
+    throw CLI::ValidationError("--seconds", fmt::format("is at most {} with --hosts", kHostsSecondsMax));
   // Who goes and comes back does not send: what he had said when he went might never have left.
   if (o.churn > 0 && o.senders == 0) o.senders = std::max(1U, o.room_size / 2);
 }
@@ -230,6 +257,8 @@ const char* name_of(Mode mode) noexcept {
       return "storm";
     case Mode::resume:
       return "resume";
+    case Mode::hosts:
+      return "hosts";
   }
   return "";
 }
@@ -242,6 +271,7 @@ std::expected<Options, int> parse_options(int argc, const char* const* argv) {
   add_profile(app, options);
   add_crowd(app, options);
   add_run(app, options);
+  add_hosts(app, options);
   bool chosen[std::size(kModes)] = {};
   add_modes(app, chosen);
   try {

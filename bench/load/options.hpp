@@ -29,11 +29,14 @@ enum class Mode : std::uint8_t {
   burst,    // one message at a time, everybody's deliveries taken only after the server is done with it
   storm,    // all connections once more, with the tokens of the first time
   resume,   // all clients of a server that was stopped come back at once, and each shows that it got what it missed
+  hosts,  // several hosts of one service: people go from one to the other, and what they are told is held against each other
 };
 
 inline constexpr unsigned kConnectionsMax = 19'900;  // a process may have 20,000 descriptors where nothing was set up
 inline constexpr unsigned kSourcesMax = 1U << 16;    // loopback addresses, from the first on
 inline constexpr std::size_t kTextBytesMax = 4000;   // as Ringline allows
+inline constexpr unsigned kRoomsOfAllMax = 100;
+inline constexpr double kHostsSecondsMax = 780;  // and the draining: a guest's token is good for 15 minutes
 
 struct Options {
   std::string host = "127.0.0.1";
@@ -63,6 +66,12 @@ struct Options {
   unsigned missed = 200;   // resume: events of each room; history: messages of each room
   unsigned bursts = 20;    // burst: messages
   double burst_every = 2;  // burst: seconds from one to the next
+
+  std::vector<std::string> addresses;  // hosts: HOST:PORT of each
+  unsigned rooms_of_all = 4;           // hosts: rooms, everybody in each
+  double move_every = 3;               // hosts: seconds until somebody goes to another without need; 0: nobody does
+  std::uint64_t seed = 1;              // hosts: of who goes where and sends to which room
+  std::string record;                  // hosts: path of what was acked and seen; empty: none
 
   std::string join_event = "join";
   std::string send_event = "send";

@@ -191,6 +191,7 @@ void Core::note_bus() {
   metrics.redis_calls = health.counters.calls;
   metrics.redis_failures = health.counters.failures + health.counters.refused;
   metrics.redis_connects = health.counters.connects;
+  metrics.redis_messages = health.counters.messages;
   metrics.redis_away = bus_->is_there() ? 0 : 1;
   metrics.redis_queued = health.queued;
 }

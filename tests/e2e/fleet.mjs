@@ -46,8 +46,9 @@ export class Fleet {
     return fleet;
   }
 
+  // `rooms`: ids of those that are worked in.
   constructor(services, redisKind, files) {
-    Object.assign(this, { services, redisKind, files, hosts: [], links: [], primary: 'postgres' });
+    Object.assign(this, { services, redisKind, files, hosts: [], links: [], primary: 'postgres', failedOver: null, rooms: [] });
   }
 
   // A host: its server, the gates before what is behind it, and the ways there.

@@ -1,6 +1,6 @@
 // Several hosts at work on one Redis, one PostgreSQL and one S3, while all of these and the hosts themselves are troubled. Each round draws its troubles from a
-// seed (hosts_troubles.mjs), and is checked from the clients' side (hosts_people.mjs) and from the database. A new epoch is allowed only in a round where
-// Redis lost something while a host was dead or cut off.
+// seed (hosts_troubles.mjs), and is checked from the clients' side by the load tool (load.mjs) and from the database afterwards (hosts_people.mjs). A new epoch
+// is allowed only in a round where Redis lost something while a host was dead or cut off.
 //
 // RINGLINE_HOSTS_ROUNDS (3; 21 with RINGLINE_LONG=1), RINGLINE_HOSTS_SEED: repeats one. RINGLINE_HOSTS_RATE: messages a second (1000);
 // RINGLINE_HOSTS_SECONDS: how long a trouble lasts (2; 30 with RINGLINE_LONG=1); RINGLINE_HOSTS_TROUBLES: the names of some, between
@@ -10,9 +10,10 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fleet, kFleetMissing, kHasSwift } from './fleet.mjs';
 import { Porter } from './hosts_files.mjs';
-import { People } from './hosts_people.mjs';
+import { audit, compareHosts, reader, untilStored } from './hosts_people.mjs';
+import { draw, kTroubles, mayPart, prepare, reigns } from './hosts_troubles.mjs';
 import { kMayLink } from './links.mjs';
-import { draw, kTroubles, mayPart, prepare } from './hosts_troubles.mjs';
+import { Load } from './load.mjs';
 
 const kLong = process.env.RINGLINE_LONG === '1';
 const kRounds = Number(process.env.RINGLINE_HOSTS_ROUNDS ?? (kLong ? 21 : 3));
@@ -23,6 +24,8 @@ const kGiven = process.env.RINGLINE_HOSTS_TROUBLES?.split(';');
 const kKinds = ['single', 'sentinel', 'cluster'];  // of Redis, by the seed
 const kWindows = 3;       // of trouble, in a round
 const kPeople = 8;
+const kRooms = 4;         // everybody is in each
+const kQuietMs = 1000;    // before the first, for the latencies of quiet times
 const kBetweenMs = 1000;  // two windows
 const kRestMs = 120_000;
 const kNoise = /postgres_not_reached|database is away/;
@@ -37,8 +40,10 @@ function generator(seed) {  // mulberry32
   };
 }
 
-async function trouble(fleet, random, say) {
+async function trouble(fleet, load, random, say) {
   const windows = kGiven ? kGiven.map((name) => [name]) : draw(fleet, random, kWindows);
+  await sleep(kQuietMs);
+  load.say('trouble');  // its traces are there until the end
   for (const names of windows) {
     await sleep(kBetweenMs);
     const pairs = names.map((name) => [kTroubles[name], fleet.hosts[Math.floor(random() * fleet.hosts.length)]]);
@@ -49,27 +54,49 @@ async function trouble(fleet, random, say) {
   return windows;
 }
 
+async function workThrough(fleet, load, random, chance, say) {
+  const token = await reader(fleet, load.rooms);
+  await fleet.untilStandbyHasAll();  // rooms and people go with a server that is lost
+  const porter = new Porter(fleet, token, chance);
+  let over = false;
+  const working = fleet.files ? porter.work(() => over) : Promise.resolve();
+  working.catch(() => {});  // it is waited for below
+  const windows = await trouble(fleet, load, random, say).finally(() => { over = true; });
+  await working;
+  const rested = await load.rest(kRestMs + kBetweenMs);
+  if (rested) await untilStored(fleet, rested, kRestMs);
+  const record = await load.finish();
+  await compareHosts(fleet, load.rooms, token);
+  await porter.check();
+  return { windows, porter, record };
+}
+
+const kCounts = ['sent', 'acked', 'pending', 'duplicates', 'refused', 'skipped', 'events', 'arrivals', 'resumed', 'reloads'];
+const kLatencies = ['answer', 'sameHost', 'otherHost'];
+// What the load tool reports, in one line.
+function told(found) {
+  const of = (latencies) => kLatencies.map((name) => `${name} ${latencies[name].p50Ms.toFixed(1)}/${latencies[name].p99Ms.toFixed(1)}`).join(' ');
+  return `${Math.round(found.messagesPerSecond)} of ${kRate} messages a second; ${kCounts.map((name) => `${name} ${found[name]}`).join(', ')}; ` +
+    `median/p99 ms in quiet times ${of(found.quiet)}, over all ${of(found.all)}; the last who could not come: ${found.lastTrouble || 'nobody'}`;
+}
+
 async function round(fleet, seed, random, say) {
   await prepare(fleet);
-  const chance = generator(~seed);  // of what comes in no order of its own
-  const people = new People({ fleet, count: kPeople, rooms: ['hosts-1', 'hosts-2', 'hosts-3', 'hosts-4'], random: chance });
-  await people.start();
-  await fleet.untilStandbyHasAll();  // rooms and people go with a server that is lost
-  const porter = new Porter(fleet, people.everybody[0].token, chance);
-  let over = false;
-  const working = Promise.all([people.chat(kRate, () => over), fleet.files ? porter.work(() => over) : undefined]);
-  working.catch(() => {});  // it is waited for below
-  const windows = await trouble(fleet, random, say).finally(() => { over = true; });
-  const [perSecond] = await working;
-  await people.rest(kRestMs);
-  await people.compareHosts();
-  await porter.check();
-  await people.stop();
-  const newEpochs = await people.audit();
-  const { counts } = people;
-  say(`seed ${seed}: ${fleet.hosts.length} hosts, Redis ${fleet.redisKind}${fleet.links.length > 0 ? ', in namespaces' : ''}, ${Math.round(perSecond)} messages a second; ${JSON.stringify(counts)}, duplicates 0, ` +
-    `gaps 0, new epochs ${newEpochs}${fleet.files ? `, files ${porter.completed.size} (${porter.refused} times refused)` : ''}`);
-  if (!windows.some(mayPart)) assert.equal(newEpochs, 0, 'a new epoch without cause');
+  const addresses = fleet.hosts.map(({ server }) => new URL(server.url).host);
+  const load = await Load.start({ addresses, people: kPeople, rooms: kRooms, rate: kRate, seed, restMs: kRestMs });
+  try {
+    fleet.rooms = load.rooms;
+    const reign = await reigns(fleet);
+    const { windows, porter, record } = await workThrough(fleet, load, random, generator(~seed), say);
+    const unasked = (await reigns(fleet)) !== reign && !windows.flat().some((name) => kTroubles[name].loses);
+    if (unasked) say('a replica of Redis took over that was not told to');
+    const newEpochs = await audit(fleet, record);
+    say(`seed ${seed}: ${fleet.hosts.length} hosts, Redis ${fleet.redisKind}${fleet.links.length > 0 ? ', in namespaces' : ''}, ${told(record.found)}; ` +
+      `new epochs ${newEpochs}${fleet.files ? `, files ${porter.completed.size} (${porter.refused} times refused)` : ''}`);
+    if (!windows.some((names) => mayPart(names, unasked))) assert.equal(newEpochs, 0, 'a new epoch without cause');
+  } finally {
+    await load.close();
+  }
 }
 
 for (let number = 0; number < kRounds; ++number) {

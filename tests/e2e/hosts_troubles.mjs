@@ -40,11 +40,18 @@ async function troubleFiles(fleet, mode, pause) {
 const kStop = { postgres: 'stop', standby: 'stop-standby' };
 const kStart = { postgres: 'start', standby: 'start-standby' };
 
-async function failOver(fleet, pause) {
+// `lagMs`: how much the standby misses, at least. What is committed from `since` on may go with the old server.
+async function failOver(fleet, pause, lagMs = 0) {
+  const since = Date.now();
+  fleet.failedOver = { since, until: Infinity };
+  await fleet.untilStandbyHasAll();
+  if (lagMs > 0) await fleet.postgres('cut');
+  await sleep(lagMs);
   await fleet.postgres('stop');
   await pause();
   await fleet.postgres('promote');
   fleet.primary = 'standby';
+  fleet.failedOver = { since, until: Date.now() };
 }
 
 // ---- Redis
@@ -71,6 +78,13 @@ async function sentinelsAreWell(fleet) {
   return true;
 }
 export const untilSentinelsAreWell = (fleet) => until(() => sentinelsAreWell(fleet), 'the sentinels are well', kSettleMs);
+
+// What changes where a replica takes over, of itself too: a server that gets no processor for a while counts as gone.
+export async function reigns(fleet) {
+  if (isSingle(fleet)) return '';
+  const master = isSentinel(fleet) ? await mainNow(fleet) : await masterOfPair(fleet);
+  return /^master_replid:(\w+)/m.exec(await fleet.redis('cli', master, 'INFO', 'replication'))[1];
+}
 
 async function clusterIsWell(fleet) {
   for (const node of kNodes) {
@@ -155,11 +169,7 @@ export const kTroubles = {
   'PostgreSQL fails over': { of: 'PostgreSQL', once: 'failover', run: (fleet, host, pause) => failOver(fleet, pause) },
   'PostgreSQL fails over to a standby that lacks the last commits': {
     of: 'PostgreSQL', once: 'failover',
-    async run(fleet, host, pause) {
-      await fleet.postgres('cut');
-      await sleep(kLagMs);
-      await failOver(fleet, pause);
-    },
+    run: (fleet, host, pause) => failOver(fleet, pause, kLagMs),
   },
   'Redis is frozen': {
     of: 'Redis', needs: isSingle,
@@ -195,8 +205,7 @@ export const kTroubles = {
   'slots of a cluster are moved': {
     of: 'Redis', needs: isCluster,
     async run(fleet, host, pause) {
-      const rooms = await fleet.sql('SELECT id FROM rooms ORDER BY id');
-      for (const [id] of rooms) await moveSlot(fleet, Number(await fleet.redis('cli', kNodes[0], 'CLUSTER', 'KEYSLOT', `{${id}}`)));
+      for (const id of fleet.rooms) await moveSlot(fleet, Number(await fleet.redis('cli', kNodes[0], 'CLUSTER', 'KEYSLOT', `{${id}}`)));
       await pause();
       await untilClusterIsWell(fleet);
     },
@@ -267,4 +276,5 @@ export function draw(fleet, random, windows) {
 }
 
 // Whether histories may part: Redis lost something while a host was away that knew it.
-export const mayPart = (names) => names.some((name) => kTroubles[name].loses) && names.some((name) => kTroubles[name].parts);
+// `unasked`: a replica took over that was not told to, whenever that was.
+export const mayPart = (names, unasked) => (unasked || names.some((name) => kTroubles[name].loses)) && names.some((name) => kTroubles[name].parts);

@@ -49,6 +49,7 @@ namespace ringline::base {
   X(redis_calls, "redis_calls_total", "Commands to Redis.")                                          \
   X(redis_failures, "redis_failures_total", "Commands to Redis that were refused or not answered.")  \
   X(redis_connects, "redis_connects_total", "Connections to Redis that became usable.")              \
+  X(redis_messages, "redis_messages_total", "Messages of channels that Redis has delivered here.")   \
   X(mails, "mails_total", "Messages between cores.")                                                 \
   X(turns, "loop_turns_total", "Turns of the loop.")                                                 \
   X(allocations, "allocations_total", "Memory allocations of the cores' threads.")
