@@ -34,6 +34,8 @@ class Abroad {
   // By an event that was made at this host.
   void joined(UserId user, RoomId room, std::uint64_t seq);
   void left(UserId user, RoomId room);
+  // He has read up to there, at this host.
+  void read(const ReadMark& mark);
   // Whether his sends are counted over all hosts now.
   bool counts(UserId user) const;
   base::Task<std::uint32_t> take_send(UserId user);
@@ -43,7 +45,7 @@ class Abroad {
 
  private:
   base::Task<void> share(UserId user, bool tell);
-  base::Task<void> read_memberships(UserId user);
+  base::Task<void> read_notes(UserId user);
 
   Shard::Parts& p_;
   std::vector<UserId> to_say_;

@@ -17,6 +17,7 @@
 #include "ringline/base/result.hpp"
 #include "ringline/base/task.hpp"
 #include "ringline/chat/event.hpp"
+#include "ringline/chat/objects.hpp"
 
 namespace ringline::chat {
 
@@ -81,6 +82,12 @@ struct IngestClaim {
   base::EventId id;          // of the event there; 0: not known
 };
 
+// What was noted of a user lately.
+struct UserNotes {
+  std::vector<std::pair<base::RoomId, bool>> memberships;  // rooms that he joined, or left
+  std::vector<ReadMark> marks;
+};
+
 class BusListener {
  public:
   // An event of a room that is followed, or perhaps not any more. In seq order from each origin's point of view, but with holes and repetitions.
@@ -143,10 +150,11 @@ class Bus {
   // Counts a send of his over all hosts: 0, or how long to wait in ms. `before`: when he sent at this host, wall clock, what was not counted there.
   virtual base::Task<base::Result<std::uint32_t>> take_send(base::UserId user, unsigned limit, std::int64_t window_ms,
                                                             std::vector<std::int64_t> before) = 0;
-  // He joined or left the room: the store may not know it for a while. Kept for limits::kMembershipAge.
+  // He joined or left the room, or has read in it: the store may not know it for a while. Kept for limits::kMembershipAge. A mark below the one that is
+  // kept changes nothing.
   virtual void note_membership(base::UserId user, base::RoomId room, bool joined) = 0;
-  virtual base::Task<base::Result<std::vector<std::pair<base::RoomId, bool>>>> recent_memberships(
-      base::UserId user) = 0;
+  virtual void note_mark(const ReadMark& mark) = 0;
+  virtual base::Task<base::Result<UserNotes>> recent_notes(base::UserId user) = 0;
 };
 
 }  // namespace ringline::chat
