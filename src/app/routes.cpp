@@ -20,6 +20,7 @@ constexpr auto kRoutes = std::to_array<Route>({
     {"GET", "/rooms/{roomId}/members", "list_members", 200, ""},
     {"GET", "/rooms/{roomId}/messages", "get_history", 200, ""},
     {"POST", "/rooms/{roomId}/messages", "send_message", 201, ""},
+    {"PUT", "/rooms/{roomId}/read", "mark_read", 200, ""},
     {"GET", "/users/{userId}", "get_user", 200, ""},
     {"PUT", "/users/me/avatar", "set_avatar", 200, ""},
     {"POST", "/files", "create_upload", 201, "files/"},

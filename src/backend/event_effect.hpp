@@ -45,6 +45,12 @@ struct NothingMore {};
 using EventEffect = std::variant<MessageCreated, EphemeralSend, MemberJoined, MemberLeft, RoleChanged, RoomUpdated,
                                  RoomDeleted, NothingMore>;
 
+// Where the sender of a message is by it in what he has read.
+struct ReadUpTo {
+  std::uint64_t seq = 0;
+  std::uint64_t count = 0;  // messages up to there
+};
+
 // Conflict: the event's own form is not what it should be; the message says what.
 base::Result<EventEffect> effect_of(const chat::Event& event, bool ephemeral, base::json::Reader& json);
 

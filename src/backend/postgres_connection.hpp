@@ -67,6 +67,7 @@ class PostgresConnection final : public Sql {
 
   Task<Result<Rows>> execute(const char* sql, SqlValues values) override;
   Task<Result<void>> ingest(const std::vector<chat::Event>& events, Gaps gaps) override;  // postgres_ingest.cpp
+  Task<Result<void>> set_marks(const std::vector<chat::ReadMark>& marks) override;        // store_marks.cpp
   Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query,
                                         const chat::FileLinks* links) override;  // postgres_search.cpp
   bool may_lag() const noexcept override { return role_ == ServerRole::any; }

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <tuple>
 #include <unordered_map>
@@ -80,6 +81,7 @@ class Ingest {
     auto taken = co_await take_part(0, events_.size());
     if (!taken) co_return taken;
     queue_rooms();
+    queue_marks();
     auto done = co_await c_.flush();
     if (!done) co_return std::unexpected(done.error());
     for (const Refused& refused : refused_) tell(refused);
@@ -218,11 +220,12 @@ class Ingest {
         base::Error{.code = Errc::internal, .message = std::move(what), .field = {}, .sys = kEventsMissing});
   }
 
-  static void advance(const Event& event, RoomState& room) {
+  void advance(const Event& event, RoomState& room) {
     if (event.seq != room.ingested + 1) ++room.new_epochs;  // over what is lost
     room.ingested = event.seq;
     room.updated_ms = std::max(room.updated_ms, event.at_ms);
-    if (event.kind == EventKind::message_created) ++room.message_count;
+    if (event.kind == EventKind::message_created)
+      read_[{event.room, event.actor}] = {.seq = event.seq, .count = ++room.message_count};
   }
 
   // Events from `first` up to `last`. Where something of them is refused it is done in halves, down to the one that it was: that is set aside.
@@ -424,6 +427,15 @@ class Ingest {
          sql_value(words_.messages)});
   }
 
+  void queue_marks() {
+    for (const auto& [reader, read] : read_) marks_.add(reader.first, reader.second, read.seq, read.count);
+    marks_.queue(
+        c_,
+        "UPDATE members m SET read_seq = read.seq, read_count = read.count"
+        " FROM unnest(?1::bigint[], ?2::bigint[], ?3::bigint[], ?4::bigint[]) AS read (room, sender, seq, count)"
+        " WHERE m.room_id = read.room AND m.user_id = read.sender AND m.read_seq < read.seq");
+  }
+
   PostgresConnection& c_;
   const std::vector<Event>& events_;
   Gaps gaps_;
@@ -437,9 +449,11 @@ class Ingest {
   ArrayTable<6> sends_;
   ArrayTable<9> dead_;
   ArrayTable<5> moved_;
-  std::unordered_set<UserId> writers_;  // among what is on its way
-  ArrayColumn wrote_;                   // the same
-  Words words_;                         // for the index of texts
+  ArrayTable<4> marks_;
+  std::map<std::pair<RoomId, UserId>, ReadUpTo> read_;  // who sent has read up to there
+  std::unordered_set<UserId> writers_;                  // among what is on its way
+  ArrayColumn wrote_;                                   // the same
+  Words words_;                                         // for the index of texts
   std::vector<Refused> refused_;
 };
 

@@ -7,6 +7,7 @@
 #include "backend/redis_entry.hpp"
 #include "backend/redis_functions.hpp"
 #include "ringline/base/log.hpp"
+#include "ringline/chat/mark_text.hpp"
 #include "ringline/chat/room_event.hpp"
 
 namespace ringline::backend {
@@ -25,6 +26,7 @@ namespace {
 constexpr std::string_view kGlobal = "global";
 constexpr std::string_view kRoomChannel = "chat:{";
 constexpr std::string_view kUserChannel = "user:{";
+constexpr std::string_view kReadField = ":read";
 constexpr std::size_t kPartBytes = 1024 * 1024;  // put back at once, or one event
 constexpr std::size_t kStoredAtOnce = 256;       // rooms: others wait meanwhile
 
@@ -573,14 +575,32 @@ void RedisBus::note_membership(UserId user, RoomId room, bool joined) {
   scope_.spawn(send(key, {"EXPIRE", key, std::to_string(limits::kMembershipAge / std::chrono::seconds(1))}));
 }
 
-Task<Result<std::vector<std::pair<RoomId, bool>>>> RedisBus::recent_memberships(UserId user) {
+// Beside the memberships, under "ROOM:read".
+void RedisBus::note_mark(const chat::ReadMark& mark) {
+  const std::string key = user_key(mark.user, "rooms");
+  scope_.spawn(send(key, {"FCALL", "ringline_note_mark", "1", key, mark.room.text() + std::string(kReadField),
+                          chat::mark_text(mark), std::to_string(limits::kMembershipAge / std::chrono::seconds(1))}));
+}
+
+Task<Result<chat::UserNotes>> RedisBus::recent_notes(UserId user) {
   const std::string key = user_key(user, "rooms");
   auto reply = co_await call(key, {"HGETALL", key});
   if (!reply) co_return std::unexpected(reply.error());
-  std::vector<std::pair<RoomId, bool>> rooms;
-  for (std::size_t i = 0; i + 1 < reply->size(); i += 2)
-    if (auto room = RoomId::parse((*reply)[i].text())) rooms.emplace_back(*room, (*reply)[i + 1].text() == "1");
-  co_return rooms;
+  chat::UserNotes notes;
+  for (std::size_t i = 0; i + 1 < reply->size(); i += 2) {
+    std::string_view field = (*reply)[i].text();
+    const std::string_view value = (*reply)[i + 1].text();
+    const bool read = field.ends_with(kReadField);
+    if (read) field.remove_suffix(kReadField.size());
+    const auto room = RoomId::parse(field);
+    if (!room) continue;
+    if (!read) {
+      notes.memberships.emplace_back(*room, value == "1");
+    } else if (auto mark = chat::read_mark_text(*room, user, value)) {
+      notes.marks.push_back(*mark);
+    }
+  }
+  co_return notes;
 }
 
 }  // namespace ringline::backend

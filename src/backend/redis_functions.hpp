@@ -6,7 +6,8 @@
 //   room:{ID}:keys   hash    of events in the log: the key of each -> "SEQ:ID"; "@USER" -> the seq of the last change of his membership
 //   user:{ID}:online hash    host -> until when he counts as online there
 //   user:{ID}:sends  zset    when he sent, while he is at several hosts
-//   user:{ID}:rooms  hash    rooms that he joined (1) or left (0) lately: the database may not know it yet
+//   user:{ID}:rooms  hash    rooms that he joined (1) or left (0) lately: the database may not know it yet; and "ROOM:read": "EPOCH SEQ COUNT", how far he has
+//                            read there
 //
 // An entry: "KIND ID EPOCH AT ACTOR SUBJECT CLIENTKEY KEY\n" and the event's body. What is told on chat:{ID} is "E SEQ " and the entry.
 //
@@ -330,6 +331,17 @@ local function send(keys, args)
   return wait
 end
 
+-- KEYS rooms; ARGV field, "EPOCH SEQ COUNT", how long all is kept in s.
+local function note_mark(keys, args)
+  local had_epoch, had_seq = string.match(redis.call('HGET', keys[1], args[1]) or '', '^(%d+) (%d+) ')
+  local epoch, seq = string.match(args[2], '^(%d+) (%d+) ')
+  had_epoch, had_seq, epoch, seq = tonumber(had_epoch or 0), tonumber(had_seq or 0), tonumber(epoch), tonumber(seq)
+  if had_epoch > epoch or (had_epoch == epoch and had_seq >= seq) then return 0 end
+  redis.call('HSET', keys[1], args[1], args[2])
+  redis.call('EXPIRE', keys[1], args[3])
+  return 1
+end
+
 -- Those that free memory, or take next to none, run also where there is none left.
 local function register(name, callback, flags)
   redis.register_function{function_name = 'ringline_' .. name, callback = callback, flags = flags}
@@ -345,6 +357,7 @@ register('hello', hello, {'allow-oom'})
 register('presence', presence, {})
 register('presence_of', presence_of, {'allow-oom'})
 register('send', send, {})
+register('note_mark', note_mark, {})
 )lua";
 
 }  // namespace ringline::backend

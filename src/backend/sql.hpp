@@ -130,6 +130,8 @@ class Sql {
   virtual Task<Result<Rows>> execute(const char* sql, SqlValues values) = 0;
   // As chat::Store::ingest. `events` stay until it is done.
   virtual Task<Result<void>> ingest(const std::vector<chat::Event>& events, Gaps gaps) = 0;
+  // As chat::Store::set_marks.
+  virtual Task<Result<void>> set_marks(const std::vector<chat::ReadMark>& marks) = 0;
   // `links`: for the files in messages.
   virtual Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query, const chat::FileLinks* links) = 0;
   // A replica, which may not have the last of what was committed,

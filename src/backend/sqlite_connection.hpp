@@ -12,6 +12,7 @@ class SqliteConnection final : public Sql {
 
   Task<Result<Rows>> execute(const char* sql, SqlValues values) override;
   Task<Result<void>> ingest(const std::vector<chat::Event>& events, Gaps gaps) override;  // sqlite_ingest.cpp
+  Task<Result<void>> set_marks(const std::vector<chat::ReadMark>& marks) override;        // store_marks.cpp
   Task<Result<chat::SearchPage>> search(const chat::SearchQuery& query,
                                         const chat::FileLinks* links) override;  // sqlite_search.cpp
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -87,7 +88,8 @@ class Ingest {
     if (!taken) return taken;
     room.ingested = event.seq;
     room.updated_ms = std::max(room.updated_ms, event.at_ms);
-    if (event.kind == EventKind::message_created) ++room.message_count;
+    if (event.kind == EventKind::message_created)
+      read_[{event.room, event.actor}] = {.seq = event.seq, .count = ++room.message_count};
     return {};
   }
 
@@ -101,6 +103,12 @@ class Ingest {
       if (done && room.texts > 0)
         done = db_.run("INSERT INTO text_queue (room_id, first_seq, last_seq, messages) VALUES (?1, ?2, ?3, ?4)", id,
                        room.first + 1, room.ingested, room.texts);
+      if (!done) return done;
+    }
+    for (const auto& [reader, read] : read_) {
+      auto done = db_.run(
+          "UPDATE members SET read_seq = ?3, read_count = ?4 WHERE room_id = ?1 AND user_id = ?2 AND read_seq < ?3",
+          reader.first, reader.second, read.seq, read.count);
       if (!done) return done;
     }
     return {};
@@ -235,6 +243,7 @@ class Ingest {
   base::json::Reader json_;
   std::unordered_map<RoomId, RoomState> rooms_;
   std::unordered_set<UserId> writers_;
+  std::map<std::pair<RoomId, UserId>, ReadUpTo> read_;  // who sent has read up to there
 };
 
 }  // namespace

@@ -105,6 +105,16 @@ class StoreClient final : public chat::Store {
     return read<std::uint64_t>([user](Sql& db) { return backend::rooms_made_by(db, user); });
   }
 
+  Task<Result<void>> set_marks(std::vector<chat::ReadMark> marks) override {
+    return write<void>([marks = std::move(marks)](Sql& db) { return db.set_marks(marks); });
+  }
+  Task<Result<std::vector<chat::ReadMark>>> marks_of(UserId user) override {
+    return read<std::vector<chat::ReadMark>>([user](Sql& db) { return backend::marks_of(db, user); });
+  }
+  Task<Result<std::uint64_t>> count_messages(RoomId room, std::uint64_t after, std::uint64_t up_to) override {
+    return read<std::uint64_t>([=](Sql& db) { return backend::count_messages(db, room, after, up_to); });
+  }
+
   Task<Result<void>> ingest(std::vector<Event> events) override {
     auto call = std::allocate_shared<Call<void>>(
         base::Apart<Call<void>>{}, door_,

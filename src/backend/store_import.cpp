@@ -133,10 +133,10 @@ Task<Result<Stand>> stand_of(Sql& db, RoomId room) {
   co_return Stand{.seq = row.number(0), .count = row.number(1), .epoch = row.number(2)};
 }
 
-// Who had read all that was there has read what came now: it is old.
+// Who had read all that was there, or wrote of what came now, has read it: it is old.
 Task<Result<void>> mark_read(Sql& db, RoomId room, const Stand& before, const Stand& now) {
   auto read = co_await db.query(
-      "UPDATE members SET read_seq = ?2, read_count = ?3, delivered_seq = ?2 WHERE room_id = ?1 AND read_count = ?4",
+      "UPDATE members SET read_seq = ?2, read_count = ?3, delivered_seq = ?2 WHERE room_id = ?1 AND read_count >= ?4",
       room, now.seq, now.count, before.count);
   if (!read) co_return std::unexpected(read.error());
   co_return Result<void>();

@@ -60,6 +60,10 @@ Task<Result<chat::RoomPlace>> begin_epoch(Sql& db, RoomId room, std::uint64_t ep
 Task<Result<void>> bump_epochs(Sql& db);
 Task<Result<std::uint64_t>> highest_id(Sql& db);
 
+// ---- Read marks (store_marks.cpp).
+Task<Result<std::vector<chat::ReadMark>>> marks_of(Sql& db, UserId user);
+Task<Result<std::uint64_t>> count_messages(Sql& db, RoomId room, std::uint64_t after, std::uint64_t up_to);
+
 // ---- Messages and events, out (store_messages.cpp). In: sqlite_ingest.cpp, postgres_ingest.cpp.
 // `links`: for the files in messages; null: they come without links.
 Task<Result<chat::HistoryPage>> history(Sql& db, chat::HistoryQuery query, const chat::FileLinks* links);

@@ -6,6 +6,7 @@
 
 #include "chat/parts.hpp"
 #include "ringline/base/clock.hpp"
+#include "ringline/chat/mark_text.hpp"
 
 namespace ringline::chat {
 
@@ -17,6 +18,7 @@ constexpr std::string_view kSessionEnded = "session_ended";
 constexpr std::string_view kProfile = "profile";
 constexpr std::string_view kJoined = "joined";  // "ROOM SEQ"
 constexpr std::string_view kLeft = "left";      // "ROOM"
+constexpr std::string_view kRead = "read";      // "ROOM EPOCH SEQ COUNT"
 
 }  // namespace
 
@@ -30,6 +32,7 @@ void Abroad::on_back() {
   to_say_.clear();
   said_ms_ = p_.now_ms() - kSayAgainMs;
   again_ = true;
+  p_.marks.on_back();
 }
 
 // Told before that is that a session has ended, perhaps.
@@ -92,16 +95,17 @@ base::Task<void> Abroad::share(UserId id, bool tell) {
   if (tell && others && *others > 0) p_.o.bus->tell(id, kMoved, {});
 }
 
-// Rooms that he joined or left at another host while nothing was heard from there.
-base::Task<void> Abroad::read_memberships(UserId id) {
-  auto recent = co_await p_.o.bus->recent_memberships(id);
+// What he joined, left or read at another host while nothing was heard from there.
+base::Task<void> Abroad::read_notes(UserId id) {
+  auto recent = co_await p_.o.bus->recent_notes(id);
   if (!recent || !p_.people.find(id)) co_return;
-  for (auto [room, is_in] : *recent) {
+  for (auto [room, is_in] : recent->memberships) {
     const auto& rooms = p_.people.find(id)->rooms;
     const bool known = std::ranges::find(rooms, room, &HomeUser::InRoom::id) != rooms.end();
     if (is_in && !known) p_.people.joined(id, room, 1);
     if (!is_in) p_.people.left(id, room);
   }
+  co_await p_.marks.catch_up(id, std::move(recent->marks));
 }
 
 void Abroad::session_ended(UserId user, SessionId session) {
@@ -123,6 +127,11 @@ void Abroad::joined(UserId user, RoomId room, std::uint64_t seq) {
 void Abroad::left(UserId user, RoomId room) {
   p_.o.bus->note_membership(user, room, false);
   p_.o.bus->tell(user, kLeft, room.text());
+}
+
+void Abroad::read(const ReadMark& mark) {
+  p_.o.bus->note_mark(mark);
+  p_.o.bus->tell(mark.user, kRead, mark.room.text() + " " + mark_text(mark));
 }
 
 bool Abroad::counts(UserId id) const {
@@ -148,9 +157,8 @@ base::Task<std::uint32_t> Abroad::take_send(UserId id) {
 }
 
 void Abroad::on_user(UserId id, std::string_view what, std::string_view body) {
-  if (!p_.people.find(id)) return;
   if (what == kMoved) {
-    p_.o.scope.spawn(share(id, false));
+    if (p_.people.find(id)) p_.o.scope.spawn(share(id, false));
   } else if (what == kSessionEnded) {
     if (auto session = SessionId::parse(body)) p_.people.end_session_here(id, *session);
   } else if (what == kProfile) {
@@ -164,6 +172,11 @@ void Abroad::on_user(UserId id, std::string_view what, std::string_view body) {
     std::uint64_t seq = 0;
     if (space != std::string_view::npos) std::from_chars(body.data() + space + 1, body.data() + body.size(), seq);
     if (room && seq != 0) p_.people.joined(id, *room, seq);
+  } else if (what == kRead) {
+    const auto space = std::min(body.find(' '), body.size());
+    const auto room = RoomId::parse(body.substr(0, space));
+    auto mark = room ? read_mark_text(*room, id, body.substr(std::min(space + 1, body.size()))) : std::nullopt;
+    if (mark) p_.marks.heard(*mark);
   }
 }
 
@@ -181,7 +194,7 @@ void Abroad::on_tick(std::int64_t now_ms) {
     to_say_.pop_back();
     if (!p_.people.find(id)) continue;
     p_.o.scope.spawn(share(id, again_));
-    if (again_) p_.o.scope.spawn(read_memberships(id));
+    if (again_) p_.o.scope.spawn(read_notes(id));
   }
   if (to_say_.empty()) again_ = false;
 }

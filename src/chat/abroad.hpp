@@ -37,6 +37,8 @@ class Abroad {
   // By an event that was made at this host.
   void joined(UserId user, RoomId room, std::uint64_t seq);
   void left(UserId user, RoomId room);
+  // He has read up to there, at this host.
+  void read(const ReadMark& mark);
   // Whether his sends are counted over all hosts now.
   bool counts(UserId user) const;
   base::Task<std::uint32_t> take_send(UserId user);
@@ -46,7 +48,7 @@ class Abroad {
 
  private:
   base::Task<void> share(UserId user, bool tell);
-  base::Task<void> read_memberships(UserId user);
+  base::Task<void> read_notes(UserId user);
   base::Task<void> check_sessions(std::vector<UserId> users);
   void check_some();
 

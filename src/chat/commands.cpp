@@ -27,6 +27,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"list_files", &list_files, Place::here, Access::anybody, Rate::none, false, "roomId?, cursor?, limit?"},
     {"list_members", &list_members, Place::room_home, Access::member, Rate::none, false, "roomId, cursor?, limit?"},
     {"list_rooms", &list_rooms, Place::here, Access::anybody, Rate::none, false, "cursor?, limit?"},
+    {"mark_read", &mark_read, Place::room_home, Access::member, Rate::none, false, "roomId, seq"},
     {"ping", &ping, Place::here, Access::anybody, Rate::none, true, ""},
     {"refresh_token", &refresh_token, Place::here, Access::anybody, Rate::none, true, "token"},
     {"resume", &resume, Place::here, Access::anybody, Rate::none, true, "rooms"},

@@ -18,6 +18,7 @@ void list_members(Parts& p, Call& call);
 // commands_messages.cpp
 void send_message(Parts& p, Call& call);
 void get_history(Parts& p, Call& call);
+void mark_read(Parts& p, Call& call);
 void start_typing(Parts& p, Call& call);
 void stop_typing(Parts& p, Call& call);
 // commands_files.cpp

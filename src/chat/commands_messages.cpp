@@ -1,4 +1,4 @@
-// Messages: sending, history, typing. All run at the room's home.
+// Messages: sending, history, marks, typing. All run at the room's home.
 #include <algorithm>
 #include <ranges>
 
@@ -422,6 +422,38 @@ void get_history(Parts& p, Call& call) {
   auto query = read_query(*call.data, call.room->room.id);
   if (!query) return answer(p, call.to, query.error());
   p.o.scope.spawn(answer_history(p, *query, call.to));
+}
+
+namespace {
+
+// What lies before the tail is counted by the store.
+Task<void> mark_after_store(Parts& p, RoomId id, UserId user, std::uint64_t seq, ReplyTo to) {
+  auto count = co_await p.marks.count(id, user, seq);
+  if (!count) {
+    answer(p, to, count.error());
+    co_return;
+  }
+  HomeRoom* room = p.rooms.find(id);
+  if (HomeMember* member = room ? room->find(user) : nullptr) p.marks.move(*room, *member, seq, *count);
+  answer(p, to, "{}");
+}
+
+}  // namespace
+
+void mark_read(Parts& p, Call& call) {
+  HomeRoom& room = *call.room;
+  const auto seq = find_integer(*call.data, "seq");
+  if (!seq || *seq < 0 || static_cast<std::uint64_t>(*seq) > room.room.last_seq)
+    return answer(p, call.to, base::fail_field("seq", "must be a seq that the room has").error());
+  const auto up_to = static_cast<std::uint64_t>(*seq);
+  HomeMember& member = *room.find(call.actor->id);
+  if (up_to <= member.member.read_seq) return answer(p, call.to, "{}");
+  if (!p.marks.may_move())
+    return answer(p, call.to, base::fail_later(Errc::unavailable, 1000, "the store is away; try again").error());
+  const auto count = Marks::count_in_tail(room, member.member, up_to);
+  if (!count) return p.o.scope.spawn(mark_after_store(p, room.id(), member.id(), up_to, call.to));
+  p.marks.move(room, member, up_to, *count);
+  answer(p, call.to, "{}");
 }
 
 void start_typing(Parts& p, Call& call) {

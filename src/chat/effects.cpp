@@ -42,6 +42,7 @@ UserId add_member(Parts& p, HomeRoom& room, const Event& event, const UserCard& 
   member.member.role = joined->role;
   member.member.read_seq = event.seq;
   member.member.read_count = room.room.message_count;
+  p.marks.apply(room, member);
   p.member_lists.changed(room.id(), user);
   if (!room.streamed) {
     tell_home(p, room, user);

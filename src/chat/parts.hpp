@@ -14,6 +14,7 @@
 #include "chat/file_purge.hpp"
 #include "chat/guest_purge.hpp"
 #include "chat/ingest.hpp"
+#include "chat/marks.hpp"
 #include "chat/member_lists.hpp"
 #include "chat/missed.hpp"
 #include "chat/people.hpp"
@@ -71,6 +72,7 @@ struct Shard::Parts {
   Missed missed;
   Recovery recovery;
   MemberLists member_lists;
+  Marks marks;
   Rooms rooms;
   Sequencer sequencer;
   Streams streams;

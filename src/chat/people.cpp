@@ -68,6 +68,7 @@ void People::with(UserId id, Waiting then) {
 base::Task<void> People::load(UserId id) {
   using Changes = std::vector<std::pair<RoomId, bool>>;
   changed_while_loading_[id].clear();
+  p_.abroad.loaded(id);  // what is told from now on is heard
   Changes changes;
   for (unsigned core = 0; core < p_.o.cores; ++core) {
     auto asking = ask<Changes>(
@@ -86,8 +87,11 @@ base::Task<void> People::load(UserId id) {
     co_return;
   }
   if (p_.abroad.on()) {
-    auto recent = co_await p_.o.bus->recent_memberships(id);
-    if (recent) changes.insert(changes.end(), recent->begin(), recent->end());
+    auto recent = co_await p_.o.bus->recent_notes(id);
+    if (recent) changes.insert(changes.end(), recent->memberships.begin(), recent->memberships.end());
+    std::vector<ReadMark> noted;
+    if (recent) noted = std::move(recent->marks);
+    co_await p_.marks.catch_up(id, std::move(noted));
   }
   introduce(account->user, SessionId{});
   HomeUser& user = *find(id);
@@ -103,6 +107,7 @@ base::Task<void> People::load(UserId id) {
 }
 
 void People::finish_load(UserId id, base::Result<HomeUser*> user) {
+  if (!find(id)) p_.abroad.unloaded(id);
   changed_while_loading_.erase(id);
   std::vector<Waiting> waiting = std::move(loading_[id]);
   loading_.erase(id);

@@ -40,8 +40,9 @@ std::string room_json(Parts& p, const HomeRoom& room, UserId user) {
     write_room(out, room.room, room.members.size(), room.last_message.view(), nullptr);
   } else {
     const Member& member = found->member;
-    MemberView view{.role = member.role, .last_read_seq = member.read_seq, .last_delivered_seq = member.delivered_seq};
-    view.unread = room.room.message_count - std::min(member.read_count, room.room.message_count);
+    MemberView view{.role = member.role, .last_delivered_seq = member.delivered_seq};
+    view.last_read_seq = std::min(member.read_seq, room.room.last_seq);  // of another host it may be ahead
+    view.unread = unread_of(room, member);
     write_room(out, room.room, room.members.size(), room.last_message.view(), &view);
   }
   (void)p;
@@ -113,6 +114,7 @@ void Rooms::fill(HomeRoom& room, StoredRoom stored) {
     room.last_message = {base::Blob::copy_of(out.view()), 0, static_cast<std::uint32_t>(out.view().size())};
     room.last_message_seq = stored.last_message->seq;
   }
+  p_.marks.apply(room);
 }
 
 void Rooms::replace(HomeRoom& room, StoredRoom stored) {

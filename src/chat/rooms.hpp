@@ -51,8 +51,9 @@ struct PassingState;
 struct HomeMember {
   [[no_unique_address]] Member member;
   UserId id() const noexcept { return member.user; }
-  std::uint32_t online : 31 = 0;    // sessions that listen
-  std::uint32_t elsewhere : 1 = 0;  // he is at another host
+  std::uint32_t online : 30 = 0;     // sessions that listen
+  std::uint32_t elsewhere : 1 = 0;   // he is at another host
+  std::uint32_t unread_due : 1 = 0;  // his unread count changed and is to be told: see Marks
   bool is_here() const noexcept { return online > 0 || elsewhere; }
   UserCard user;
 };

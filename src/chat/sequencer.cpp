@@ -139,6 +139,7 @@ void Sequencer::commit(Pending& pending, std::int64_t now_ns) {
   if (event.kind == EventKind::message_created) {
     ++room.room.message_count;
     ++p_.o.metrics.messages;
+    if (HomeMember* sender = room.find(event.actor)) p_.marks.sent(room, *sender);
     room.last_message = {event.body, pending.entry.message_at, pending.entry.message_size};
     room.last_message_seq = event.seq;
     if (maker.asks()) p_.o.metrics.ack_seconds.record(now_ns - maker.arrived_ns);

@@ -25,6 +25,7 @@ Shard::Parts::Parts(Shard& owner, ShardOptions options)
       delivery(*this),
       missed(*this),
       recovery(*this),
+      marks(*this),
       rooms(*this),
       sequencer(*this),
       streams(*this),
@@ -69,6 +70,7 @@ void Shard::drained(Session& session) {
   if (session.state != Session::State::ready) return;
   parts_->delivery.feed(session);
   parts_->missed.tell(session);
+  parts_->marks.tell_held(session);
 }
 
 namespace {
@@ -190,6 +192,7 @@ void Shard::on_tick(std::int64_t now_ms) {
   p.streams.on_tick(now_ms);
   p.rooms.on_tick(now_ms);
   p.member_lists.on_tick(now_ms);
+  p.marks.on_tick(now_ms);
   p.people.on_tick(now_ms);
   p.abroad.on_tick(now_ms);
   p.guest_purge.on_tick(now_ms);
@@ -217,7 +220,8 @@ void Shard::rest() noexcept {
 
 bool Shard::all_stored() {
   parts_->ingest.pump(true);
-  return parts_->ingest.idle() && parts_->sequencer.idle();
+  const bool marked = parts_->marks.all_written();
+  return marked && parts_->ingest.idle() && parts_->sequencer.idle();
 }
 
 }  // namespace ringline::chat

@@ -160,6 +160,7 @@ void refuse(Parts& p, ConnectionId connection, const ReplyTag& tag, const Error&
   Session* session = p.o.around.find(connection);
   if (!session || session->state != Session::State::signing_in) return;
   session->state = Session::State::fresh;
+  p.marks.forget(connection);
   session->out.refused(tag, error, close);
 }
 
@@ -237,6 +238,7 @@ Task<void> sign_in(Parts& p, ConnectionId connection, Wire wire, std::string add
   }
   session->out.signed_in(tag);
   send_ready(p, *session, subscriptions, *entrance);
+  p.marks.tell_held(*session);
   for (const Subscription& subscription : subscriptions) p.delivery.tell_anew(*session, subscription);
   // A room that he joined by another connection while this one was signing in.
   p.on(p.home(user), [user, connection](Parts& there) { there.people.hear_all(user, connection); });
@@ -259,6 +261,7 @@ void Shard::disconnected(Session& session) {
   Parts& p = *parts_;
   bool was_ready = session.state == Session::State::ready;
   session.state = Session::State::gone;
+  p.marks.forget(session.id);
   if (!was_ready) return;
   --p.o.metrics.sessions;
   std::erase(p.stats_watchers, session.id);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { io } from 'socket.io-client';
-import { Client, get, post } from './client.mjs';
+import { Client, get, post, put } from './client.mjs';
 import { startServer } from './server.mjs';
 
 let server;
@@ -220,6 +220,66 @@ test('every connection of a user hears a room that one of them joins', async () 
   const { room } = await one.command('join', { room: name('both') });
   await one.command('send_message', { roomId: room.id, text: 'to my other device' });
   await two.event('message_created', (data) => data.message.text === 'to my other device');
+});
+
+// One of the user, on each of the two cores.
+async function onBothCores(client) {
+  const tries = [];
+  for (let i = 0; i < 64; ++i) {
+    const other = await Client.connect(url, { token: client.ready.tokens.accessToken });
+    if (other.core !== client.core) {
+      await Promise.all(tries.map((one) => one.close()));
+      return [client, other];
+    }
+    tries.push(other);
+    if (tries.length === 8) await Promise.all(tries.splice(0).map((one) => one.close()));
+  }
+  throw new Error('all connections came to one core');
+}
+
+test('what one has not read is counted the same on both cores, and past a restart', async () => {
+  const { ann, bob, roomId } = await pair();
+  const [one, two] = await onBothCores(bob);
+  const token = bob.ready.tokens.accessToken;
+  const seen = async (client) => {
+    const { room } = await client.command('get_room', { roomId });
+    return [room.lastReadSeq, room.unread];
+  };
+  const seqs = [];
+  for (let i = 0; i < 5; ++i) seqs.push((await ann.command('send_message', { roomId, text: `${i}` })).message.seq);
+  for (const client of [one, two]) assert.equal((await seen(client))[1], 5);
+  assert.deepEqual(await one.command('mark_read', { roomId, seq: seqs[1] }), {});
+  for (const client of [one, two]) {
+    assert.deepEqual(await client.event('unread_changed'), { roomId, unread: 3, mentions: 0 });
+    assert.deepEqual(await seen(client), [seqs[1], 3]);
+  }
+  assert.deepEqual(await two.command('mark_read', { roomId, seq: seqs[0] }), {}, 'it only moves forward');
+  assert.deepEqual(await put(url, `/api/v1/rooms/${roomId}/read`, { seq: seqs[2] }, token), { status: 200, body: {} });
+  for (const client of [one, two]) {
+    await client.event('unread_changed', ({ unread }) => unread === 2);
+    assert.deepEqual(await seen(client), [seqs[2], 2]);
+  }
+  const wrong = await put(url, `/api/v1/rooms/${roomId}/read`, { seq: seqs[4] + 1 }, token);
+  assert.equal(wrong.status, 400);
+  assert.ok(wrong.body.fields.seq);
+  assert.equal((await one.ask('mark_read', { roomId })).error.code, 'invalid');
+  const stranger = await Client.connect(url, { name: name('eve') });
+  assert.equal((await stranger.ask('mark_read', { roomId, seq: 1 })).error.code, 'forbidden');
+
+  const own = (await two.command('send_message', { roomId, text: 'mine' })).message.seq;
+  for (const client of [one, two]) {
+    await client.event('unread_changed', ({ unread }) => unread === 0);
+    assert.deepEqual(await seen(client), [own, 0]);
+    assert.deepEqual(client.events.filter(({ event }) => event === 'unread_changed').map(({ data }) => data.unread), [3, 2, 0]);
+  }
+  assert.ok(!ann.events.some(({ event }) => event === 'unread_changed'));
+  const last = (await ann.command('send_message', { roomId, text: 'one more' })).message.seq;
+  await ann.command('send_message', { roomId, text: 'and another' });
+  await one.command('mark_read', { roomId, seq: last });
+  await server.restart();
+  const back = await Client.connect(url, { token });
+  const { lastReadSeq, unread } = back.ready.rooms.find(({ id }) => id === roomId);
+  assert.deepEqual([lastReadSeq, unread], [last, 1]);
 });
 
 test('typing starts, ends, and ends by itself', async () => {

@@ -74,6 +74,9 @@ export class Client {
     return answer.data;
   }
 
+  // Of its host: whose socket it is (base/ids.hpp).
+  get core() { return Number((BigInt(this.connectData.connectionId) >> 8n) & 63n); }
+
   // The next (or an already seen) event that matches.
   event(name, where = () => true, ms = 5000) {
     const match = (frame) => frame.event === name && where(frame.data);
@@ -102,6 +105,12 @@ export async function post(url, path, body, token, headers = {}) {
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   return { status: response.status, headers: response.headers, body: response.status === 204 ? null : await response.json() };
+}
+
+export async function put(url, path, body, token) {
+  const response = await fetch(url + path, {
+    method: 'PUT', headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` }, body: JSON.stringify(body) });
+  return { status: response.status, body: await response.json() };
 }
 
 export async function get(url, path, token, headers = {}) {

@@ -92,6 +92,54 @@ test('he is online as long as he is at any host', kSkip, async () => {
   for (const one of [bob, carl]) await told(one, 'online');
 });
 
+test('what he reads at one host he has read at each', kSkip, async () => {
+  const ann = await person(0), bob = await person(0);
+  const carl = await person(1);  // the room is in memory at the other host whether bob is there or not
+  const roomId = await join(name('room'), ann, bob, carl);
+  const seqs = [];
+  const say = async (who, text) => seqs.push((await who.command('send_message', { roomId, text })).message.seq);
+  const shown = ({ lastReadSeq, unread }) => [lastReadSeq, unread];
+  const seen = async (client) => shown((await client.command('get_room', { roomId })).room);
+  const atSignIn = async (host) => {
+    const client = await person(host, tokenOf(bob));
+    const found = shown(client.ready.rooms.find(({ id }) => id === roomId));
+    await client.close();
+    return found;
+  };
+  const told = (client, count) => client.event('unread_changed', (data) => data.roomId === roomId && data.unread === count);
+
+  for (let i = 0; i < 4; ++i) await say(ann, `${i}`);
+  for (const one of [bob, carl]) await one.event('message_created', ({ message }) => message.text === '3');
+  await bob.command('mark_read', { roomId, seq: seqs[0] });
+  const bobs = [bob, await person(1, tokenOf(bob))];  // where he never was
+  assert.deepEqual(shown(bobs[1].ready.rooms[0]), [seqs[0], 3]);
+  await bobs[0].command('mark_read', { roomId, seq: seqs[1] });
+  for (const one of bobs) await told(one, 2);
+  await bobs[1].command('mark_read', { roomId, seq: seqs[2] });
+  for (const one of bobs) {
+    await told(one, 1);
+    assert.deepEqual(await seen(one), [seqs[2], 1]);
+  }
+  await say(bobs[1], 'mine');  // he has read what was before it
+  for (const one of bobs) {
+    await told(one, 0);
+    assert.deepEqual(await seen(one), [seqs[4], 0]);
+  }
+
+  await bobs[1].close();
+  await say(ann, 'while he is at one host');
+  await say(ann, 'and again');
+  await carl.event('message_created', ({ message }) => message.text === 'and again');
+  await bob.command('mark_read', { roomId, seq: seqs[5] });
+  assert.deepEqual(await atSignIn(1), [seqs[5], 1], 'right after, where he was');
+
+  await bob.command('mark_read', { roomId, seq: seqs[6] });
+  await fleet.hosts[1].server.restart();
+  assert.deepEqual(await atSignIn(1), [seqs[6], 0], 'at a host that was started anew');
+  await fleet.hosts[0].server.restart();
+  assert.deepEqual(await atSignIn(0), [seqs[6], 0]);
+});
+
 test('what he has not read is the same wherever he looks; who types is seen at each host', kSkip, async () => {
   const ann = await person(0), bob = await person(1);
   const roomId = await join(name('room'), ann, bob);

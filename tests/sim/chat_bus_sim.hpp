@@ -77,6 +77,7 @@ class BusServer {
   void tell(UserId user, const std::string& what, const std::string& body, unsigned from);
   std::map<UserId, std::set<unsigned>> online;  // at which hosts
   std::map<UserId, std::map<RoomId, bool>> memberships;
+  std::map<UserId, std::map<RoomId, ReadMark>> marks;
   std::map<UserId, std::vector<std::int64_t>> sends;
   // A host that died is not waited for any more.
   void give_up(unsigned host);
@@ -314,10 +315,18 @@ class BusSim final : public Bus {
   void note_membership(UserId user, RoomId room, bool joined) override {
     later([this, user, room, joined] { server_.memberships[user][room] = joined; });
   }
-  Task<Result<std::vector<std::pair<RoomId, bool>>>> recent_memberships(UserId user) override {
-    return run<std::vector<std::pair<RoomId, bool>>>([this, user]() -> Result<std::vector<std::pair<RoomId, bool>>> {
+  void note_mark(const ReadMark& mark) override {
+    later([this, mark] {
+      ReadMark& kept = server_.marks[mark.user][mark.room];
+      if (!kept.room || std::pair(kept.epoch, kept.seq) < std::pair(mark.epoch, mark.seq)) kept = mark;
+    });
+  }
+  Task<Result<UserNotes>> recent_notes(UserId user) override {
+    return run<UserNotes>([this, user]() -> Result<UserNotes> {
       const auto& kept = server_.memberships[user];
-      return std::vector<std::pair<RoomId, bool>>(kept.begin(), kept.end());
+      UserNotes notes{.memberships = {kept.begin(), kept.end()}, .marks = {}};
+      for (const auto& [room, mark] : server_.marks[user]) notes.marks.push_back(mark);
+      return notes;
     });
   }
   void have_put_back() override {

@@ -200,6 +200,15 @@ void Clients::read_history(Connection& connection) {
           R"({"roomId":")" + room->text() + R"(","limit":)" + std::string(kLimits[world_.draw(kLimits.size())]) + "}");
 }
 
+// The store sees to it that what is counted up to there is right.
+void Clients::mark_read(Connection& connection) {
+  const auto room = any_room();
+  const auto seen = room ? connection.device.points.find(*room) : connection.device.points.end();
+  if (seen == connection.device.points.end()) return;
+  command(connection, "mark_read", {.what = Asked::mark, .room = *room, .key = {}, .text = {}},
+          R"({"roomId":")" + room->text() + R"(","seq":)" + std::to_string(1 + world_.draw(seen->second)) + "}");
+}
+
 void Clients::set_slow(Connection& connection, bool slow) {
   connection.slow = slow;
   if (slow || !connection.full) return;
@@ -222,6 +231,9 @@ void Clients::on_reply(Connection& connection, const Request& request, bool ok, 
       return on_sent(connection, request, ok, *body);
     case Asked::history:
       if (ok) on_history(connection, request, *body);
+      return;
+    case Asked::mark:
+      if (find_string(*body, "code") == "invalid") fail(connection, "a mark was refused: " + std::string(text));
       return;
   }
 }

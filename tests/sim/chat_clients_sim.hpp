@@ -23,7 +23,7 @@ using base::json::find_string;
 
 class Clients;
 
-enum class Asked : std::uint8_t { join, leave, create, send, history };
+enum class Asked : std::uint8_t { join, leave, create, send, history, mark };
 
 struct Request {
   Asked what = Asked::send;
@@ -134,6 +134,8 @@ class Clients {
         return send_again(connection);
       case 8:
         return send_acked_again(connection);
+      case 9:
+        return mark_read(connection);
       default:
         return send_new(connection);
     }
@@ -219,6 +221,7 @@ class Clients {
   void send_new(Connection& connection);
   void send_again(Connection& connection);
   void send_acked_again(Connection& connection);
+  void mark_read(Connection& connection);
   void read_history(Connection& connection);
   void set_slow(Connection& connection, bool slow);
 

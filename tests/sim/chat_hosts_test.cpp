@@ -103,6 +103,7 @@ struct Person final : Outlet {
   std::map<std::uint64_t, std::string> requests;
   std::map<RoomId, Point> points;  // what it has of each room that it is in
   std::set<RoomId> in;
+  std::map<RoomId, std::uint64_t> unread;  // as he was told last
   unsigned joins_wanted = 0;
 };
 
@@ -131,6 +132,7 @@ class Round {
     if (wrong_.empty() && plan_.holds) check_held();
     if (wrong_.empty()) come_to_rest();
     if (wrong_.empty()) check();
+    for (unsigned host = 0; host < kHosts && wrong_.empty(); ++host) check_marks(host);
     return wrong_;
   }
 
@@ -140,6 +142,7 @@ class Round {
 
   void on_reply(Person& person, std::string key, bool ok, std::string_view body);
   void on_ready(Person& person, std::string_view body);
+  void on_unread(Person& person, std::string_view body);
   void on_event(Person& person, std::string_view name, std::string_view body);
 
  private:
@@ -331,14 +334,14 @@ class Round {
         if (world_.chance(20)) return leave(person);
         return send_again(person);
       case 3:
-        return send_again(person);
+        return world_.chance(50) ? mark_read(person) : send_again(person);
       default:
         return send_new(person);
     }
   }
 
-  void connect(Person& person) {
-    const unsigned host = static_cast<unsigned>(world_.draw(kHosts));
+  void connect(Person& person) { connect(person, static_cast<unsigned>(world_.draw(kHosts))); }
+  void connect(Person& person, unsigned host) {
     if (!slots_[host].host) return;
     const unsigned core = static_cast<unsigned>(world_.draw(kCores));
     const base::ConnectionId id{++last_connection_ << (base::kHostBits + base::kCoreBits + base::kCounterBits) |
@@ -386,6 +389,12 @@ class Round {
     person.points.erase(room);
     left_.insert({person.id, room});
     command(person, "leave_room", {}, R"({"roomId":")" + room.text() + "\"}");
+  }
+  void mark_read(Person& person) {
+    if (person.in.empty()) return;
+    const RoomId room = *std::next(person.in.begin(), static_cast<std::ptrdiff_t>(world_.draw(person.in.size())));
+    const std::uint64_t seq = person.points[room].seq - world_.draw(1 + person.points[room].seq / 2);
+    command(person, "mark_read", {}, R"({"roomId":")" + room.text() + R"(","seq":)" + std::to_string(seq) + "}");
   }
   void send(Person& person, const std::string& key, Person::Send& send) {
     send.in_flight = true;
@@ -478,6 +487,27 @@ class Round {
       if (count != 1 && !key.empty()) fail(key + " is there " + std::to_string(count) + " times");
   }
 
+  // Who comes to this host now is told of each room what the database says.
+  void check_marks(unsigned host) {
+    for (auto& person : people_) {
+      drop(*person);
+      person->unread.clear();
+      connect(*person, host);
+    }
+    std::vector<loop::Loop*> all = loops();
+    const std::int64_t until = world_.now_ns() + 2'000'000'000;
+    world_.run_until(all, [&] { return !wrong_.empty() || world_.now_ns() > until; });
+    for (auto& person : people_)
+      for (const auto& [id, unread] : person->unread) {
+        const RoomRow& row = db_.rooms.at(id);
+        const auto member = row.members.find(person->id);
+        if (member != row.members.end() && unread != row.room.message_count - member->second.read_count)
+          fail(person->name + " at host " + std::to_string(host) + ", room " + id.text() + ": " +
+               std::to_string(unread) + " unread; in the database he has read " +
+               std::to_string(member->second.read_count) + " of " + std::to_string(row.room.message_count));
+      }
+  }
+
   Plan plan_;
   Totals& totals_;
   sim::World world_;
@@ -525,6 +555,7 @@ void Person::reply(const ReplyTag& tag, std::string_view, bool ok, std::string_v
 
 void Person::send_event(std::string_view event, std::string_view body) {
   if (event == "ready") round.on_ready(*this, body);
+  if (event == "unread_changed") round.on_unread(*this, body);
 }
 
 bool Person::send_shared(const base::ChunkRef& chunk, std::uint32_t from, std::uint32_t to) {
@@ -548,6 +579,7 @@ void Round::on_ready(Person& person, std::string_view text) {
   for (const Value& room : find(*body, "rooms")->GetArray()) {
     const RoomId id = id_of<base::RoomTag>(room, "id");
     there.insert(id);
+    person.unread[id] = number_of(room, "unread");
     Person::Point& point = person.points[id];
     // A room without a point, or one of another epoch, is read anew: what comes is what follows.
     if (point.epoch != number_of(room, "epoch") || point.seq > number_of(room, "lastSeq"))
@@ -555,6 +587,12 @@ void Round::on_ready(Person& person, std::string_view text) {
   }
   std::erase_if(person.points, [&](const auto& point) { return !there.contains(point.first); });
   person.in = there;
+}
+
+void Round::on_unread(Person& person, std::string_view text) {
+  const Value* body = answers_.parse(text);
+  ASSERT(body != nullptr);
+  person.unread[id_of<base::RoomTag>(*body, "roomId")] = number_of(*body, "unread");
 }
 
 void Round::on_reply(Person& person, std::string key, bool ok, std::string_view text) {

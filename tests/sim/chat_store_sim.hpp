@@ -72,6 +72,23 @@ class Database {
     return {};
   }
 
+  Result<void> set_marks(const std::vector<ReadMark>& marks) {
+    for (const ReadMark& mark : marks) {
+      RoomRow& row = rooms.at(mark.room);
+      if (row.room.epoch != mark.epoch || mark.seq > row.log.size()) continue;
+      if (mark.count != messages(row, 0, mark.seq)) return refuse("a mark that counts other messages");
+      if (const auto member = row.members.find(mark.user); member != row.members.end())
+        raise(member->second, mark.seq, mark.count);
+    }
+    return {};
+  }
+
+  static std::uint64_t messages(const RoomRow& row, std::uint64_t after, std::uint64_t up_to) {
+    return static_cast<std::uint64_t>(std::ranges::count_if(row.log, [&](const Event& event) {
+      return event.kind == EventKind::message_created && event.seq > after && event.seq <= up_to;
+    }));
+  }
+
   Result<RoomPlace> begin_epoch(RoomId id, std::uint64_t epoch) {
     RoomRow& row = rooms.at(id);
     if (row.room.epoch + 1 == epoch) row.room.epoch = epoch;
@@ -113,11 +130,21 @@ class Database {
     row.log.push_back(event);
     row.room.updated_ms = event.at_ms;
     note(event.id.value);
-    if (event.kind == EventKind::message_created) ++row.room.message_count;
+    if (event.kind == EventKind::message_created) {
+      ++row.room.message_count;
+      if (const auto sender = row.members.find(event.actor); sender != row.members.end())
+        raise(sender->second, event.seq, row.room.message_count);
+    }
     if (event.kind == EventKind::member_left) row.members.erase(event.actor);
     if (event.kind == EventKind::member_joined)
       row.members[event.actor] = {
           .user = event.actor, .joined_ms = event.at_ms, .read_seq = event.seq, .read_count = row.room.message_count};
+  }
+
+  static void raise(Member& member, std::uint64_t seq, std::uint64_t count) {
+    if (seq <= member.read_seq) return;
+    member.read_seq = seq;
+    member.read_count = count;
   }
 
   base::json::Reader reader_;
@@ -231,6 +258,28 @@ class StoreSim final : public Store {
   }
   Task<Result<std::uint64_t>> rooms_made_by(UserId /*user*/) override {
     return run<std::uint64_t>([]() -> Result<std::uint64_t> { return 0; });
+  }
+
+  Task<Result<void>> set_marks(std::vector<ReadMark> marks) override {
+    return run<void>([&db = db_, marks = std::move(marks)] { return db.set_marks(marks); });
+  }
+  Task<Result<std::vector<ReadMark>>> marks_of(UserId user) override {
+    return run<std::vector<ReadMark>>([&db = db_, user]() -> Result<std::vector<ReadMark>> {
+      std::vector<ReadMark> marks;
+      for (const auto& [id, row] : db.rooms)
+        if (const auto member = row.members.find(user); member != row.members.end())
+          marks.push_back({.room = id,
+                           .user = user,
+                           .epoch = row.room.epoch,
+                           .seq = member->second.read_seq,
+                           .count = member->second.read_count});
+      return marks;
+    });
+  }
+  Task<Result<std::uint64_t>> count_messages(RoomId room, std::uint64_t after, std::uint64_t up_to) override {
+    return run<std::uint64_t>([&db = db_, room, after, up_to]() -> Result<std::uint64_t> {
+      return Database::messages(db.rooms.at(room), after, up_to);
+    });
   }
 
   Task<Result<void>> ingest(std::vector<Event> events) override {

@@ -11,7 +11,7 @@
 //
 // Ephemeral rooms: their messages are counted and their seqs taken, but no content is stored: `history` has none, `events_after` answers not_found where one
 // would be. Of a send with a clientId the bare key (sender, clientId, id, seq, time) is kept for 25 h, so that nothing is taken twice; what
-// find_by_client_id gives back for it has no text.
+// find_by_client_id gives back for it has no text. Who was away finds them unread, though nobody can show them to him any more, until he marks the room read.
 #pragma once
 
 #include <chrono>

@@ -67,7 +67,8 @@ class RedisBus final : public chat::Bus, private RedisListener {
   base::Task<base::Result<std::uint32_t>> take_send(base::UserId user, unsigned limit, std::int64_t window_ms,
                                                     std::vector<std::int64_t> before) override;
   void note_membership(base::UserId user, base::RoomId room, bool joined) override;
-  base::Task<base::Result<std::vector<std::pair<base::RoomId, bool>>>> recent_memberships(base::UserId user) override;
+  void note_mark(const chat::ReadMark& mark) override;
+  base::Task<base::Result<chat::UserNotes>> recent_notes(base::UserId user) override;
 
  private:
   enum class State : std::uint8_t { away, joining, putting_back, there };

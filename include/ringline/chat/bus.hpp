@@ -17,6 +17,7 @@
 #include "ringline/base/result.hpp"
 #include "ringline/base/task.hpp"
 #include "ringline/chat/event.hpp"
+#include "ringline/chat/objects.hpp"
 
 namespace ringline::chat {
 
@@ -79,6 +80,12 @@ struct IngestClaim {
   std::uint64_t stored = 0;  // as `Bus::stored` said last; perhaps less than the store has
   std::uint64_t epoch = 0;   // of that; 0: nothing was said
   base::EventId id;          // of the event there; 0: not known
+};
+
+// What was noted of a user lately.
+struct UserNotes {
+  std::vector<std::pair<base::RoomId, bool>> memberships;  // rooms that he joined, or left
+  std::vector<ReadMark> marks;
 };
 
 class BusListener {
@@ -150,10 +157,11 @@ class Bus {
   // Counts a send of his over all hosts: 0, or how long to wait in ms. `before`: when he sent at this host, wall clock, what was not counted there.
   virtual base::Task<base::Result<std::uint32_t>> take_send(base::UserId user, unsigned limit, std::int64_t window_ms,
                                                             std::vector<std::int64_t> before) = 0;
-  // He joined or left the room: the store may not know it for a while. Kept for limits::kMembershipAge.
+  // He joined or left the room, or has read in it: the store may not know it for a while. Kept for limits::kMembershipAge. A mark below the one that is
+  // kept changes nothing.
   virtual void note_membership(base::UserId user, base::RoomId room, bool joined) = 0;
-  virtual base::Task<base::Result<std::vector<std::pair<base::RoomId, bool>>>> recent_memberships(
-      base::UserId user) = 0;
+  virtual void note_mark(const ReadMark& mark) = 0;
+  virtual base::Task<base::Result<UserNotes>> recent_notes(base::UserId user) = 0;
 };
 
 }  // namespace ringline::chat

@@ -115,6 +115,15 @@ struct Member {
   MemberRole role = MemberRole::member;  // last: a room's home keeps something of its own behind it (HomeMember)
 };
 
+// How far a user has read in a room. It only moves forward, within an epoch.
+struct ReadMark {
+  RoomId room;
+  UserId user;
+  std::uint64_t epoch = 1;  // in which `seq` is meant
+  std::uint64_t seq = 0;
+  std::uint64_t count = 0;  // messages up to it
+};
+
 // `own`: to the user himself, with the email. `status`: as seen by the reader.
 void write_user(base::json::Writer& out, const User& user, Status status, bool own);
 void write_message(base::json::Writer& out, const Message& message);

@@ -157,6 +157,14 @@ class Store {
   virtual base::Task<base::Result<std::vector<RoomId>>> rooms_of(UserId user) = 0;
   virtual base::Task<base::Result<std::uint64_t>> rooms_made_by(UserId user) = 0;
 
+  // Read marks. A sender's moves to his message when that is taken in; `set_marks` raises those that are given, each where its room is in that epoch and the
+  // store has its events up to there: what is behind the room's mark, or ahead of the store, is passed over.
+  virtual base::Task<base::Result<void>> set_marks(std::vector<ReadMark> marks) = 0;
+  virtual base::Task<base::Result<std::vector<ReadMark>>> marks_of(UserId user) = 0;  // of each room that he is in
+  // Messages after the seq `after`, up to `up_to`, which the store has.
+  virtual base::Task<base::Result<std::uint64_t>> count_messages(RoomId room, std::uint64_t after,
+                                                                 std::uint64_t up_to) = 0;
+
   // Messages and events. `ingest` takes events of any rooms, per room in seq order, in one transaction with each room's ingested_seq; what is there already is
   // passed over. It is durable when it answers. Conflict: nothing was taken, since a room (the error's field) is in another epoch than its events. A
   // store of several hosts also says so of an event at whose seq it has another.

@@ -389,8 +389,8 @@ TEST_P(RedisBusTest, AUserIsOneAtAllHosts) {
   EXPECT_EQ(run(one.bus->set_presence(user, true)), 0U);
   one.bus->note_membership(user, room_, true);
   one.bus->note_membership(user, RoomId{4}, false);
-  EXPECT_TRUE(until([&] { return run(two.bus->recent_memberships(user))->size() == 2; }));
-  EXPECT_THAT(*run(two.bus->recent_memberships(user)),
+  EXPECT_TRUE(until([&] { return run(two.bus->recent_notes(user))->memberships.size() == 2; }));
+  EXPECT_THAT(run(two.bus->recent_notes(user))->memberships,
               testing::UnorderedElementsAre(std::pair(room_, true), std::pair(RoomId{4}, false)));
 }
 
@@ -404,6 +404,34 @@ TEST_P(RedisBusTest, ItIsToldOfEachUserThatHeIsFollowedAgain) {
   EXPECT_TRUE(until([&] { return one.heard.users.size() > 1; }));
   EXPECT_EQ(one.heard.users.back(), user);
   EXPECT_TRUE(all_there());
+}
+
+TEST_P(RedisBusTest, AMarkIsOnlyRaised) {
+  Host& one = join(1);
+  Host& two = join(2);
+  const UserId user{room_.value};
+  std::uint64_t rooms = 0;
+  // What is kept behind this: what was noted later has come.
+  auto note = [&](chat::ReadMark mark) {
+    one.bus->note_mark(mark);
+    one.bus->note_membership(user, RoomId{++rooms}, true);
+    EXPECT_TRUE(until([&] { return run(two.bus->recent_notes(user))->memberships.size() == rooms; }));
+    std::vector<std::array<std::uint64_t, 4>> kept;
+    for (const chat::ReadMark& m : run(two.bus->recent_notes(user))->marks) {
+      EXPECT_EQ(m.user, user);
+      kept.push_back({m.room.value, m.epoch, m.seq, m.count});
+    }
+    return kept;
+  };
+  using Kept = std::array<std::uint64_t, 4>;
+  auto of = [&](std::uint64_t epoch, std::uint64_t seq, std::uint64_t count) {
+    return chat::ReadMark{.room = room_, .user = user, .epoch = epoch, .seq = seq, .count = count};
+  };
+  EXPECT_THAT(note(of(1, 9, 7)), testing::ElementsAre(Kept{room_.value, 1, 9, 7}));
+  EXPECT_THAT(note(of(1, 8, 6)), testing::ElementsAre(Kept{room_.value, 1, 9, 7}));
+  EXPECT_THAT(note(of(1, 10, 8)), testing::ElementsAre(Kept{room_.value, 1, 10, 8}));
+  EXPECT_THAT(note(of(2, 3, 2)), testing::ElementsAre(Kept{room_.value, 2, 3, 2}));
+  EXPECT_THAT(note(of(1, 11, 9)), testing::ElementsAre(Kept{room_.value, 2, 3, 2}));
 }
 
 TEST_P(RedisBusTest, SendsAreCountedTogether) {

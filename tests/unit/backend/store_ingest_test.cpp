@@ -270,7 +270,91 @@ TEST_P(Ingest, TheHighestIdCountsWhatIsGoneToo) {
   EXPECT_GE(*store_->highest_id(), one.id.value + 5);
 }
 
+// ---- Read marks.
+
+class Marks : public Ingest {
+ protected:
+  Marks() {
+    EXPECT_TRUE(ingest({joined(1, bob_), message(kRoom, 2, ann_, "two"), message(kRoom, 3, ann_, "three"),
+                        message(kRoom, 4, UserId{404}, "refused"), message(kRoom, 5, ann_, "five")}));
+  }
+  // "SEQ COUNT" of a member.
+  std::string mark(UserId user) {
+    return raw("SELECT read_seq || ' ' || read_count FROM members WHERE room_id = 100 AND user_id = " + user.text());
+  }
+  Result<void> set(UserId user, std::uint64_t seq, std::uint64_t count, std::uint64_t epoch = 1, RoomId room = kRoom) {
+    return run(store().set_marks({{.room = room, .user = user, .epoch = epoch, .seq = seq, .count = count}}));
+  }
+  std::uint64_t count(std::uint64_t after, std::uint64_t up_to, RoomId room = kRoom) {
+    return run(store().count_messages(room, after, up_to)).value_or(UINT64_MAX);
+  }
+};
+
+TEST_P(Marks, WhoSendsHasReadUpToThere) {
+  EXPECT_EQ(mark(ann_), "5 4");
+  EXPECT_EQ(mark(bob_), "1 0");
+  ASSERT_TRUE(ingest({message(kRoom, 6, bob_, "six"), event(kRoom, 7, EventKind::member_left, bob_, R"(,"userId":"6")"),
+                      message(kRoom, 8, ann_, "eight"), joined(9, bob_), message(kRoom, 10, ann_, "ten")}));
+  EXPECT_EQ(mark(ann_), "10 7");
+  EXPECT_EQ(mark(bob_), "9 6");
+}
+
+TEST_P(Marks, AreOnlyRaised) {
+  add_room(101, "Other", bob_);
+  ASSERT_TRUE(ingest({message(RoomId{101}, 1, ann_, "of no member")}));
+  ASSERT_TRUE(run(store().set_marks({{.room = RoomId{101}, .user = bob_, .seq = 1, .count = 1},
+                                     {.room = kRoom, .user = bob_, .seq = 3, .count = 2},
+                                     {.room = kRoom, .user = ann_, .seq = 3, .count = 2},
+                                     {.room = kRoom, .user = UserId{404}, .seq = 3, .count = 2},
+                                     {.room = RoomId{404}, .user = bob_, .seq = 3, .count = 2}})));
+  EXPECT_EQ(mark(bob_), "3 2");
+  EXPECT_EQ(mark(ann_), "5 4");
+  ASSERT_TRUE(set(bob_, 2, 1));
+  EXPECT_EQ(mark(bob_), "3 2");
+  ASSERT_TRUE(run(store().set_marks({})));
+  reopen();
+  auto marks = run(store().marks_of(bob_));
+  ASSERT_TRUE(marks);
+  ASSERT_EQ(marks->size(), 2U);
+  std::ranges::sort(*marks, {}, &chat::ReadMark::room);
+  EXPECT_EQ((*marks)[0].room, kRoom);
+  EXPECT_EQ((*marks)[0].epoch, 1U);
+  EXPECT_EQ((*marks)[0].seq, 3U);
+  EXPECT_EQ((*marks)[0].count, 2U);
+  EXPECT_EQ((*marks)[1].seq, 1U);
+}
+
+TEST_P(Marks, AreNeitherAheadOfTheStoreNorOfAnotherEpoch) {
+  ASSERT_TRUE(set(bob_, 6, 5));
+  EXPECT_EQ(mark(bob_), "1 0");
+  ASSERT_TRUE(run(store().begin_epoch(kRoom, 2)));
+  ASSERT_TRUE(set(bob_, 3, 2));
+  EXPECT_EQ(mark(bob_), "1 0");
+  ASSERT_TRUE(set(bob_, 3, 2, 2));
+  EXPECT_EQ(mark(bob_), "3 2");
+}
+
+TEST_P(Marks, MessagesAreCountedAsTheirRoomCountsThem) {
+  EXPECT_EQ(run(store().load_room(kRoom))->room.message_count, 4U);
+  EXPECT_EQ(count(0, 5), 4U) << "one that was refused is one, too";
+  EXPECT_EQ(count(0, 1), 0U);
+  EXPECT_EQ(count(2, 4), 2U);
+  EXPECT_EQ(count(3, 3), 0U);
+  const RoomId gone{101};
+  add_room(101, "Gone", ann_, true);
+  std::vector<Event> batch{message(gone, 1, ann_, "secret"),
+                           event(gone, 2, EventKind::role_changed, ann_, R"(,"userId":"5","role":"admin")"),
+                           message(gone, 3, ann_, "secret", "k")};
+  for (Event& e : batch) e.at_ms = base::wall_ms();
+  ASSERT_TRUE(ingest(batch));
+  EXPECT_EQ(run(store().load_room(gone))->room.message_count, 2U);
+  EXPECT_EQ(count(0, 3, gone), 2U);
+  EXPECT_EQ(count(1, 3, gone), 1U);
+  EXPECT_EQ(run(store().count_messages(RoomId{404}, 0, 1)).error().code, Errc::not_found);
+}
+
 ON_EVERY_ENGINE(Ingest);
+ON_EVERY_ENGINE(Marks);
 
 }  // namespace
 }  // namespace ringline::backend::test
