@@ -23,7 +23,7 @@ bool AnswerCache::wants(const std::string& key) const {
   std::size_t hash = 0;
   const Recent& last = recent(key, hash);
   const bool done = last.hash == hash && loop_.now_ms() < last.until_ms;
-  return !done && writing_ < limits::kCacheWrites && redis_.is_connected();
+  return !done && writing_ < limits::kCacheWrites;
 }
 
 bool AnswerCache::take_page(std::size_t bytes) {

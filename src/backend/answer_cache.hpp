@@ -20,7 +20,7 @@ class AnswerCache {
   AnswerCache(loop::Loop& loop, Redis& redis) noexcept : loop_(loop), redis_(redis) {}
   ~AnswerCache() { ASSERT(writing_ == 0); }
 
-  // Whether `fill` would be of use: Redis is there, not too much is under way, and it was not done a moment ago.
+  // Whether `fill` would be of use: not too much is under way, and it was not done a moment ago.
   bool wants(const std::string& key) const;
   // An answer: only where nothing is. `is_page`: one of those that may be many.
   void fill(std::string key, std::string_view text, std::chrono::milliseconds age, bool is_page);

@@ -2,6 +2,7 @@
 #include "ringline/backend/cached_store.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "backend/answer_cache.hpp"
 #include "backend/cached_answers.hpp"
@@ -36,17 +37,19 @@ struct Place {
   std::string key;
   std::chrono::milliseconds age{};
   bool is_page = false;
-  std::string changed = {};  // a key; where something is under it the answer is not believed
+  // A key; where something is under it the answer is not to be believed, or (of a session) it has ended.
+  std::string mark = {};
 };
 
 std::string session_key(SessionId id) { return "cache:session:" + id.text(); }
 std::string ended_key(SessionId id) { return "cache:ended:" + id.text(); }
 std::string account_key(UserId id) { return "cache:account:" + id.text(); }
 std::string rooms_key(UserId id) { return "cache:rooms:" + id.text(); }
-// Pages of a room's history, and lists of public rooms, are too many to be dropped one by one.
+// A mark in place of many answers: pages of a room's history, and lists of public rooms, are too many to be dropped one by one.
 std::string history_changed_key(RoomId id) { return "cache:history:" + id.text() + ":changed"; }
 constexpr const char* kListsChangedKey = "cache:list:changed";
 
+Place place_of(SessionId id) { return {.key = session_key(id), .mark = ended_key(id)}; }
 Place place_of(UserId account) { return {.key = account_key(account), .age = limits::kCachedAccountAge}; }
 
 Place place_of(const HistoryQuery& query) {
@@ -58,7 +61,7 @@ Place place_of(const HistoryQuery& query) {
   return {.key = std::move(key),
           .age = limits::kCachedHistoryAge,
           .is_page = true,
-          .changed = history_changed_key(query.room)};
+          .mark = history_changed_key(query.room)};
 }
 
 Place place_of_list(std::string_view query, std::string_view cursor, std::size_t limit) {
@@ -66,7 +69,7 @@ Place place_of_list(std::string_view query, std::string_view cursor, std::size_t
   return {.key = "cache:list:" + sha256_hex(text),
           .age = limits::kCachedRoomsAge,
           .is_page = true,
-          .changed = kListsChangedKey};
+          .mark = kListsChangedKey};
 }
 
 // The rooms are a part of it: nobody gets what was found in others.
@@ -94,6 +97,10 @@ void sort_out(std::vector<Id>& ids) {
   ids.erase(same.begin(), same.end());
 }
 
+std::chrono::milliseconds left_of(const SessionRow& session) {
+  return std::chrono::milliseconds(std::max<std::int64_t>(session.expires_ms - base::wall_ms(), 1));
+}
+
 class CachedStore final : public chat::Store {
  public:
   CachedStore(std::unique_ptr<chat::Store> inner, loop::Loop& loop, Redis& redis, std::chrono::milliseconds session_ttl)
@@ -101,7 +108,7 @@ class CachedStore final : public chat::Store {
 
   // ---- What is kept.
   Task<Result<Account>> find_account(UserId id) override { return ask(inner_->find_account(id), place_of(id)); }
-  Task<Result<SessionRow>> find_session(SessionId id) override;
+  Task<Result<SessionRow>> find_session(SessionId id) override { return ask(inner_->find_session(id), place_of(id)); }
   Task<Result<std::vector<RoomId>>> rooms_of(UserId user) override {
     return ask(inner_->rooms_of(user), Place{.key = rooms_key(user), .age = limits::kCachedRoomsAge});
   }
@@ -203,21 +210,18 @@ class CachedStore final : public chat::Store {
     write_answer(out_, answer);
     return out_.view();
   }
-  static std::chrono::milliseconds left_of(const SessionRow& session) {
-    return std::chrono::milliseconds(std::max<std::int64_t>(session.expires_ms - base::wall_ms(), 1));
-  }
 
   template <class T>
   Task<Result<T>> ask(Task<Result<T>> asking, Place place);
   template <class T>
   void keep(const T& answer, const Place& place, std::int64_t asked_ms);
   template <class T>
-  Task<std::optional<T>> recall(Place place);
-  Task<std::optional<Result<SessionRow>>> recall_session(SessionId id);
+  Task<std::optional<Result<T>>> recall(Place place);
+  template <class T>
+  Task<std::optional<Result<T>>> look_up(Place place);
   Task<Result<Account>> note(Task<Result<Account>> changing);
   Changes changes_of(const std::vector<Event>& events);
   void note(const Changes& changes);
-  void count(bool hit) noexcept { ++(hit ? loop_.metrics().store_cache_hits : loop_.metrics().store_cache_misses); }
 
   std::unique_ptr<chat::Store> inner_;
   loop::Loop& loop_;
@@ -232,57 +236,54 @@ class CachedStore final : public chat::Store {
 template <class T>
 void CachedStore::keep(const T& answer, const Place& place, std::int64_t asked_ms) {
   if (loop_.now_ms() - asked_ms > limits::kCacheFresh.count() || !cache_.wants(place.key)) return;
-  cache_.fill(place.key, json_of(answer), place.age, place.is_page);
+  std::chrono::milliseconds age = place.age;
+  if constexpr (std::is_same_v<T, SessionRow>) age = left_of(answer);
+  cache_.fill(place.key, json_of(answer), age, place.is_page);
 }
 
-// What is kept there, if it is to be believed.
+// Of a session its end is known too. That is kept apart from it: nothing that is written late can bring it back.
 template <class T>
-Task<std::optional<T>> CachedStore::recall(Place place) {
+Task<std::optional<Result<T>>> CachedStore::recall(Place place) {
+  constexpr bool is_session = std::is_same_v<T, SessionRow>;
   auto text = co_await cache_.get(place.key);
-  if (!text || !*text) co_return std::nullopt;
-  if (!place.changed.empty()) {
-    auto changed = co_await cache_.get(place.changed);
-    if (!changed || *changed) co_return std::nullopt;
+  if (!text) co_return std::nullopt;
+  if (!place.mark.empty()) {
+    auto mark = co_await cache_.get(place.mark);
+    if (mark && *mark && is_session) co_return base::fail(Errc::not_found, "no such session");
+    if (!mark || *mark) co_return std::nullopt;
   }
+  if (!*text) co_return std::nullopt;
   const base::json::Value* value = in_.parse(**text);
-  T answer;
-  if (value && read_answer(*value, answer)) co_return answer;
-  cache_.complain(place.key, "it cannot be read");
-  co_return std::nullopt;
-}
-
-template <class T>
-Task<Result<T>> CachedStore::ask(Task<Result<T>> asking, Place place) {
-  const std::int64_t asked_ms = loop_.now_ms();
-  auto answer = co_await std::move(asking);
-  if (answer) keep(*answer, place, asked_ms);
-  if (!is_away(answer)) co_return answer;
-  auto kept = co_await recall<T>(std::move(place));
-  count(kept.has_value());
-  if (kept) co_return std::move(*kept);
+  T answer{};
+  if (!value || !read_answer(*value, answer)) {
+    cache_.complain(place.key, "it cannot be read");
+    co_return std::nullopt;
+  }
+  if constexpr (is_session)
+    if (answer.expires_ms <= base::wall_ms()) co_return base::fail(Errc::not_found, "no such session");
   co_return answer;
 }
 
-Task<Result<SessionRow>> CachedStore::find_session(SessionId id) {
-  const std::int64_t asked_ms = loop_.now_ms();
-  auto session = co_await inner_->find_session(id);
-  if (session) keep(*session, Place{.key = session_key(id), .age = left_of(*session)}, asked_ms);
-  if (!is_away(session)) co_return session;
-  auto kept = co_await recall_session(id);
-  count(kept.has_value());
-  if (kept) co_return std::move(*kept);
-  co_return session;
+template <class T>
+Task<std::optional<Result<T>>> CachedStore::look_up(Place place) {
+  auto kept = co_await recall<T>(std::move(place));
+  ++(kept ? loop_.metrics().store_cache_hits : loop_.metrics().store_cache_misses);
+  co_return kept;
 }
 
-// That it has ended is kept apart from it: nothing that is written late can bring it back.
-Task<std::optional<Result<SessionRow>>> CachedStore::recall_session(SessionId id) {
-  auto session = co_await recall<SessionRow>(Place{.key = session_key(id)});
-  auto ended = co_await cache_.get(ended_key(id));
-  if (!ended) co_return std::nullopt;
-  if (*ended || (session && session->expires_ms <= base::wall_ms()))
-    co_return base::fail(Errc::not_found, "no such session");
-  if (!session) co_return std::nullopt;
-  co_return std::move(*session);
+// A store that is known to be away is asked last: it may take its time to say so.
+template <class T>
+Task<Result<T>> CachedStore::ask(Task<Result<T>> asking, Place place) {
+  std::optional<Result<T>> kept;
+  const bool known_away = !inner_->healthy();
+  if (known_away) kept = co_await look_up<T>(place);
+  if (kept) co_return std::move(*kept);
+  const std::int64_t asked_ms = loop_.now_ms();
+  auto answer = co_await std::move(asking);
+  if (answer) keep(*answer, place, asked_ms);
+  if (is_away(answer) && !known_away) kept = co_await look_up<T>(std::move(place));
+  if (kept) co_return std::move(*kept);
+  co_return answer;
 }
 
 // ---- Changes.
