@@ -6,6 +6,7 @@
 
 #include "backend/answer_cache.hpp"
 #include "backend/cached_answers.hpp"
+#include "backend/patience.hpp"
 #include "backend/sigv4.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/chat/room_event.hpp"
@@ -226,6 +227,7 @@ class CachedStore final : public chat::Store {
   std::unique_ptr<chat::Store> inner_;
   loop::Loop& loop_;
   AnswerCache cache_;
+  std::int64_t silent_until_ms_ = 0;  // the store did not answer in time: it counts as away
   const std::chrono::milliseconds session_ttl_;
   base::json::Writer out_;
   base::json::Reader in_;
@@ -271,17 +273,29 @@ Task<std::optional<Result<T>>> CachedStore::look_up(Place place) {
   co_return kept;
 }
 
-// A store that is known to be away is asked last: it may take its time to say so.
+// A store that is known to be away is asked last, and one that does not answer is not waited for: it may take all of its time for each of the calls that
+// somebody who signs in needs.
 template <class T>
 Task<Result<T>> CachedStore::ask(Task<Result<T>> asking, Place place) {
   std::optional<Result<T>> kept;
-  const bool known_away = !inner_->healthy();
+  const bool known_away = !inner_->healthy() || loop_.now_ms() < silent_until_ms_;
   if (known_away) kept = co_await look_up<T>(place);
   if (kept) co_return std::move(*kept);
   const std::int64_t asked_ms = loop_.now_ms();
-  auto answer = co_await std::move(asking);
+  // A search may well take seconds.
+  const std::chrono::milliseconds patience = place.is_page ? limits::kStoreTimeout : limits::kCachePatience;
+  auto call = PatientCall<T>::begin(loop_, std::move(asking));
+  bool looked = known_away;
+  for (;;) {
+    const bool answered = co_await call->within(loop_, patience);
+    if (answered) break;
+    silent_until_ms_ = loop_.now_ms() + limits::kCachePause.count();
+    if (!std::exchange(looked, true)) kept = co_await look_up<T>(place);
+    if (kept) co_return std::move(*kept);
+  }
+  auto answer = call->take();
   if (answer) keep(*answer, place, asked_ms);
-  if (is_away(answer) && !known_away) kept = co_await look_up<T>(std::move(place));
+  if (is_away(answer) && !looked) kept = co_await look_up<T>(std::move(place));
   if (kept) co_return std::move(*kept);
   co_return answer;
 }

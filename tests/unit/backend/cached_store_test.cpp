@@ -26,6 +26,7 @@ class Gate final : public chat::Store {
     bool well = true;    // as far as it knows
     bool holds = false;  // calls that begin now
     bool released = false;
+    mutable unsigned calls = 0;  // that it had
   };
   Gate(std::unique_ptr<chat::Store> inner, loop::Loop& loop, const State& state)
       : inner_(std::move(inner)), loop_(loop), state_(state) {}
@@ -113,6 +114,7 @@ class Gate final : public chat::Store {
  private:
   template <class T>
   Task<Result<T>> gate(Task<Result<T>> call) {
+    ++state_.calls;
     if (state_.away) co_return base::fail_later(Errc::unavailable, 1000, "the store is away");
     const bool held = state_.holds;
     auto answer = co_await std::move(call);
@@ -418,6 +420,26 @@ TEST_P(RedisCacheBoundsTest, AnAnswerThatTookLongIsNotKept) {
   settle();
   EXPECT_TRUE(late->has_value());
   EXPECT_EQ(lifetime("cache:rooms:" + bob.text()), -2);
+}
+
+TEST_P(RedisCacheBoundsTest, AStoreThatDoesNotAnswerIsNotWaitedForAgainAndAgain) {
+  forget("cache:rooms:" + ann_.text());
+  ASSERT_TRUE(run(store().rooms_of(ann_)));
+  settle();
+  gate_.holds = true;
+  EXPECT_TRUE(run(store().find_account(ann_)));
+  const unsigned calls = gate_.calls;
+  EXPECT_EQ(run(store().rooms_of(ann_)).value(), std::vector{room_});
+  EXPECT_EQ(gate_.calls, calls) << "it was not asked";
+  EXPECT_EQ(loop().metrics().store_cache_hits, 2U);
+  // What is not there it is asked for all the same, and waited for.
+  std::optional<Result<Account>> other;
+  base::Scope scope;
+  scope.spawn(HandLoop::keep(store().find_account(UserId{first_id_ + 11}), other));
+  EXPECT_TRUE(until([&] { return gate_.calls > calls; }));
+  gate_.released = true;
+  ASSERT_TRUE(until([&] { return scope.running() == 0; }));
+  EXPECT_EQ(code(*other), "not_found");
 }
 
 TEST_P(RedisCacheBoundsTest, WhatIsNotOneOfOursIsAsIfNothingWereThere) {
