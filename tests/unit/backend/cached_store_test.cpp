@@ -405,6 +405,13 @@ TEST_P(RedisCacheTest, ChangesAreToldAndNoOldAnswerHidesThem) {
   EXPECT_GT(lifetime("cache:history:" + room_.text() + ":changed"), limits::kCachedHistoryAge.count());
   gate_.away = true;
   EXPECT_EQ(code(run(store().history(page))), "unavailable");
+  gate_.away = false;
+  // Nor a list where a room is gone.
+  ASSERT_TRUE(run(store().list_public_rooms(room_.text(), {}, 5)));
+  ASSERT_TRUE(ingest({event(room_, 6, EventKind::room_deleted, ann_, "")}));
+  settle();
+  gate_.away = true;
+  EXPECT_EQ(code(run(store().list_public_rooms(room_.text(), {}, 5))), "unavailable");
 }
 
 TEST_P(RedisCacheBoundsTest, AnAnswerThatTookLongIsNotKept) {
