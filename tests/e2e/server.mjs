@@ -3,10 +3,13 @@
 // whoever stops it.
 //
 // RINGLINE_TEST_POSTGRES: the URL of a PostgreSQL to keep all in, each data folder's in a schema of its own, instead of SQLite.
+// RINGLINE_TEST_BUS=redis, with that: each data folder's server is one of several hosts, and the only one there is, with a Redis of its own.
 // RINGLINE_BIN: the binary. RINGLINE_TEST_DIR: where data folders are made (the system's temporary folder). RINGLINE_KEEP=1 leaves them there.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -56,6 +59,26 @@ export async function until(condition, what, ms = 20_000) {
   }
 }
 
+// Of a port that was free a moment ago.
+async function freePort() {
+  const listener = createServer().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const { port } = listener.address();
+  await new Promise((resolve) => listener.close(resolve));
+  return port;
+}
+
+const buses = new Map();  // by data folder: what names its Redis
+async function bus(dataDir) {
+  if (process.env.RINGLINE_TEST_BUS !== 'redis' || buses.has(dataDir)) return;
+  const port = await freePort();
+  const command = [...kGuard, 'redis-server', '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', dataDir];
+  const child = spawn(command[0], command.slice(1), { stdio: 'ignore' });
+  child.unref();
+  alive.add(child);
+  buses.set(dataDir, { REDIS_URL: `redis://127.0.0.1:${port}`, JWT_SECRET: 'a secret that all hosts of a test would have' });
+}
+
 const alive = new Set();
 const folders = new Set();
 process.on('exit', () => {
@@ -97,7 +120,7 @@ class Server {
   // A command of the same program on the same data: {stdout, stderr}; an error has `code` too.
   command(...args) { return promisify(execFile)(kBinary, args, { env: this.environment() }); }
   // Where the data is.
-  environment() { return { ...process.env, DATA_DIR: this.dataDir, ...database(this.dataDir), ...this.options.env }; }
+  environment() { return { ...process.env, DATA_DIR: this.dataDir, ...database(this.dataDir), ...buses.get(this.dataDir), ...this.options.env }; }
   get url() { return `http://${this.options.address}:${this.port}`; }
   get pid() { return this.#child?.pid; }
   get running() { return this.#child !== null; }
@@ -116,9 +139,9 @@ class Server {
     const { descriptors, args, address, within } = this.options;
     const limit = descriptors ? ['prlimit', `--nofile=${descriptors}:${descriptors}`, '--'] : [];
     const command = [...kGuard, ...within, ...limit, kBinary, ...args];
+    await bus(this.dataDir);
     // After a restart it listens where it did, as it would in production: stock clients come back to the same address.
-    const env = { ...process.env, HOST: address, PORT: String(this.port), CORES: String(this.options.cores), PIN_CORES: 'off',
-      DATA_DIR: this.dataDir, ...database(this.dataDir), ...this.options.env };
+    const env = { ...this.environment(), HOST: address, PORT: String(this.port), CORES: String(this.options.cores), PIN_CORES: 'off', ...this.options.env };
     const child = spawn(command[0], command.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     alive.add(child);
