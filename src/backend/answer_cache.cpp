@@ -2,6 +2,8 @@
 #include "backend/answer_cache.hpp"
 
 #include <functional>
+#include <utility>
+#include <vector>
 
 #include "ringline/base/log.hpp"
 
@@ -14,14 +16,9 @@ namespace {
 constexpr std::int64_t kMinuteMs = 60'000;
 }
 
-AnswerCache::Recent& AnswerCache::recent(const std::string& key, std::size_t& hash) const {
-  hash = std::hash<std::string>{}(key);
-  return recent_[hash % recent_.size()];
-}
-
-bool AnswerCache::wants(const std::string& key) const {
-  std::size_t hash = 0;
-  const Recent& last = recent(key, hash);
+bool AnswerCache::wants(const std::string& key) {
+  const std::size_t hash = std::hash<std::string>{}(key);
+  const Recent& last = recent(hash);
   const bool done = last.hash == hash && loop_.now_ms() < last.until_ms;
   return !done && writing_ < limits::kCacheWrites;
 }
@@ -38,17 +35,16 @@ bool AnswerCache::take_page(std::size_t bytes) {
 
 void AnswerCache::fill(std::string key, std::string_view text, std::chrono::milliseconds age, bool is_page) {
   if (text.size() > limits::kCacheValueBytes || (is_page && !take_page(text.size()))) return;
-  std::size_t hash = 0;
-  Recent& last = recent(key, hash);
-  last = {.hash = hash, .until_ms = loop_.now_ms() + limits::kCacheAgain.count()};
+  const std::size_t hash = std::hash<std::string>{}(key);
+  recent(hash) = {.hash = hash, .until_ms = loop_.now_ms() + limits::kCacheAgain.count()};
   loop_.scope().spawn(write(std::move(key), std::string(text), age, true));
 }
 
 void AnswerCache::put(std::string key, std::string_view text, std::chrono::milliseconds age) {
   if (text.size() > limits::kCacheValueBytes) return drop(std::move(key));
   if (writing_ >= 2 * limits::kCacheWrites) return;
-  std::size_t hash = 0;
-  if (Recent& last = recent(key, hash); last.hash == hash) last = {};
+  const std::size_t hash = std::hash<std::string>{}(key);
+  if (Recent& last = recent(hash); last.hash == hash) last = {};
   loop_.scope().spawn(write(std::move(key), std::string(text), age, false));
 }
 

@@ -20,8 +20,8 @@ class AnswerCache {
   AnswerCache(loop::Loop& loop, Redis& redis) noexcept : loop_(loop), redis_(redis) {}
   ~AnswerCache() { ASSERT(writing_ == 0); }
 
-  // Whether `fill` would be of use: not too much is under way, and it was not done a moment ago.
-  bool wants(const std::string& key) const;
+  // Whether `fill` would be of use: not too much is under way, and that was not done a moment ago.
+  bool wants(const std::string& key);
   // An answer: only where nothing is. `is_page`: one of those that may be many.
   void fill(std::string key, std::string_view text, std::chrono::milliseconds age, bool is_page);
   // A change: whatever is there.
@@ -38,16 +38,16 @@ class AnswerCache {
     std::size_t hash = 0;
     std::int64_t until_ms = 0;
   };
-  Recent& recent(const std::string& key, std::size_t& hash) const;
+  Recent& recent(std::size_t hash) noexcept { return recent_[hash % recent_.size()]; }
   bool take_page(std::size_t bytes);
   base::Task<void> write(std::string key, std::string text, std::chrono::milliseconds age, bool only_new);
 
   loop::Loop& loop_;
   Redis& redis_;
   std::size_t writing_ = 0;
-  mutable std::array<Recent, limits::kCacheRecent> recent_{};  // by hash: a later one takes the place of an earlier
-  std::int64_t minute_ms_ = 0;                                 // when it began
-  std::size_t minute_bytes_ = 0;                               // of pages, in it
+  std::array<Recent, limits::kCacheRecent> recent_{};  // by hash: a later one takes the place of an earlier
+  std::int64_t minute_ms_ = 0;                         // when it began
+  std::size_t minute_bytes_ = 0;                       // of pages, in it
   bool complained_ = false;
 };
 
