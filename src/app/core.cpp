@@ -8,6 +8,7 @@
 #include "app/content.hpp"
 #include "app/offload.hpp"
 #include "app/rest.hpp"
+#include "ringline/backend/cached_store.hpp"
 #include "ringline/base/clock.hpp"
 #include "ringline/base/log.hpp"
 #include "ringline/base/memory.hpp"
@@ -59,6 +60,8 @@ base::Result<std::unique_ptr<Core>> Core::make(Process& process, loop::Loop& loo
     core->bus_ = std::move(*bus);
   }
   core->store_ = process.store.client(loop, &process.links());
+  if (core->bus_)
+    core->store_ = backend::cached_store(std::move(core->store_), loop, core->bus_->redis(), settings.session_ttl);
   core->blobs_ = process.offload->client(loop);
   protocol::HttpLimits http_limits = core->doors_.http_limits();
   http_limits.streams = &streams_body;

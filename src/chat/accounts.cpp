@@ -184,6 +184,7 @@ Task<Result<SignedIn>> refresh(Parts& p, std::string refresh_token) {
     decision = decide_refresh(*session, parsed->generation, now);
   }
   if (decision == RefreshDecision::repeat) co_return tokens_for(p, account->user, *session, session->rotated_ms);
+  if (session->remembered) co_return base::fail_later(Errc::unavailable, 1000, "the database is away");
   base::log::warn("refresh_token_reused", {{"session", session->id.text()}, {"user", session->user.text()}});
   auto ended = co_await log_out(p, session->user, session->id);
   if (!ended) co_return std::unexpected(ended.error());

@@ -154,3 +154,68 @@ test('what he has not read is the same wherever he looks; who types is seen at e
   await ann.command('stop_typing', { roomId });
   for (const one of bobs) await one.event('typing_stopped', ({ userId }) => userId === ann.ready.user.id);
 });
+
+test('while PostgreSQL is away who was known signs in at a host where he never was, and gets what was asked before', kSkip, async () => {
+  const password = 'a long password', username = name('ann');
+  const login = async (url) => (await post(url, '/api/v1/auth/login', { username, password })).body;
+  const { body: ann } = await post(urls[1], '/api/v1/auth/register', { username, password });
+  const bob = await person(1);
+  const { room: { id: roomId } } = await bob.command('create_room', { type: 'group', name: name('room'), memberIds: [ann.user.id] });
+  const sent = [];
+  for (let i = 0; i < 6; ++i) sent.push((await bob.command('send_message', { roomId, text: `word ${i}` })).message);
+  const last = 'SELECT count(*) FROM messages WHERE room_id = ' + roomId;
+  await until(async () => (await fleet.sql(last))[0][0] === '6', 'all is in the database');
+  // The other host reads what was before from there.
+  const carl = await person(0);
+  await join({ id: roomId }, carl);
+  const page = { roomId, before: sent[4].seq, limit: 3 };
+  const history = (await carl.command('get_history', page)).messages.map(({ text }) => text);
+  assert.deepEqual(history, ['word 1', 'word 2', 'word 3']);
+  const cached = (key) => fleet.redis('cli', 'single', 'GET', `cache:${key}`);
+  await until(async () => (await fleet.redis('cli', 'single', 'EXISTS', `cache:rooms:${ann.user.id}`)) === '0', 'his rooms have settled');
+  const here = await person(1, ann.accessToken), ended = await login(urls[1]);
+  await until(() => cached(`rooms:${ann.user.id}`), 'what he signs in with is kept');
+  const search = { query: 'word', limit: 5 };
+  const find = (who, more) => who.command('search_messages', { ...search, ...more });
+  await until(async () => (await find(here, { limit: 6 })).messages.length === 6, 'all is found');
+  const found = (await find(here)).messages.map(({ id }) => id);
+  assert.equal(found.length, 5);
+  const dave = (await post(urls[1], '/api/v1/auth/register', { username: name('dave'), password })).body;
+  assert.equal((await post(urls[1], '/api/v1/auth/logout', undefined, ended.accessToken)).status, 204);
+  const sidOf = (token) => JSON.parse(atob(token.split('.')[1])).sid;
+  await until(() => cached(`ended:${sidOf(ended.accessToken)}`), 'that it ended is kept');
+  const bobs = [bob.ready.tokens.refreshToken];
+  for (let i = 0; i < 2; ++i) bobs.push((await post(urls[1], '/api/v1/auth/refresh', { refreshToken: bobs[i] })).body.refreshToken);
+
+  const store = async (url) => (await get(url, '/health')).body.components.store;
+  const refresh = (refreshToken = ann.refreshToken) => post(urls[0], '/api/v1/auth/refresh', { refreshToken });
+  const unavailable = (asking) => assert.rejects(asking, ({ code }) => code === 'unavailable');
+  const isEnded = async () => assert.equal((await get(urls[0], '/api/v1/rooms', ended.accessToken)).body.reason, 'session_ended');
+  let there;
+  await fleet.postgres('stop');
+  try {
+    for (const url of urls) await until(async () => (await store(url)) === 'failing', 'it is away');
+    there = await person(0, ann.accessToken);
+    assert.deepEqual([there.ready.user.username, there.ready.rooms.map(({ id }) => id)], [username, [roomId]]);
+    assert.deepEqual((await there.command('get_history', page)).messages.map(({ text }) => text), history);
+    assert.deepEqual((await find(there)).messages.map(({ id }) => id), found);
+    await unavailable(there.command('get_history', { ...page, limit: 2 }));
+    await unavailable(find(there, { query: 'words' }));
+    await there.command('send_message', { roomId, text: 'from there' });
+    await bob.event('message_created', ({ message }) => message.text === 'from there');
+    await isEnded();
+    const answer = await get(urls[0], '/api/v1/rooms?limit=7', dave.accessToken);
+    assert.deepEqual([answer.status, answer.body.code], [503, 'unavailable'], 'of whom too little is known');
+    assert.equal((await login(urls[0])).code, 'unavailable', 'no password is kept');
+    for (const token of [ann.refreshToken, bobs[0]]) assert.equal((await refresh(token)).status, 503);
+    assert.ok(await cached(`session:${sidOf(tokenOf(bob))}`), 'no session is ended because of a row that may be old');
+    assert.match((await get(urls[0], '/metrics')).text, /ringline_store_cache_hits_total [1-9]/);
+  } finally {
+    await fleet.postgres('start');
+  }
+  for (const url of urls) await until(async () => (await store(url)) === 'ok', 'it is back');
+  assert.equal((await there.command('get_history', { ...page, limit: 2 })).messages.length, 2);
+  assert.equal((await refresh()).status, 200);
+  await isEnded();
+  assert.equal((await refresh(bobs[0])).body.reason, 'session_ended', 'it was used before');
+});

@@ -39,6 +39,7 @@ class RedisBus final : public chat::Bus, private RedisListener {
   base::Task<void> close();           // who waits for an answer has it by then
   void on_tick(std::int64_t now_ms);  // a few times a second
   RedisHealth health() const { return redis_->health(); }
+  Redis& redis() noexcept { return *redis_; }  // for what else its server is asked
 
   bool is_there() const noexcept override {
     return state_ == State::there && (redis_->is_cluster() || redis_->losses() == losses_);

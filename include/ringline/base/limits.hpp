@@ -152,6 +152,21 @@ inline constexpr std::size_t kRedisSubscribesInFlight = 4096;      // channels t
 inline constexpr unsigned kRedisRedirects = 5;                     // of one command, from server to server of a cluster
 inline constexpr std::size_t kRedisServers = 1024;                 // of a cluster
 
+// What Redis keeps of the database's answers, for when that is away. Each core has bounds of its own.
+inline constexpr std::chrono::milliseconds kCachedAccountAge = 1h;
+inline constexpr std::chrono::milliseconds kCachedRoomsAge = 5min;  // a user's, and lists of public ones
+inline constexpr std::chrono::milliseconds kCachedHistoryAge = 1min;
+inline constexpr std::chrono::milliseconds kCachedSearchAge = 5min;
+inline constexpr std::chrono::milliseconds kCachePatience = 2s;  // with the database, where Redis may have the answer
+inline constexpr std::chrono::milliseconds kCachePause = 1s;     // and then none, for so long
+inline constexpr std::chrono::milliseconds kCacheFresh = 1s;     // an answer that took longer is not kept, so that
+inline constexpr std::chrono::milliseconds kCacheSettle = 3s;    // so long after a change none is on its way
+inline constexpr std::chrono::milliseconds kCacheAgain = 5s;     // what was kept is not sent again before
+inline constexpr std::size_t kCacheRecent = 1024;                // keys that this is known of
+inline constexpr std::size_t kCacheWrites = 1024;  // under way; changes may be as many again, more is not kept
+inline constexpr std::size_t kCacheValueBytes = 128 * 1024;
+inline constexpr std::size_t kCachePageBytes = 8 * 1024 * 1024;  // of pages and lists, in a minute
+
 // Journal.
 inline constexpr std::size_t kJournalSegmentBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kJournalBatchBytes =

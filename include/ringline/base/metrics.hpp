@@ -37,6 +37,8 @@ namespace ringline::base {
   X(journal_failures, "journal_failures_total", "Group commits that failed.")                        \
   X(store_events, "store_events_total", "Events taken into the store.")                              \
   X(store_failures, "store_failures_total", "Store batches that failed and are tried again.")        \
+  X(store_cache_hits, "store_cache_hits_total", "Answers from Redis while the database was away.")   \
+  X(store_cache_misses, "store_cache_misses_total", "Answers that were not there then.")             \
   X(guests_removed, "guests_removed_total", "Guests removed: not seen for GUEST_TTL, nothing kept.") \
   X(file_uploads, "file_uploads_total", "Uploads through this server that ended well.")              \
   X(file_upload_bytes, "file_upload_bytes_total", "Bytes of files taken from clients.")              \

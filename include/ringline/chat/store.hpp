@@ -33,6 +33,7 @@ struct SessionRow {
   std::int64_t expires_ms = 0;  // slides
   std::string user_agent;
   std::string address;
+  bool remembered = false;  // from a cache, the database being away: the session may have been rotated since
 };
 
 // A room with all that its home core needs to be its sequencer.
