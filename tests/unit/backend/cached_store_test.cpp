@@ -49,6 +49,9 @@ class Gate final : public chat::Store {
   }
   Task<Result<void>> create_session(SessionRow s) override { return gate(inner_->create_session(std::move(s))); }
   Task<Result<SessionRow>> find_session(SessionId id) override { return gate(inner_->find_session(id)); }
+  Task<Result<std::vector<chat::SessionId>>> ended_sessions(std::vector<chat::SessionId> ids) override {
+    return gate(inner_->ended_sessions(std::move(ids)));
+  }
   Task<Result<std::vector<SessionRow>>> sessions_of(UserId id) override { return gate(inner_->sessions_of(id)); }
   Task<Result<SessionRow>> rotate_session(SessionId id, std::uint64_t generation, std::int64_t now,
                                           std::int64_t expires) override {
@@ -68,6 +71,13 @@ class Gate final : public chat::Store {
   }
   Task<Result<std::vector<RoomId>>> rooms_of(UserId id) override { return gate(inner_->rooms_of(id)); }
   Task<Result<std::uint64_t>> rooms_made_by(UserId id) override { return gate(inner_->rooms_made_by(id)); }
+  Task<Result<void>> set_marks(std::vector<chat::ReadMark> marks) override {
+    return gate(inner_->set_marks(std::move(marks)));
+  }
+  Task<Result<std::vector<chat::ReadMark>>> marks_of(UserId id) override { return gate(inner_->marks_of(id)); }
+  Task<Result<std::uint64_t>> count_messages(RoomId id, std::uint64_t after, std::uint64_t up_to) override {
+    return gate(inner_->count_messages(id, after, up_to));
+  }
   Task<Result<void>> ingest(std::vector<Event> events) override { return gate(inner_->ingest(std::move(events))); }
   Task<Result<chat::RoomPlace>> begin_epoch(RoomId id, std::uint64_t epoch) override {
     return gate(inner_->begin_epoch(id, epoch));
@@ -82,6 +92,9 @@ class Gate final : public chat::Store {
   }
   Task<Result<std::optional<Message>>> find_by_client_id(RoomId id, UserId sender, std::string key) override {
     return gate(inner_->find_by_client_id(id, sender, std::move(key)));
+  }
+  Task<Result<std::vector<std::uint64_t>>> find_sends(RoomId id, std::vector<chat::SendKey> sends) override {
+    return gate(inner_->find_sends(id, std::move(sends)));
   }
   Task<Result<std::vector<std::uint64_t>>> recent_client_keys(RoomId id, std::int64_t since,
                                                               std::size_t limit) override {
