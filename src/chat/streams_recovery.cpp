@@ -174,9 +174,11 @@ base::Task<bool> Streams::propose_all_again(RoomId id, std::vector<RoomEvent> en
       co_await tick_;  // the log takes nothing now
     }
   }
-  while (!std::ranges::all_of(*left, is_kept, [](const RoomEvent& entry) { return entry.event.id; })) {
-    if (ended_ || p_.rooms.find(id)->uncommitted == 0) co_return false;  // the log failed
-    co_await streams_.find(id)->settled;
+  for (const RoomEvent& entry : *left) {
+    while (!is_kept(entry.event.id)) {
+      if (ended_ || p_.rooms.find(id)->uncommitted == 0) co_return false;  // the log failed
+      co_await streams_.find(id)->settled;
+    }
   }
   co_return true;
 }

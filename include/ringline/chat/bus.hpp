@@ -100,8 +100,8 @@ class BusListener {
   virtual void on_following(base::UserId user) = 0;  // likewise, of what is told of him: what was before it is lost
   // The bus lost what it had, or may have: each room's events since its last in the store are to be put back, then `Bus::have_put_back` is called.
   virtual void on_lost() = 0;
-  virtual void
-  on_away() = 0;  // no connection, or none that may be used yet, for some rooms at least: Bus::is_there says which
+  // No connection, or none that may be used yet, for some rooms at least: Bus::is_there says which.
+  virtual void on_away() = 0;
   virtual void on_back() = 0;  // for all
 
  protected:
