@@ -13,9 +13,9 @@ base::Task<void> Streams::open(RoomId id) {
   streams_.emplace(id, id);
   Hold hold(*this, id);
   p_.o.bus->follow(id);
-  const EventId last = co_await last_id(id);
-  const HomeRoom& room = *p_.rooms.find(id);
-  if (room.room.last_seq == room.stored_seq) streams_.find(id)->last_id = last;  // else something has come meanwhile
+  const std::uint64_t stored = p_.rooms.find(id)->stored_seq;
+  const EventId last = co_await stored_id(id, stored);
+  if (p_.rooms.find(id)->room.last_seq == stored) streams_.find(id)->last_id = last;  // else something has come meanwhile
   co_await read_presence(id, true);
   while (!ended_ && p_.o.bus->is_there(id) && streams_.find(id)->reads_done == 0) co_await streams_.find(id)->read;
 }
