@@ -184,8 +184,7 @@ bool Redis::Impl::is_connected() const noexcept {
 // A server that nothing was asked of yet is connected to when something is.
 bool Redis::Impl::reaches(std::string_view key) const noexcept {
   const RedisServer* server = server_of(kind_ == Kind::cluster ? slot_of(key) : std::uint16_t{0});
-  return server && (!server->node.running() || server->node.is_open()) &&
-         (!server->feed.running() || server->feed.is_open());
+  return server && server->node.is_well() && server->feed.is_well();
 }
 
 bool Redis::Impl::reaches_any() const noexcept {

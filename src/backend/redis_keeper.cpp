@@ -28,7 +28,7 @@ RedisUser sentinel_user_of(const RedisOptions& options) {
 void RedisKeeper::start(base::Scope& scope) {
   ASSERT(!running_);
   running_ = true;
-  stopping_ = false;
+  stopping_ = tried_ = false;
   scope.spawn(run());
 }
 
@@ -68,6 +68,7 @@ Task<void> RedisKeeper::run() {
   while (!stopping_) {
     hurry_ = false;
     auto opened = co_await attempt();
+    tried_ = true;
     if (opened && !stopping_ && connection_.usable()) {
       failure_.reset();
       ++context_.counters.connects;

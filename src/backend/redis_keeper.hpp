@@ -29,6 +29,8 @@ class RedisKeeper : protected RedisConnection::Owner {
   bool is_open() const noexcept { return connection_.is_open(); }
   // Why it could not be opened the last time; none: it could, or was not tried.
   const std::optional<base::Error>& failure() const noexcept { return failure_; }
+  // Open, or being connected to for the first time, or not needed so far.
+  bool is_well() const noexcept { return !running_ || !tried_ || is_open(); }
   RedisConnection& connection() noexcept { return connection_; }
   const RedisConnection& connection() const noexcept { return connection_; }
 
@@ -52,6 +54,7 @@ class RedisKeeper : protected RedisConnection::Owner {
   bool running_ = false;
   bool stopping_ = false;
   bool hurry_ = false;
+  bool tried_ = false;  // it was open, or could not be opened
   std::optional<base::Error> failure_;
   Wakeup hurried_{context_.loop};
 };

@@ -63,8 +63,8 @@ struct HomeUser {
   enum class Told : std::uint8_t { no, just_now, due };
   Told told = Told::no;
   bool banned = false;
-  bool elsewhere = false;  // he is online at another host too
-  bool doubted = false;    // one of his sessions may have ended, and this was not heard
+  bool elsewhere : 1 = false;  // he is online at another host too
+  bool doubted : 1 = false;    // one of his sessions may have ended, and this was not heard
   bool is_online() const noexcept { return !connections.empty() || elsewhere; }
 
  private:

@@ -256,10 +256,11 @@ void Streams::on_lost() {
   if (!std::exchange(putting_back_, true)) p_.o.scope.spawn(put_all_back());
 }
 
+// Who waits for a room to be read looks whether that can be hoped for.
 void Streams::on_away() {
   std::vector<RoomId> waiting;
   for (const Stream& stream : streams_)
-    if (stream.read.wanted()) waiting.push_back(stream.id());
+    if (stream.read.wanted() && !p_.o.bus->is_there(stream.id())) waiting.push_back(stream.id());
   for (RoomId id : waiting)
     if (Stream* stream = streams_.find(id)) stream->read.wake();
 }
@@ -278,6 +279,7 @@ void Streams::on_tick(std::int64_t now_ms) {
   if (!on()) return;
   tick_.wake();
   keep_late(now_ms);
+  on_away();  // a server may be away that was hoped for a moment ago
   if (!p_.o.bus->is_there()) return;
   const std::set<RoomId> with_queue = with_queue_;
   for (RoomId id : with_queue) p_.o.scope.spawn(drain(id));
