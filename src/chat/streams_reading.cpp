@@ -15,7 +15,8 @@ base::Task<void> Streams::open(RoomId id) {
   p_.o.bus->follow(id);
   const std::uint64_t stored = p_.rooms.find(id)->stored_seq;
   const EventId last = co_await stored_id(id, stored);
-  if (p_.rooms.find(id)->room.last_seq == stored) streams_.find(id)->last_id = last;  // else something has come meanwhile
+  if (p_.rooms.find(id)->room.last_seq == stored)
+    streams_.find(id)->last_id = last;  // else something has come meanwhile
   co_await read_presence(id, true);
   while (!ended_ && p_.o.bus->is_there(id) && streams_.find(id)->reads_done == 0) co_await streams_.find(id)->read;
 }
