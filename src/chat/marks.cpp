@@ -255,9 +255,10 @@ base::Task<void> Marks::write() {
   for (std::vector<ReadMark> batch = choose(); !batch.empty(); batch = choose()) {
     auto written = co_await p_.o.store.set_marks(batch);
     if (!written) {
-      base::log::warn("marks_not_written", {{"marks", batch.size()}, {"why", written.error().message}});
+      if (!std::exchange(failing_, true)) base::log::warn("marks_not_written", {{"why", written.error().message}});
       break;
     }
+    failing_ = false;
     for (const ReadMark& mark : batch) {
       auto found = kept_.find({mark.room, mark.user});
       if (found != kept_.end() && !is_later(found->second.mark, mark)) found->second.to_store = false;

@@ -107,6 +107,7 @@ class Marks {
   std::unordered_map<ConnectionId, Held> held_;
   std::int64_t ticked_ms_ = 0;
   bool writing_ = false;
+  bool failing_ = false;  // the last try to write; that is told once
 };
 
 }  // namespace ringline::chat
