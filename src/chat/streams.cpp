@@ -182,12 +182,16 @@ bool Streams::propose(HomeRoom& room, RoomEvent entry, Sequencer::Maker& maker) 
                    .maker = std::move(maker),
                    .looked = room.room.last_seq,
                    .due_ms = p_.now_ms() + base::limits::kBusTimeout / std::chrono::milliseconds(1)});
-  if (there && stream.queue.empty()) {
+  if (there && stream.sure && stream.queue.empty()) {
     p_.o.scope.spawn(propose_now(id));
     return true;
   }
   enqueue(id);
-  if (!there) keep(id);
+  if (there) {
+    p_.o.scope.spawn(drain(room.id()));
+  } else {
+    keep(id);
+  }
   return true;
 }
 
@@ -259,7 +263,9 @@ base::Task<void> Streams::drain(RoomId id) {
 base::Task<bool> Streams::drain_some(RoomId room_id) {
   // What was taken before is committed first: the log takes so much at a time, and nothing is taken that it refuses.
   while (!ended_ && p_.rooms.find(room_id)->uncommitted > kQueuedAtOnce) co_await streams_.find(room_id)->settled;
-  bool ok = co_await compare_queue(room_id);
+  bool ok = streams_.find(room_id)->sure;
+  if (!ok) ok = co_await make_sure(room_id);
+  if (ok) ok = co_await compare_queue(room_id);
   if (!ok || ended_) co_return false;
   if (streams_.find(room_id)->queue.empty()) co_return true;
   const EventId first = *streams_.find(room_id)->queue.begin();
@@ -488,12 +494,12 @@ base::Task<void> Streams::answer_with(EventId id, std::uint64_t seq) {
 
 void Streams::end() {
   ended_ = true;
-  tick_.wake();
+  tick_.end();
   std::vector<RoomId> rooms;
   for (const Stream& stream : streams_) rooms.push_back(stream.id());
   for (RoomId id : rooms) {
-    if (Stream* stream = streams_.find(id)) stream->settled.wake();
-    if (Stream* stream = streams_.find(id)) stream->read.wake();
+    if (Stream* stream = streams_.find(id)) stream->settled.end();
+    if (Stream* stream = streams_.find(id)) stream->read.end();
   }
 }
 

@@ -37,7 +37,7 @@ class Signal {
   auto operator co_await() noexcept {
     struct Awaiter {
       Signal& signal;
-      bool await_ready() const noexcept { return false; }
+      bool await_ready() const noexcept { return signal.ended_; }
       void await_suspend(std::coroutine_handle<> handle) { signal.waiting_.push_back(handle); }
       void await_resume() const noexcept {}
     };
@@ -46,10 +46,16 @@ class Signal {
   void wake() {
     for (std::coroutine_handle<> handle : std::exchange(waiting_, {})) handle.resume();
   }
+  // From now on nobody waits.
+  void end() {
+    ended_ = true;
+    wake();
+  }
   bool wanted() const noexcept { return !waiting_.empty(); }
 
  private:
   std::vector<std::coroutine_handle<>> waiting_;
+  bool ended_ = false;
 };
 
 class Streams final : public BusListener {
@@ -128,6 +134,8 @@ class Streams final : public BusListener {
     std::uint32_t waiting = 0;   // coroutines that have a hold on it
     bool reading = false;
     bool read_ok = false;         // how the last reading ended
+    bool sure = false;            // that this host has all of it: see make_sure
+    bool doubted = false;         // the bus has lost something since the store was asked
     bool draining = false;        // the queue is being worked off
     bool renewing = false;        // a new epoch is being begun: nothing is appended
     bool ours = false;            // this host takes its events into the store
@@ -213,6 +221,7 @@ class Streams final : public BusListener {
   base::Task<EventId> stored_id(RoomId id, std::uint64_t seq);
   base::Task<void> read_presence(RoomId id, bool all);
   base::Task<bool> catch_up(RoomId id);
+  base::Task<bool> make_sure(RoomId id);
   base::Task<void> read_all(RoomId id);
   base::Task<bool> read_page(RoomId id, bool& more);
   base::Task<bool> read_stored(RoomId id, std::uint64_t before);

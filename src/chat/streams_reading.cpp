@@ -66,6 +66,26 @@ base::Task<bool> Streams::catch_up(RoomId id) {
   co_return streams_.find(id)->read_ok;
 }
 
+// A stream that is not there was forgotten, since the store has all of it; or it is lost, and ends with what somebody has put back: others, which are ahead,
+// may have nothing to put back. Then the store says how far the room is, and nothing is proposed before this host is there. False: it cannot be said.
+base::Task<bool> Streams::make_sure(RoomId id) {
+  Hold hold(*this, id);
+  bool ok = co_await catch_up(id);
+  if (!ok || streams_.find(id)->sure) co_return ok;
+  const std::uint64_t losses = losses_;
+  const std::uint64_t reads = streams_.find(id)->reads_begun;
+  auto stored = co_await p_.o.store.load_room(id);
+  if (!stored || streams_.find(id)->renewing) co_return false;
+  if (stored->room.epoch != p_.rooms.find(id)->room.epoch) co_return co_await renew(id);
+  ok = co_await read_stored(id, stored->room.last_seq + 1);
+  while (ok && !ended_ && p_.rooms.find(id)->uncommitted > 0) co_await streams_.find(id)->settled;
+  Stream& stream = *streams_.find(id);
+  // Lost, or followed and read anew meanwhile: what was found may be of before.
+  stream.sure = ok && !ended_ && losses == losses_ && reads == stream.reads_begun;
+  if (stream.sure) stream.doubted = false;
+  co_return stream.sure;
+}
+
 // Reads to the end of the stream and waits until that is committed.
 base::Task<void> Streams::read_all(RoomId id) {
   Hold hold(*this, id);
@@ -94,7 +114,7 @@ base::Task<bool> Streams::read_page(RoomId id, bool& more) {
       co_await p_.o.bus->read(id, after == 0 ? 0 : after - 1);  // and the last that is here: it may be another there
   HomeRoom* room = p_.rooms.find(id);
   if (!page || streams_.find(id)->renewing) co_return false;
-  if (page->last.seq == 0) co_return true;  // the bus has nothing of the room: who proposes next puts it back
+  if (page->last.seq == 0) co_return true;  // the bus has nothing of the room: see make_sure
   if (page->last.epoch != room->room.epoch) {
     more = true;
     co_return co_await renew(id);
@@ -108,6 +128,7 @@ base::Task<bool> Streams::read_page(RoomId id, bool& more) {
   }
   for (RoomEvent& event : page->events) hold_back(*room, *streams_.find(id), std::move(event));
   more = room->next_seq <= page->last.seq;
+  streams_.find(id)->sure = !more && !streams_.find(id)->doubted;
   co_return !more || room->next_seq > after + 1;  // else the log refuses
 }
 
@@ -239,7 +260,7 @@ base::Task<void> Streams::catch_up_alone(RoomId id) { (void)co_await catch_up(id
 void Streams::on_following(RoomId room) {
   Stream* stream = streams_.find(room);
   if (!stream) return;
-  stream->read_ok = false;
+  stream->read_ok = stream->sure = false;
   p_.o.scope.spawn(catch_up_alone(room));
 }
 
@@ -251,6 +272,8 @@ void Streams::on_lost() {
   for (Stream& stream : streams_) {
     stream.ahead.clear();
     stream.hole_ms = 0;
+    stream.sure = false;
+    stream.doubted = true;
   }
   with_ahead_.clear();
   for (const auto& [id, proposed] : proposed_) enqueue(id);
