@@ -93,6 +93,7 @@ bool Streams::append(HomeRoom& room, RoomEvent event) {
 void Streams::on_committed(HomeRoom& room, const Event& event) {
   Stream& stream = *streams_.find(room.id());
   stream.last_id = event.id;
+  if (event.kind != EventKind::message_created) stream.changed = event.seq;
   tell_settled(room);
 }
 
@@ -267,6 +268,7 @@ base::Task<bool> Streams::drain_some(RoomId room_id) {
   if (!ok) ok = co_await make_sure(room_id);
   if (ok) ok = co_await compare_queue(room_id);
   if (!ok || ended_) co_return false;
+  check_rights(room_id);
   if (streams_.find(room_id)->queue.empty()) co_return true;
   const EventId first = *streams_.find(room_id)->queue.begin();
   if (const std::uint64_t there = proposed_.at(first).there; there != 0) {
@@ -294,6 +296,21 @@ base::Task<bool> Streams::drain_some(RoomId room_id) {
     if (!ok) co_return !streams_.find(room_id)->queue.contains(id);
   }
   co_return true;
+}
+
+// What was asked for before the room changed: the bus is told of the room as it is now, and would not notice.
+void Streams::check_rights(RoomId room_id) {
+  const Stream& stream = *streams_.find(room_id);
+  std::vector<EventId> before;
+  for (EventId id : stream.queue)
+    if (const Proposed& one = proposed_.at(id); !one.proposal.forced && one.looked < stream.changed)
+      before.push_back(id);
+  for (EventId id : before) {
+    if (!proposed_.contains(id)) continue;
+    check_right(id);
+    if (auto still = proposed_.find(id); still != proposed_.end())
+      still->second.looked = std::max(still->second.looked, stream.compared);
+  }
 }
 
 // That go in one call.

@@ -144,6 +144,7 @@ class Streams final : public BusListener {
     std::uint64_t reads_done = 0;
     std::set<EventId> queue;     // ids of this core are ordered by time
     std::uint64_t compared = 0;  // up to here the room was looked through for what is in the queue
+    std::uint64_t changed = 0;   // the last event that was no message: rights may have changed
     struct Online {
       std::uint32_t count;
       std::int64_t heard_ms;
@@ -204,6 +205,7 @@ class Streams final : public BusListener {
   void enqueue(EventId id);
   base::Task<void> drain(RoomId id);
   base::Task<bool> drain_some(RoomId id);
+  void check_rights(RoomId id);
   std::vector<EventId> first_of_queue(const Stream& stream) const;
   bool take_if_taken(EventId id, const Verdict& verdict);
   base::Task<bool> obey(EventId id, Verdict verdict);

@@ -86,6 +86,7 @@ base::Task<bool> Streams::reload(RoomId id, std::uint64_t least) {
     enqueue(event);
   }
   streams_.find(id)->compared = std::min(streams_.find(id)->compared, agreed);
+  streams_.find(id)->changed = last;
   for (const RoomEvent& entry : beyond) propose_again(room, entry, last, ticket);
   streams_.find(id)->last_id = {};
   streams_.find(id)->last_id = co_await last_id(id);

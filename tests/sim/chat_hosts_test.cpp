@@ -393,7 +393,9 @@ class Round {
   void mark_read(Person& person) {
     if (person.in.empty()) return;
     const RoomId room = *std::next(person.in.begin(), static_cast<std::ptrdiff_t>(world_.draw(person.in.size())));
-    const std::uint64_t seq = person.points[room].seq - world_.draw(1 + person.points[room].seq / 2);
+    const auto point = person.points.find(room);
+    if (point == person.points.end()) return;  // he has seen nothing of it that has a seq
+    const std::uint64_t seq = point->second.seq - world_.draw(1 + point->second.seq / 2);
     command(person, "mark_read", {}, R"({"roomId":")" + room.text() + R"(","seq":)" + std::to_string(seq) + "}");
   }
   void send(Person& person, const std::string& key, Person::Send& send) {
