@@ -443,11 +443,9 @@ Task<void> mark_after_store(Parts& p, RoomId id, UserId user, std::uint64_t seq,
 void mark_read(Parts& p, Call& call) {
   HomeRoom& room = *call.room;
   const auto seq = find_integer(*call.data, "seq");
-  // Another host may be ahead of this one.
-  const bool known = seq && (room.streamed || static_cast<std::uint64_t>(*seq) <= room.room.last_seq);
-  if (!seq || *seq < 0 || !known)
+  if (!seq || *seq < 0 || static_cast<std::uint64_t>(*seq) > room.room.last_seq)
     return answer(p, call.to, base::fail_field("seq", "must be a seq that the room has").error());
-  const std::uint64_t up_to = std::min(static_cast<std::uint64_t>(*seq), room.room.last_seq);
+  const auto up_to = static_cast<std::uint64_t>(*seq);
   HomeMember& member = *room.find(call.actor->id);
   if (up_to <= member.member.read_seq) return answer(p, call.to, "{}");
   if (!p.marks.may_move())
